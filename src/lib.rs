@@ -1,0 +1,7 @@
+//! Sluice: a reverse proxy whose whole behaviour is one YAML file that can be edited while it runs.
+//!
+//! The tree is the picture (docs/architecture.md): `model` is pure; `ipc`, `source`, `shm`, `proxy`
+//! and `admin` are edges that do not know each other; `worker` and `supervisor` are the two
+//! processes, which meet only in `ipc::message`. `tests/tidy.rs` holds the layers to this.
+
+pub mod model;

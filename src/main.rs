@@ -1,0 +1,3 @@
+//! The story of the program: read the command line, become what it asks for, give back an exit code.
+
+fn main() {}

@@ -1,0 +1,4 @@
+//! What a configuration means: pure, without IO and without a clock. Same input, same result, in
+//! `check`, in the supervisor and in every worker.
+
+pub mod config;

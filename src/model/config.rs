@@ -1,0 +1,198 @@
+//! The configuration, valid by construction: every reference is resolved to an index, every pattern
+//! compiles, every default is filled in. Made by one way only (`raw` -> `Config`), and plain data, so
+//! that the supervisor can send it to the workers.
+//!
+//! Not here: how it is written in YAML (`raw`), and how it is looked up per request (`snapshot`).
+
+use std::net::SocketAddr;
+use std::num::NonZeroU16;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// One generation's whole behaviour.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Config {
+    /// Addresses to accept on; never empty, never two alike.
+    pub listeners: Vec<Listener>,
+    pub workers: Workers,
+    /// Ids are unique; rules point here by index.
+    pub upstreams: Vec<Upstream>,
+    /// Set on every proxied request, in order.
+    pub headers: Vec<HeaderSetting>,
+    /// The first that matches wins.
+    pub rules: Vec<Rule>,
+    /// Peers whose `X-Forwarded-*` are believed.
+    pub trusted_proxies: Vec<ipnet::IpNet>,
+    /// Whether `Via` is added to what is proxied, in both directions.
+    pub via: bool,
+    /// Whether answers made by the proxy itself carry their reason code as `x-sluice-error`.
+    pub error_header: bool,
+    pub limits: Limits,
+    pub drain: Drain,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Listener {
+    pub address: SocketAddr,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Workers {
+    /// As many as the container's CPU quota allows.
+    Auto,
+    Count(NonZeroU16),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Upstream {
+    pub id: String,
+    pub target: Target,
+    pub host_header: HostHeader,
+    pub keepalive: Keepalive,
+    pub timeouts: UpstreamTimeouts,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Target {
+    /// `builtin://echo`: answers with what it received, as JSON.
+    Echo,
+    /// Never empty.
+    Servers(Vec<Server>),
+}
+
+/// One `url` of an upstream.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Server {
+    pub host: ServerHost,
+    pub port: u16,
+    /// At least 1.
+    pub weight: u32,
+    /// As the `Host` header names it: without the port where that is the scheme's own.
+    pub authority: String,
+    /// Put before the path of every request; empty or starting with `/`, never ending with it.
+    pub base_path: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ServerHost {
+    Ip(std::net::IpAddr),
+    Name(String),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum HostHeader {
+    /// The upstream's own name, as its `url` gives it.
+    Upstream,
+    /// What the client sent.
+    Preserve,
+}
+
+/// Bounds on idle connections to an upstream, per worker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Keepalive {
+    /// Idle connections kept per endpoint; 0 keeps none.
+    pub idle_connections: u32,
+    pub idle_timeout: Duration,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UpstreamTimeouts {
+    pub connect: Duration,
+    /// From the request's last byte sent to the response's head.
+    pub response_header: Duration,
+}
+
+/// A header to set; its value is a template (`$ip`, `$host` ...), secrets already resolved.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HeaderSetting {
+    /// A valid header name in lower case.
+    pub name: String,
+    /// A template that compiles.
+    pub value: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rule {
+    /// As written, or made from host and path; unique.
+    pub name: String,
+    pub host: HostPattern,
+    pub path: PathPattern,
+    /// Upper case; empty takes all.
+    pub methods: Vec<String>,
+    pub headers: Vec<ValueMatch>,
+    pub query: Vec<ValueMatch>,
+    /// Never empty.
+    pub upstreams: Vec<WeightedUpstream>,
+}
+
+/// Host names are in lower case without a trailing dot or a port.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum HostPattern {
+    Any,
+    Exact(String),
+    /// `*.example.com`, kept as `example.com`: takes any name below it, not the name itself.
+    Wildcard(String),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum PathPattern {
+    /// The whole path, without the query.
+    Exact(String),
+    /// By path element: `/api` takes `/api` and `/api/x`, not `/apix`.
+    Prefix(String),
+    /// A regular expression anchored at the start of path and query; compiles.
+    Regex(String),
+}
+
+/// A condition on a request header or a query parameter.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ValueMatch {
+    /// Header names are in lower case.
+    pub name: String,
+    pub value: ValuePattern,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ValuePattern {
+    Present,
+    Exact(String),
+    /// Matches the whole value; compiles.
+    Regex(String),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WeightedUpstream {
+    /// Index into `Config::upstreams`.
+    pub upstream: u32,
+    /// 0 sends nothing there; not all of a rule's are 0.
+    pub weight: u32,
+}
+
+/// What a client may ask of a worker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limits {
+    /// Request line and headers together, in bytes.
+    pub header_bytes: u32,
+    pub header_count: u32,
+    /// In bytes.
+    pub request_line_bytes: u32,
+    /// In bytes; `None` is unlimited.
+    pub body_bytes: Option<u64>,
+    /// From a request's first byte to the end of its head.
+    pub header_timeout: Duration,
+    /// How long a client connection may wait for its next request.
+    pub idle_timeout: Duration,
+    /// Between two pieces of a request body.
+    pub body_timeout: Duration,
+    /// How long a client may take none of the bytes that wait for it.
+    pub write_timeout: Duration,
+    /// Per worker.
+    pub connections: u32,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Drain {
+    /// How long work in flight may take to end after TERM.
+    pub timeout: Duration,
+}
