@@ -2,3 +2,6 @@
 //! `check`, in the supervisor and in every worker.
 
 pub mod config;
+pub mod diagnostic;
+pub mod secret;
+pub mod template;

@@ -10,6 +10,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::secret::Secret;
+use super::template::Template;
+
 /// One generation's whole behaviour.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Config {
@@ -30,6 +33,11 @@ pub struct Config {
     pub error_header: bool,
     pub limits: Limits,
     pub drain: Drain,
+    pub reload: Reload,
+    pub admin: Admin,
+    pub log: Log,
+    pub worker: Worker,
+    pub metrics: Metrics,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -108,8 +116,7 @@ pub struct UpstreamTimeouts {
 pub struct HeaderSetting {
     /// A valid header name in lower case.
     pub name: String,
-    /// A template that compiles.
-    pub value: String,
+    pub value: Template,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -195,4 +202,66 @@ pub struct Limits {
 pub struct Drain {
     /// How long work in flight may take to end after TERM.
     pub timeout: Duration,
+}
+
+/// How a change of the file becomes the next generation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reload {
+    /// How long the file must be left alone before it is read.
+    pub debounce: Duration,
+    /// How often the file is looked at where the system tells of no change.
+    pub poll: Duration,
+    /// How long the workers may take to prepare a generation.
+    pub prepare_timeout: Duration,
+    pub orphaned_streams: OrphanedStreams,
+}
+
+/// What happens to a long-lived stream whose rule or upstream a reload removes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum OrphanedStreams {
+    /// It goes on until it ends by itself.
+    Keep,
+    Drain,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Admin {
+    pub listen: SocketAddr,
+    /// Lets callers other than loopback change state; `None` lets nobody else.
+    pub token: Option<Secret>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Log {
+    pub level: LogLevel,
+    pub format: LogFormat,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum LogLevel {
+    Error,
+    Warn,
+    Info,
+    Debug,
+    Trace,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum LogFormat {
+    /// Text on a terminal, JSON elsewhere.
+    Auto,
+    Json,
+    Text,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Worker {
+    /// A worker that gives no sign of life for so long is killed and replaced.
+    pub hang_timeout: Duration,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Metrics {
+    /// Time series beyond this many are counted together.
+    pub max_series: u32,
 }
