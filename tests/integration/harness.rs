@@ -1,0 +1,20 @@
+//! What every test stands on: the real program on free ports, upstream servers that record each byte
+//! that reaches them, raw client sockets, and waiting for facts with a deadline.
+//!
+//! Not here: any knowledge of what the proxy should answer. That is the tests' own.
+
+pub(crate) mod client;
+pub(crate) mod foreign;
+pub(crate) mod load;
+pub(crate) mod log;
+pub(crate) mod process;
+pub(crate) mod sluice;
+pub(crate) mod upstream;
+pub(crate) mod wait;
+pub(crate) mod wire;
+
+pub(crate) use client::{Client, get, request};
+pub(crate) use sluice::Sluice;
+pub(crate) use upstream::{Exchange, Upstream};
+pub(crate) use wait::{DEADLINE, Gate, eventually};
+pub(crate) use wire::Response;
