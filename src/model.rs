@@ -3,5 +3,8 @@
 
 pub mod config;
 pub mod diagnostic;
+pub mod matcher;
+pub mod route;
 pub mod secret;
+pub mod snapshot;
 pub mod template;

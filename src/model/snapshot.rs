@@ -1,0 +1,166 @@
+//! A configuration compiled for serving: everything that can be worked out before a request comes is
+//! worked out here, so that the request finds header values, tables and ranges ready.
+//!
+//! Not here: connections, resolved addresses, balancing state and anything else that changes while
+//! the snapshot is in use.
+
+use http::{HeaderName, HeaderValue};
+
+use super::config::{self, Config};
+use super::route::{RouteError, RouteTable};
+
+mod networks;
+
+pub use networks::Networks;
+
+#[derive(Debug, thiserror::Error)]
+pub enum SnapshotError {
+    #[error(transparent)]
+    Route(#[from] RouteError),
+    #[error("rule {rule} points to upstream {upstream}, and there are {count}")]
+    UpstreamIndex {
+        rule: String,
+        upstream: u32,
+        count: usize,
+    },
+    #[error("upstream {upstream}: {authority:?} cannot be sent as Host")]
+    Authority { upstream: String, authority: String },
+    #[error("{0:?} is not a header name")]
+    HeaderName(String),
+}
+
+#[derive(Debug)]
+pub struct Snapshot {
+    pub generation: u64,
+    pub routes: RouteTable,
+    pub upstreams: Vec<Upstream>,
+    /// Set on every proxied request, in order.
+    pub headers: Vec<HeaderSetting>,
+    pub trusted_proxies: Networks,
+    pub limits: config::Limits,
+    pub drain: config::Drain,
+    pub via: bool,
+    pub error_header: bool,
+}
+
+#[derive(Debug)]
+pub struct Upstream {
+    pub id: Box<str>,
+    pub target: Target,
+    pub host_header: config::HostHeader,
+    pub keepalive: config::Keepalive,
+    pub timeouts: config::UpstreamTimeouts,
+}
+
+#[derive(Debug)]
+pub enum Target {
+    /// Answered inside the program.
+    Echo,
+    /// Never empty.
+    Servers(Box<[Server]>),
+}
+
+#[derive(Debug)]
+pub struct Server {
+    pub host: config::ServerHost,
+    pub port: u16,
+    pub weight: u32,
+    /// The `Host` header to send, unless the client's is preserved.
+    pub authority: HeaderValue,
+    /// Put before the path of every request; empty or starting with `/`, never ending with it.
+    pub base_path: Box<str>,
+}
+
+#[derive(Debug)]
+pub struct HeaderSetting {
+    pub name: HeaderName,
+    /// A template, secrets already resolved.
+    pub value: Box<str>,
+}
+
+impl Snapshot {
+    pub fn build(config: &Config, generation: u64) -> Result<Self, SnapshotError> {
+        check_references(config)?;
+        Ok(Self {
+            generation,
+            routes: RouteTable::build(&config.rules)?,
+            upstreams: config
+                .upstreams
+                .iter()
+                .map(upstream)
+                .collect::<Result<_, _>>()?,
+            headers: config
+                .headers
+                .iter()
+                .map(header)
+                .collect::<Result<_, _>>()?,
+            trusted_proxies: Networks::new(&config.trusted_proxies),
+            limits: config.limits,
+            drain: config.drain,
+            via: config.via,
+            error_header: config.error_header,
+        })
+    }
+}
+
+/// A `Config` that came through a channel is believed only as far as it can be looked up.
+fn check_references(config: &Config) -> Result<(), SnapshotError> {
+    let count = config.upstreams.len();
+    for rule in &config.rules {
+        for choice in &rule.upstreams {
+            let known = usize::try_from(choice.upstream).is_ok_and(|index| index < count);
+            if !known {
+                let rule = rule.name.clone();
+                return Err(SnapshotError::UpstreamIndex {
+                    rule,
+                    upstream: choice.upstream,
+                    count,
+                });
+            }
+        }
+    }
+    Ok(())
+}
+
+fn upstream(upstream: &config::Upstream) -> Result<Upstream, SnapshotError> {
+    let target = match &upstream.target {
+        config::Target::Echo => Target::Echo,
+        config::Target::Servers(servers) => Target::Servers(
+            servers
+                .iter()
+                .map(|one| server(&upstream.id, one))
+                .collect::<Result<_, _>>()?,
+        ),
+    };
+    Ok(Upstream {
+        id: upstream.id.as_str().into(),
+        target,
+        host_header: upstream.host_header,
+        keepalive: upstream.keepalive,
+        timeouts: upstream.timeouts,
+    })
+}
+
+fn server(upstream: &str, server: &config::Server) -> Result<Server, SnapshotError> {
+    let authority =
+        HeaderValue::from_str(&server.authority).map_err(|_| SnapshotError::Authority {
+            upstream: upstream.to_owned(),
+            authority: server.authority.clone(),
+        })?;
+    Ok(Server {
+        host: server.host.clone(),
+        port: server.port,
+        weight: server.weight,
+        authority,
+        base_path: server.base_path.as_str().into(),
+    })
+}
+
+fn header(setting: &config::HeaderSetting) -> Result<HeaderSetting, SnapshotError> {
+    let name = HeaderName::from_bytes(setting.name.as_bytes())
+        .map_err(|_| SnapshotError::HeaderName(setting.name.clone()))?;
+    Ok(HeaderSetting {
+        name,
+        value: setting.value.as_str().into(),
+    })
+}
