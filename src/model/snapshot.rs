@@ -8,6 +8,7 @@ use http::{HeaderName, HeaderValue};
 
 use super::config::{self, Config};
 use super::route::{RouteError, RouteTable};
+use super::template::Template;
 
 mod networks;
 
@@ -74,8 +75,8 @@ pub struct Server {
 #[derive(Debug)]
 pub struct HeaderSetting {
     pub name: HeaderName,
-    /// A template, secrets already resolved.
-    pub value: Box<str>,
+    /// Secrets already resolved.
+    pub value: Template,
 }
 
 impl Snapshot {
@@ -161,6 +162,6 @@ fn header(setting: &config::HeaderSetting) -> Result<HeaderSetting, SnapshotErro
         .map_err(|_| SnapshotError::HeaderName(setting.name.clone()))?;
     Ok(HeaderSetting {
         name,
-        value: setting.value.as_str().into(),
+        value: setting.value.clone(),
     })
 }
