@@ -88,7 +88,7 @@ impl Snapshot {
             upstreams: config
                 .upstreams
                 .iter()
-                .map(upstream)
+                .map(Upstream::build)
                 .collect::<Result<_, _>>()?,
             headers: config
                 .headers
@@ -100,6 +100,27 @@ impl Snapshot {
             drain: config.drain,
             via: config.via,
             error_header: config.error_header,
+        })
+    }
+}
+
+impl Upstream {
+    pub fn build(upstream: &config::Upstream) -> Result<Self, SnapshotError> {
+        let target = match &upstream.target {
+            config::Target::Echo => Target::Echo,
+            config::Target::Servers(servers) => Target::Servers(
+                servers
+                    .iter()
+                    .map(|one| server(&upstream.id, one))
+                    .collect::<Result<_, _>>()?,
+            ),
+        };
+        Ok(Self {
+            id: upstream.id.as_str().into(),
+            target,
+            host_header: upstream.host_header,
+            keepalive: upstream.keepalive,
+            timeouts: upstream.timeouts,
         })
     }
 }
@@ -121,25 +142,6 @@ fn check_references(config: &Config) -> Result<(), SnapshotError> {
         }
     }
     Ok(())
-}
-
-fn upstream(upstream: &config::Upstream) -> Result<Upstream, SnapshotError> {
-    let target = match &upstream.target {
-        config::Target::Echo => Target::Echo,
-        config::Target::Servers(servers) => Target::Servers(
-            servers
-                .iter()
-                .map(|one| server(&upstream.id, one))
-                .collect::<Result<_, _>>()?,
-        ),
-    };
-    Ok(Upstream {
-        id: upstream.id.as_str().into(),
-        target,
-        host_header: upstream.host_header,
-        keepalive: upstream.keepalive,
-        timeouts: upstream.timeouts,
-    })
 }
 
 fn server(upstream: &str, server: &config::Server) -> Result<Server, SnapshotError> {
