@@ -5,3 +5,4 @@
 //! processes, which meet only in `ipc::message`. `tests/tidy.rs` holds the layers to this.
 
 pub mod model;
+pub mod proxy;

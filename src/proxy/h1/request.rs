@@ -1,0 +1,144 @@
+//! Request heads, read as strictly as the grammar allows.
+//!
+//! It decides nothing about routes or statuses: a head comes out valid, or a fault that has a name.
+
+use bytes::{Bytes, BytesMut};
+use http::header::{CONNECTION, EXPECT, HeaderMap, HeaderValue, UPGRADE};
+use http::uri::Authority;
+use http::{Method, Uri, Version};
+use memchr::memchr;
+
+use super::HeadLimits;
+use super::error::{InvalidFields, InvalidRequest};
+use super::fields::{Fields, tokens};
+use super::framing::{self, Framing, Persistence};
+use super::scan::{HeadScanner, ScanFault};
+use super::target;
+
+/// A valid request head; the body that follows it is described by `framing`.
+#[derive(Debug)]
+pub struct RequestHead {
+    pub method: Method,
+    /// As sent: origin-form, absolute-form, authority-form (CONNECT) or `*` (OPTIONS).
+    pub uri: Uri,
+    pub version: Version,
+    /// As sent, hop-by-hop fields and Host included; values share the bytes that were read.
+    pub headers: HeaderMap,
+    pub framing: Framing,
+    pub persistence: Persistence,
+    pub expectation: Expectation,
+    /// The protocol the client offers to change to; never h2c, which a proxy must not pass on.
+    pub upgrade: Option<HeaderValue>,
+    /// Whom the request is for: of the target if it names it, else of Host. None in HTTP/1.0 alone.
+    pub authority: Option<Authority>,
+}
+
+/// What the client waits for before it sends the body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Expectation {
+    None,
+    Continue,
+}
+
+/// Takes a request head off the front of `buf`; `None` until it is whole.
+///
+/// `scanner` remembers between calls how far `buf` was scanned: bytes may only be added to `buf`.
+/// After a fault neither is of use any more, and the connection is to be closed.
+pub fn parse_request(
+    buf: &mut BytesMut,
+    limits: &HeadLimits,
+    scanner: &mut HeadScanner,
+) -> Result<Option<RequestHead>, InvalidRequest> {
+    scanner.skip_empty_lines(buf);
+    if let Some(first) = buf.first()
+        && !may_begin(*first)
+    {
+        return Err(InvalidRequest::BadMethod);
+    }
+    let Some(end) = scanner.find_end(buf, limits)? else {
+        return Ok(None);
+    };
+    parse_head(&buf.split_to(end).freeze(), limits).map(Some)
+}
+
+/// Whether a request can begin so: a TLS hello and the like are refused at their first byte.
+fn may_begin(byte: u8) -> bool {
+    byte.is_ascii_graphic() || byte == b'\r' || byte == b'\n'
+}
+
+fn parse_head(head: &Bytes, limits: &HeadLimits) -> Result<RequestHead, InvalidRequest> {
+    let line_end = memchr(b'\n', head).unwrap_or_default();
+    let (method, uri, version) = request_line(head, line_end.saturating_sub(1))?;
+    let fields = Fields::parse(&head.slice(line_end + 1..), limits.header_count)?;
+    let framing = framing::declared(&fields, version)?.unwrap_or(Framing::None);
+    Ok(RequestHead {
+        framing,
+        persistence: framing::persistence(&fields, version),
+        expectation: expectation(&fields, version)?,
+        upgrade: upgrade(&fields, version),
+        authority: target::authority(&method, &uri, version, &fields)?,
+        method,
+        uri,
+        version,
+        headers: fields.map,
+    })
+}
+
+/// Method, target and version, with exactly one space between them.
+fn request_line(head: &Bytes, end: usize) -> Result<(Method, Uri, Version), InvalidRequest> {
+    let line = head.get(..end).unwrap_or_default();
+    if line.contains(&b'\r') {
+        return Err(InvalidFields::BareCr.into());
+    }
+    let method_end = memchr(b' ', line).ok_or(InvalidRequest::BadRequestLine)?;
+    let (method, rest) = line.split_at(method_end);
+    let rest = rest.get(1..).unwrap_or_default();
+    let target_length = memchr(b' ', rest).ok_or(InvalidRequest::BadRequestLine)?;
+    let method = Method::from_bytes(method).map_err(|_| InvalidRequest::BadMethod)?;
+    let version = version(rest.get(target_length + 1..).unwrap_or_default())?;
+    let target = head.slice(method_end + 1..method_end + 1 + target_length);
+    Ok((method.clone(), target::parse(&method, target)?, version))
+}
+
+fn version(text: &[u8]) -> Result<Version, InvalidRequest> {
+    match text {
+        b"HTTP/1.1" => Ok(Version::HTTP_11),
+        b"HTTP/1.0" => Ok(Version::HTTP_10),
+        [b'H', b'T', b'T', b'P', b'/', major, b'.', minor]
+            if major.is_ascii_digit() && minor.is_ascii_digit() =>
+        {
+            Err(InvalidRequest::UnsupportedVersion)
+        }
+        _ => Err(InvalidRequest::BadVersion),
+    }
+}
+
+/// HTTP/1.0 knows no expectations: there they are to be ignored (RFC 9110, 10.1.1).
+fn expectation(fields: &Fields, version: Version) -> Result<Expectation, InvalidRequest> {
+    if fields.expects == 0 || version == Version::HTTP_10 {
+        return Ok(Expectation::None);
+    }
+    let mut values = fields.map.get_all(EXPECT).iter();
+    match values.all(|v| v.as_bytes().eq_ignore_ascii_case(b"100-continue")) {
+        true => Ok(Expectation::Continue),
+        false => Err(InvalidRequest::UnknownExpectation),
+    }
+}
+
+fn upgrade(fields: &Fields, version: Version) -> Option<HeaderValue> {
+    if fields.upgrades != 1 || version == Version::HTTP_10 {
+        return None;
+    }
+    let value = fields.map.get(UPGRADE)?;
+    let h2c = tokens(value.as_bytes()).any(|t| t.eq_ignore_ascii_case(b"h2c"));
+    (!h2c && fields.has_token(CONNECTION, "upgrade")).then(|| value.clone())
+}
+
+impl From<ScanFault> for InvalidRequest {
+    fn from(fault: ScanFault) -> Self {
+        match fault {
+            ScanFault::Fields(fault) => Self::Fields(fault),
+            ScanFault::StartLineTooLong => Self::RequestLineTooLong,
+        }
+    }
+}

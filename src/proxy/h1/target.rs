@@ -1,0 +1,158 @@
+//! The four forms of a request target, and the host that a request is for.
+//!
+//! It does not normalize: a path goes on as it came.
+
+use bytes::Bytes;
+use http::header::HOST;
+use http::uri::{Authority, Scheme};
+use http::{Method, Uri, Version};
+
+use super::error::InvalidRequest;
+use super::fields::Fields;
+
+/// The target as a URI, if its form fits the method.
+pub(super) fn parse(method: &Method, target: Bytes) -> Result<Uri, InvalidRequest> {
+    check_bytes(&target)?;
+    match target.first() {
+        _ if *method == Method::CONNECT => authority_form(target),
+        Some(b'/') => Uri::from_maybe_shared(target).map_err(|_| InvalidRequest::BadTarget),
+        Some(b'*') if target.len() == 1 && *method == Method::OPTIONS => {
+            Uri::from_maybe_shared(target).map_err(|_| InvalidRequest::BadTarget)
+        }
+        Some(b'*') if target.len() == 1 => Err(InvalidRequest::TargetForm),
+        Some(_) => absolute_form(target),
+        None => Err(InvalidRequest::BadRequestLine),
+    }
+}
+
+/// Visible ASCII without `#`: a fragment is never sent, and readers differ on where it begins.
+fn check_bytes(target: &[u8]) -> Result<(), InvalidRequest> {
+    let odd = |b: u8| !(0x21..=0x7e).contains(&b);
+    // No early return, so that the loop becomes vector code.
+    if !target
+        .iter()
+        .fold(false, |bad, b| bad | odd(*b) | (*b == b'#'))
+    {
+        return Ok(());
+    }
+    match target.iter().any(|b| odd(*b)) {
+        true => Err(InvalidRequest::BadTarget),
+        false => Err(InvalidRequest::TargetFragment),
+    }
+}
+
+fn absolute_form(target: Bytes) -> Result<Uri, InvalidRequest> {
+    let uri = Uri::from_maybe_shared(target).map_err(|_| InvalidRequest::BadTarget)?;
+    let (Some(scheme), Some(authority)) = (uri.scheme(), uri.authority()) else {
+        return Err(InvalidRequest::TargetForm);
+    };
+    if *scheme != Scheme::HTTP && *scheme != Scheme::HTTPS {
+        return Err(InvalidRequest::TargetScheme);
+    }
+    check_target_authority(authority)?;
+    Ok(uri)
+}
+
+fn authority_form(target: Bytes) -> Result<Uri, InvalidRequest> {
+    let uri = Uri::from_maybe_shared(target).map_err(|_| InvalidRequest::TargetForm)?;
+    let (None, None, Some(authority)) = (uri.scheme(), uri.path_and_query(), uri.authority())
+    else {
+        return Err(InvalidRequest::TargetForm);
+    };
+    check_target_authority(authority)?;
+    match authority.port() {
+        Some(_) => Ok(uri),
+        None => Err(InvalidRequest::TargetForm),
+    }
+}
+
+fn check_target_authority(authority: &Authority) -> Result<(), InvalidRequest> {
+    let bytes = authority.as_str().as_bytes();
+    if bytes.contains(&b'@') {
+        return Err(InvalidRequest::TargetUserinfo);
+    }
+    match is_host(bytes) {
+        true => Ok(()),
+        false => Err(InvalidRequest::BadTarget),
+    }
+}
+
+/// Whom the request is for. Host has to be there, once, and must not contradict the target.
+pub(super) fn authority(
+    method: &Method,
+    uri: &Uri,
+    version: Version,
+    fields: &Fields,
+) -> Result<Option<Authority>, InvalidRequest> {
+    let host = match fields.hosts {
+        0 if version == Version::HTTP_10 => None,
+        0 => return Err(InvalidRequest::MissingHost),
+        1 => Some(host_field(fields)?),
+        _ => return Err(InvalidRequest::SeveralHosts),
+    };
+    let Some(target) = uri.authority() else {
+        return Ok(host);
+    };
+    let default_port = match uri.scheme() {
+        Some(scheme) if *scheme == Scheme::HTTPS => Some(443),
+        Some(_) => Some(80),
+        None => None,
+    };
+    match host {
+        Some(host) if *method == Method::CONNECT || same(&host, target, default_port) => {
+            Ok(Some(target.clone()))
+        }
+        Some(_) => Err(InvalidRequest::HostMismatch),
+        None => Ok(Some(target.clone())),
+    }
+}
+
+fn host_field(fields: &Fields) -> Result<Authority, InvalidRequest> {
+    let value = fields.map.get(HOST).ok_or(InvalidRequest::MissingHost)?;
+    if !is_host(value.as_bytes()) {
+        return Err(InvalidRequest::BadHost);
+    }
+    Authority::from_maybe_shared(Bytes::copy_from_slice(value.as_bytes()))
+        .map_err(|_| InvalidRequest::BadHost)
+}
+
+fn same(host: &Authority, target: &Authority, default_port: Option<u16>) -> bool {
+    let port = |a: &Authority| a.port_u16().or(default_port);
+    host.host().eq_ignore_ascii_case(target.host()) && port(host) == port(target)
+}
+
+/// A name or an address, with an optional port. Narrower than RFC 3986: no escapes, no sub-delims.
+fn is_host(text: &[u8]) -> bool {
+    match text {
+        [b'[', rest @ ..] => {
+            let Some(end) = rest.iter().position(|b| *b == b']') else {
+                return false;
+            };
+            let (address, port) = rest.split_at(end);
+            let text = std::str::from_utf8(address).unwrap_or_default();
+            text.parse::<std::net::Ipv6Addr>().is_ok() && is_port(port.get(1..).unwrap_or_default())
+        }
+        _ => {
+            let named = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_');
+            let end = text.iter().position(|b| !named(b)).unwrap_or(text.len());
+            end > 0 && is_port(text.get(end..).unwrap_or_default())
+        }
+    }
+}
+
+/// Nothing, or a colon and a port.
+fn is_port(text: &[u8]) -> bool {
+    match text {
+        [] => true,
+        [b':', digits @ ..] => {
+            let digit =
+                |sum: u32, b: &u8| b.is_ascii_digit().then(|| sum * 10 + u32::from(b - b'0'));
+            (1..=5).contains(&digits.len())
+                && digits
+                    .iter()
+                    .try_fold(0, digit)
+                    .is_some_and(|port| port <= 65535)
+        }
+        _ => false,
+    }
+}
