@@ -4,5 +4,7 @@
 //! and `admin` are edges that do not know each other; `worker` and `supervisor` are the two
 //! processes, which meet only in `ipc::message`. `tests/tidy.rs` holds the layers to this.
 
+pub mod admin;
 pub mod model;
 pub mod proxy;
+pub mod shm;

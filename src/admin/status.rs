@@ -1,0 +1,108 @@
+//! What the supervisor publishes about itself and its workers. Serialized as it stands it is the
+//! body of `GET /status`, so a field's name is a promise (docs/observability.md): fields are added,
+//! never renamed.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use super::time::Timestamp;
+use crate::model::config::Config;
+
+/// Everything that the admin port tells, apart from the counters in shared memory.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Status {
+    pub version: &'static str,
+    pub pid: u32,
+    pub started_at: Timestamp,
+    pub state: ServerState,
+    /// 0 until the first one is committed.
+    pub generation: u64,
+    /// The first 16 hex digits of the config text's SHA-256.
+    pub config_hash: String,
+    /// Where the configuration comes from.
+    pub config_source: String,
+    /// Set while a generation other than the file's serves, brought back by an operator.
+    pub pinned: Option<u64>,
+    pub workers: Vec<Worker>,
+    pub listeners: Vec<Listener>,
+    pub last_reload: Option<Reload>,
+    /// The latest first, at most 20.
+    pub history: Vec<Reload>,
+    /// The committed configuration, for `/config`, `/routes`, `/upstreams` and label names.
+    #[serde(skip)]
+    pub config: Option<Arc<Config>>,
+    /// Its label ids, as sent to the workers, with the names that linger.
+    #[serde(skip)]
+    pub labels: Arc<crate::shm::names::Labels>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ServerState {
+    Starting,
+    /// Every worker serves the committed generation.
+    Serving,
+    Draining,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Worker {
+    pub slot: u16,
+    /// Its row in the shared segment.
+    #[serde(skip)]
+    pub row: crate::shm::RowId,
+    pub pid: u32,
+    pub state: WorkerState,
+    pub generation: u64,
+    pub started_at: Timestamp,
+    /// How often the slot's worker has been replaced.
+    pub restarts: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum WorkerState {
+    Starting,
+    Serving,
+    Draining,
+    /// Died again and again; waits before the next try.
+    BackingOff,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Listener {
+    /// As written in the configuration.
+    pub configured: String,
+    /// As bound: the same but for port 0.
+    pub address: String,
+}
+
+/// One attempt to bring a configuration to the workers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Reload {
+    pub at: Timestamp,
+    pub result: ReloadResult,
+    /// The one it made, where it was committed.
+    pub generation: Option<u64>,
+    pub config_hash: String,
+    /// From the event to the last worker's commit, or to the refusal.
+    pub duration_ms: u64,
+    /// Every error with its YAML path and line.
+    pub errors: Vec<String>,
+    /// What it changed, in words.
+    pub changes: Vec<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ReloadResult {
+    Committed,
+    /// Invalid, or refused by a worker; the generation before serves on.
+    Rejected,
+    /// Brought back by an operator or the guard.
+    RolledBack,
+}
