@@ -4,11 +4,11 @@
 //! comes: chunks are not put together.
 
 use bytes::{Buf, Bytes, BytesMut};
-use http::header::{CONTENT_LENGTH, HOST, HeaderMap, TRANSFER_ENCODING};
+use http::header::{self, HeaderMap, HeaderName};
 
 use super::HeadLimits;
 use super::error::InvalidBody;
-use super::fields::Fields;
+use super::fields::{Fields, Seen};
 use super::scan::{HeadScanner, ScanFault};
 
 /// Digits of a size: as many as a u64 has.
@@ -19,6 +19,34 @@ const MAX_EXTENSION_BYTES: usize = 256;
 const MAX_EXTENSION_BYTES_PER_BODY: usize = 16 * 1024;
 const MAX_TRAILER_BYTES: usize = 8 * 1024;
 const MAX_TRAILER_COUNT: usize = 64;
+
+/// Fields that are believed in a header and dropped from trailers.
+const HEADERS_ONLY: [HeaderName; 24] = [
+    header::AGE,
+    header::AUTHORIZATION,
+    header::CACHE_CONTROL,
+    header::CONNECTION,
+    header::CONTENT_ENCODING,
+    header::CONTENT_RANGE,
+    header::CONTENT_TYPE,
+    header::COOKIE,
+    header::DATE,
+    header::EXPECT,
+    header::EXPIRES,
+    header::FORWARDED,
+    header::LOCATION,
+    header::MAX_FORWARDS,
+    header::PRAGMA,
+    header::PROXY_AUTHENTICATE,
+    header::PROXY_AUTHORIZATION,
+    header::RANGE,
+    header::SET_COOKIE,
+    header::TE,
+    header::TRAILER,
+    header::UPGRADE,
+    header::VARY,
+    header::WWW_AUTHENTICATE,
+];
 
 /// What a decoder made of the bytes it was given.
 #[derive(Debug, PartialEq, Eq)]
@@ -126,12 +154,8 @@ impl ChunkedDecoder {
         if lines.len() == 2 {
             return Ok(BodyEvent::End(None));
         }
-        let map = Fields::parse(&lines.freeze(), limits.header_count)?.map;
-        let forbidden = [CONTENT_LENGTH, TRANSFER_ENCODING, HOST];
-        match forbidden.iter().any(|name| map.contains_key(name)) {
-            true => Err(InvalidBody::ForbiddenTrailer),
-            false => Ok(BodyEvent::End(Some(map))),
-        }
+        let fields = Fields::parse(&lines.freeze(), limits.header_count)?;
+        trailer_fields(fields).map(|map| BodyEvent::End(Some(map)))
     }
 }
 
@@ -139,6 +163,29 @@ impl Default for ChunkedDecoder {
     fn default() -> Self {
         Self::new()
     }
+}
+
+/// What may be passed on of a trailer section. Framing and routing in a trailer is an attack; other
+/// fields that belong into a header (RFC 9110, 6.5.1), and which a reader that merges the two would
+/// believe, are dropped.
+fn trailer_fields(fields: Fields) -> Result<HeaderMap, InvalidBody> {
+    let (Seen::Never, Seen::Never, Seen::Never) = (&fields.length, &fields.encoding, &fields.host)
+    else {
+        return Err(InvalidBody::ForbiddenTrailer);
+    };
+    let mut map = fields.map;
+    let only_headers = |name: &HeaderName| {
+        HEADERS_ONLY.contains(name) || name.as_str().starts_with("x-forwarded-")
+    };
+    let dropped: Vec<HeaderName> = map
+        .keys()
+        .filter(|name| only_headers(name))
+        .cloned()
+        .collect();
+    for name in dropped {
+        map.remove(name);
+    }
+    Ok(map)
 }
 
 /// What is there of the next `left` bytes.

@@ -1,38 +1,59 @@
 //! Field lines into a `HeaderMap`: headers of requests and responses, and trailers.
 //!
-//! Every byte is checked by exactly one reader: line ends here, names and values by the types of
-//! `http`. It notes which framing fields came by, so that nobody has to look them up in the map.
+//! Every byte is checked by exactly one reader: line ends by the scanner and here, names and values
+//! by the types of `http`. The few fields that the codec itself obeys are kept beside the map, so
+//! that nobody has to look them up again.
 
 use bytes::Bytes;
 use http::header::{
-    self, CONNECTION, CONTENT_LENGTH, EXPECT, HOST, HeaderMap, HeaderName, HeaderValue,
+    CONNECTION, CONTENT_LENGTH, EXPECT, HOST, HeaderMap, HeaderName, HeaderValue,
     TRANSFER_ENCODING, UPGRADE,
 };
-use memchr::memchr;
+use memchr::{memchr, memchr_iter};
 
 use super::error::InvalidFields;
 
-/// The fields of one head, and what the codec itself has to know of them.
+/// The fields of one head, and those among them that the codec obeys.
 #[derive(Debug, Default)]
 pub(super) struct Fields {
     pub(super) map: HeaderMap,
-    pub(super) hosts: u16,
-    pub(super) lengths: u16,
-    pub(super) encodings: u16,
-    pub(super) connections: u16,
-    pub(super) expects: u16,
-    pub(super) upgrades: u16,
+    pub(super) connection: Connection,
+    pub(super) host: Seen,
+    pub(super) length: Seen,
+    pub(super) encoding: Seen,
+    pub(super) expect: Seen,
+    pub(super) upgrade: Seen,
+}
+
+/// A field that may come once.
+#[derive(Debug, Default)]
+pub(super) enum Seen {
+    #[default]
+    Never,
+    Once(HeaderValue),
+    Again,
+}
+
+/// The options of all Connection fields that say something about the connection.
+#[derive(Debug, Default)]
+pub(super) struct Connection {
+    pub(super) close: bool,
+    pub(super) keep_alive: bool,
+    pub(super) upgrade: bool,
 }
 
 impl Fields {
     /// Reads field lines from `lines` (each ended, the closing empty line included).
     pub(super) fn parse(lines: &Bytes, max: usize) -> Result<Self, InvalidFields> {
-        let count = memchr::memchr_iter(b'\n', lines).count().saturating_sub(1);
+        let count = memchr_iter(b'\n', lines).count().saturating_sub(1);
         if count > max {
             return Err(InvalidFields::TooMany);
         }
         let mut fields = Self::default();
-        fields.map.reserve(count);
+        fields
+            .map
+            .try_reserve(count)
+            .map_err(|_| InvalidFields::TooMany)?;
         let mut at = 0;
         while let Some(length) = memchr(b'\n', lines.get(at..).unwrap_or_default()) {
             if length <= 1 {
@@ -54,39 +75,44 @@ impl Fields {
         let Ok(name) = HeaderName::from_bytes(name) else {
             return Err(fault_of_line(line));
         };
-        let value = value.get(1..).unwrap_or_default();
-        let lead = value.iter().take_while(|b| is_blank(**b)).count();
-        let tail = match lead == value.len() {
-            true => 0,
-            false => value.iter().rev().take_while(|b| is_blank(**b)).count(),
-        };
-        let value = lines.slice(start + colon + 1 + lead..end - tail);
+        let value = lines.slice_ref(trim(value.get(1..).unwrap_or_default()));
         let value = HeaderValue::from_maybe_shared(value).map_err(|_| fault_of_line(line))?;
-        self.note(&name);
+        self.note(&name, &value);
         self.map
             .try_append(name, value)
             .map_err(|_| InvalidFields::TooMany)?;
         Ok(())
     }
 
-    fn note(&mut self, name: &HeaderName) {
-        let counter = match name.as_str().len() {
-            4 if *name == HOST => &mut self.hosts,
-            6 if *name == EXPECT => &mut self.expects,
-            7 if *name == UPGRADE => &mut self.upgrades,
-            10 if *name == CONNECTION => &mut self.connections,
-            14 if *name == CONTENT_LENGTH => &mut self.lengths,
-            17 if *name == TRANSFER_ENCODING => &mut self.encodings,
-            _ => return,
-        };
-        *counter = counter.saturating_add(1);
+    fn note(&mut self, name: &HeaderName, value: &HeaderValue) {
+        match name.as_str().len() {
+            4 if *name == HOST => self.host.note(value),
+            6 if *name == EXPECT => self.expect.note(value),
+            7 if *name == UPGRADE => self.upgrade.note(value),
+            10 if *name == CONNECTION => self.connection.note(value.as_bytes()),
+            14 if *name == CONTENT_LENGTH => self.length.note(value),
+            17 if *name == TRANSFER_ENCODING => self.encoding.note(value),
+            _ => {}
+        }
     }
+}
 
-    /// Whether a field that is a list of tokens has this one, in any case.
-    pub(super) fn has_token(&self, name: header::HeaderName, token: &str) -> bool {
-        let mut values = self.map.get_all(name).iter();
-        values
-            .any(|value| tokens(value.as_bytes()).any(|t| t.eq_ignore_ascii_case(token.as_bytes())))
+impl Seen {
+    fn note(&mut self, value: &HeaderValue) {
+        *self = match self {
+            Self::Never => Self::Once(value.clone()),
+            Self::Once(_) | Self::Again => Self::Again,
+        };
+    }
+}
+
+impl Connection {
+    fn note(&mut self, list: &[u8]) {
+        for option in tokens(list) {
+            self.close |= option.eq_ignore_ascii_case(b"close");
+            self.keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");
+            self.upgrade |= option.eq_ignore_ascii_case(b"upgrade");
+        }
     }
 }
 
@@ -96,28 +122,20 @@ pub(super) fn tokens(list: &[u8]) -> impl Iterator<Item = &[u8]> {
 }
 
 /// Without spaces and tabs at both ends.
-pub(super) fn trim(mut value: &[u8]) -> &[u8] {
-    while let [first, rest @ ..] = value
-        && is_blank(*first)
-    {
+fn trim(mut value: &[u8]) -> &[u8] {
+    while let [b' ' | b'\t', rest @ ..] = value {
         value = rest;
     }
-    while let [rest @ .., last] = value
-        && is_blank(*last)
-    {
+    while let [rest @ .., b' ' | b'\t'] = value {
         value = rest;
     }
     value
 }
 
-fn is_blank(byte: u8) -> bool {
-    byte == b' ' || byte == b'\t'
-}
-
 /// Names the fault of a line that is known to have one.
 #[cold]
 fn fault_of_line(line: &[u8]) -> InvalidFields {
-    if line.first().is_some_and(|b| is_blank(*b)) {
+    if let [b' ' | b'\t', ..] = line {
         return InvalidFields::ObsFold;
     }
     if line.contains(&b'\r') {
@@ -129,10 +147,9 @@ fn fault_of_line(line: &[u8]) -> InvalidFields {
     let Some(colon) = memchr(b':', line) else {
         return InvalidFields::MissingColon;
     };
-    let (name, _) = line.split_at(colon);
-    match name {
+    match line.split_at(colon).0 {
         [] => InvalidFields::EmptyName,
-        [.., last] if is_blank(*last) => InvalidFields::SpaceBeforeColon,
+        [.., b' ' | b'\t'] => InvalidFields::SpaceBeforeColon,
         name if HeaderName::from_bytes(name).is_err() => InvalidFields::BadName,
         _ => InvalidFields::BadValue,
     }

@@ -3,10 +3,9 @@
 //! It refuses whatever two readers could read in two ways, also where the RFC would let it pass.
 
 use http::Version;
-use http::header::{CONNECTION, CONTENT_LENGTH, HeaderMap, TRANSFER_ENCODING};
 
 use super::error::InvalidFraming;
-use super::fields::{Fields, tokens};
+use super::fields::{Fields, Seen, tokens};
 
 /// How the end of a body is marked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,65 +25,61 @@ pub enum Persistence {
     Close,
 }
 
+/// Codings that mean something, but that we do not undo.
+const KNOWN_CODINGS: [&str; 6] = [
+    "gzip",
+    "x-gzip",
+    "deflate",
+    "compress",
+    "x-compress",
+    "identity",
+];
+
 /// The framing that the fields declare, if they declare one.
 pub(super) fn declared(
     fields: &Fields,
     version: Version,
 ) -> Result<Option<Framing>, InvalidFraming> {
-    match (fields.lengths, fields.encodings) {
-        (0, 0) => Ok(None),
-        (1.., 1..) => Err(InvalidFraming::LengthAndEncoding),
-        (1, 0) => content_length(&fields.map).map(|n| Some(Framing::Length(n))),
-        (2.., 0) => Err(InvalidFraming::SeveralLengths),
-        (0, 2..) => Err(InvalidFraming::SeveralEncodings),
-        (0, 1) if version == Version::HTTP_10 => Err(InvalidFraming::EncodingOnHttp10),
-        (0, 1) => transfer_encoding(&fields.map).map(Some),
+    match (&fields.length, &fields.encoding) {
+        (Seen::Never, Seen::Never) => Ok(None),
+        (Seen::Once(length), Seen::Never) => {
+            content_length(length.as_bytes()).map(|length| Some(Framing::Length(length)))
+        }
+        (Seen::Again, Seen::Never) => Err(InvalidFraming::SeveralLengths),
+        (Seen::Never, _) if version == Version::HTTP_10 => Err(InvalidFraming::EncodingOnHttp10),
+        (Seen::Never, Seen::Once(encoding)) => transfer_encoding(encoding.as_bytes()).map(Some),
+        (Seen::Never, Seen::Again) => Err(InvalidFraming::SeveralEncodings),
+        (Seen::Once(_) | Seen::Again, _) => Err(InvalidFraming::LengthAndEncoding),
     }
 }
 
-fn content_length(map: &HeaderMap) -> Result<u64, InvalidFraming> {
-    let value = map
-        .get(CONTENT_LENGTH)
-        .map(|v| v.as_bytes())
-        .unwrap_or_default();
-    if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
-        let list = value.contains(&b',');
-        return Err(if list {
-            InvalidFraming::SeveralLengths
-        } else {
-            InvalidFraming::BadLength
-        });
-    }
+/// Digits and nothing else: no sign, no list, though it be of equal numbers.
+fn content_length(value: &[u8]) -> Result<u64, InvalidFraming> {
     let add = |sum: u64, digit: &u8| sum.checked_mul(10)?.checked_add(u64::from(digit - b'0'));
-    value
-        .iter()
-        .try_fold(0, add)
-        .ok_or(InvalidFraming::LengthOverflow)
+    match value {
+        [] => Err(InvalidFraming::BadLength),
+        _ if value.iter().all(u8::is_ascii_digit) => value
+            .iter()
+            .try_fold(0, add)
+            .ok_or(InvalidFraming::LengthOverflow),
+        _ if value.contains(&b',') => Err(InvalidFraming::SeveralLengths),
+        _ => Err(InvalidFraming::BadLength),
+    }
 }
 
-fn transfer_encoding(map: &HeaderMap) -> Result<Framing, InvalidFraming> {
-    let value = map
-        .get(TRANSFER_ENCODING)
-        .map(|v| v.as_bytes())
-        .unwrap_or_default();
+fn transfer_encoding(value: &[u8]) -> Result<Framing, InvalidFraming> {
     if value.eq_ignore_ascii_case(b"chunked") {
         return Ok(Framing::Chunked);
     }
-    let known = |t: &[u8]| {
-        [
-            "gzip",
-            "x-gzip",
-            "deflate",
-            "compress",
-            "x-compress",
-            "identity",
-        ]
-        .iter()
-        .any(|k| t.eq_ignore_ascii_case(k.as_bytes()))
+    let is_chunked = |coding: &[u8]| coding.eq_ignore_ascii_case(b"chunked");
+    let is_known = |coding: &[u8]| {
+        KNOWN_CODINGS
+            .iter()
+            .any(|k| coding.eq_ignore_ascii_case(k.as_bytes()))
     };
-    match tokens(value).all(|t| known(t) || t.eq_ignore_ascii_case(b"chunked"))
-        && tokens(value).any(known)
-    {
+    let sane = tokens(value).filter(|coding| is_chunked(coding)).count() <= 1
+        && tokens(value).all(|coding| is_known(coding) || is_chunked(coding));
+    match sane {
         true => Err(InvalidFraming::UnsupportedEncoding),
         false => Err(InvalidFraming::BadEncoding),
     }
@@ -92,12 +87,8 @@ fn transfer_encoding(map: &HeaderMap) -> Result<Framing, InvalidFraming> {
 
 /// What the sender asks for, by version and Connection.
 pub(super) fn persistence(fields: &Fields, version: Version) -> Persistence {
-    let keeps = match version {
-        _ if fields.connections == 0 => version == Version::HTTP_11,
-        Version::HTTP_11 => !fields.has_token(CONNECTION, "close"),
-        _ => fields.has_token(CONNECTION, "keep-alive") && !fields.has_token(CONNECTION, "close"),
-    };
-    match keeps {
+    let keeps = version == Version::HTTP_11 || fields.connection.keep_alive;
+    match keeps && !fields.connection.close {
         true => Persistence::KeepAlive,
         false => Persistence::Close,
     }

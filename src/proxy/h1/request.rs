@@ -3,14 +3,14 @@
 //! It decides nothing about routes or statuses: a head comes out valid, or a fault that has a name.
 
 use bytes::{Bytes, BytesMut};
-use http::header::{CONNECTION, EXPECT, HeaderMap, HeaderValue, UPGRADE};
+use http::header::{HeaderMap, HeaderValue};
 use http::uri::Authority;
 use http::{Method, Uri, Version};
 use memchr::memchr;
 
 use super::HeadLimits;
 use super::error::{InvalidFields, InvalidRequest};
-use super::fields::{Fields, tokens};
+use super::fields::{Fields, Seen, tokens};
 use super::framing::{self, Framing, Persistence};
 use super::scan::{HeadScanner, ScanFault};
 use super::target;
@@ -76,7 +76,7 @@ fn parse_head(head: &Bytes, limits: &HeadLimits) -> Result<RequestHead, InvalidR
         persistence: framing::persistence(&fields, version),
         expectation: expectation(&fields, version)?,
         upgrade: upgrade(&fields, version),
-        authority: target::authority(&method, &uri, version, &fields)?,
+        authority: target::authority(&uri, version, &fields)?,
         method,
         uri,
         version,
@@ -87,51 +87,81 @@ fn parse_head(head: &Bytes, limits: &HeadLimits) -> Result<RequestHead, InvalidR
 /// Method, target and version, with exactly one space between them.
 fn request_line(head: &Bytes, end: usize) -> Result<(Method, Uri, Version), InvalidRequest> {
     let line = head.get(..end).unwrap_or_default();
-    if line.contains(&b'\r') {
+    if memchr(b'\r', line).is_some() {
         return Err(InvalidFields::BareCr.into());
     }
     let method_end = memchr(b' ', line).ok_or(InvalidRequest::BadRequestLine)?;
     let (method, rest) = line.split_at(method_end);
-    let rest = rest.get(1..).unwrap_or_default();
-    let target_length = memchr(b' ', rest).ok_or(InvalidRequest::BadRequestLine)?;
     let method = Method::from_bytes(method).map_err(|_| InvalidRequest::BadMethod)?;
-    let version = version(rest.get(target_length + 1..).unwrap_or_default())?;
-    let target = head.slice(method_end + 1..method_end + 1 + target_length);
-    Ok((method.clone(), target::parse(&method, target)?, version))
+    let (target, version) = match rest {
+        [
+            b' ',
+            target @ ..,
+            b' ',
+            b'H',
+            b'T',
+            b'T',
+            b'P',
+            b'/',
+            b'1',
+            b'.',
+            b'1',
+        ] => (target, Version::HTTP_11),
+        [
+            b' ',
+            target @ ..,
+            b' ',
+            b'H',
+            b'T',
+            b'T',
+            b'P',
+            b'/',
+            b'1',
+            b'.',
+            b'0',
+        ] => (target, Version::HTTP_10),
+        _ => return Err(fault_of_version(rest)),
+    };
+    let uri = target::parse(&method, head.slice_ref(target))?;
+    Ok((method, uri, version))
 }
 
-fn version(text: &[u8]) -> Result<Version, InvalidRequest> {
-    match text {
-        b"HTTP/1.1" => Ok(Version::HTTP_11),
-        b"HTTP/1.0" => Ok(Version::HTTP_10),
+/// Names the fault of a request line that does not end in a version of ours.
+#[cold]
+fn fault_of_version(rest: &[u8]) -> InvalidRequest {
+    let mut words = rest.rsplit(|b| *b == b' ');
+    let last = words.next().unwrap_or_default();
+    let target = words.next().unwrap_or_default();
+    match last {
+        _ if target.is_empty() => InvalidRequest::BadRequestLine,
         [b'H', b'T', b'T', b'P', b'/', major, b'.', minor]
             if major.is_ascii_digit() && minor.is_ascii_digit() =>
         {
-            Err(InvalidRequest::UnsupportedVersion)
+            InvalidRequest::UnsupportedVersion
         }
-        _ => Err(InvalidRequest::BadVersion),
+        _ => InvalidRequest::BadVersion,
     }
 }
 
 /// HTTP/1.0 knows no expectations: there they are to be ignored (RFC 9110, 10.1.1).
 fn expectation(fields: &Fields, version: Version) -> Result<Expectation, InvalidRequest> {
-    if fields.expects == 0 || version == Version::HTTP_10 {
-        return Ok(Expectation::None);
-    }
-    let mut values = fields.map.get_all(EXPECT).iter();
-    match values.all(|v| v.as_bytes().eq_ignore_ascii_case(b"100-continue")) {
-        true => Ok(Expectation::Continue),
-        false => Err(InvalidRequest::UnknownExpectation),
+    match &fields.expect {
+        Seen::Never => Ok(Expectation::None),
+        _ if version == Version::HTTP_10 => Ok(Expectation::None),
+        Seen::Once(value) if value.as_bytes().eq_ignore_ascii_case(b"100-continue") => {
+            Ok(Expectation::Continue)
+        }
+        Seen::Once(_) | Seen::Again => Err(InvalidRequest::UnknownExpectation),
     }
 }
 
 fn upgrade(fields: &Fields, version: Version) -> Option<HeaderValue> {
-    if fields.upgrades != 1 || version == Version::HTTP_10 {
+    let Seen::Once(value) = &fields.upgrade else {
         return None;
-    }
-    let value = fields.map.get(UPGRADE)?;
+    };
+    let asked = version == Version::HTTP_11 && fields.connection.upgrade;
     let h2c = tokens(value.as_bytes()).any(|t| t.eq_ignore_ascii_case(b"h2c"));
-    (!h2c && fields.has_token(CONNECTION, "upgrade")).then(|| value.clone())
+    (asked && !h2c).then(|| value.clone())
 }
 
 impl From<ScanFault> for InvalidRequest {

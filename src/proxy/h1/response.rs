@@ -3,13 +3,13 @@
 //! It does not pass the reason phrase on: nothing may depend on it.
 
 use bytes::{Bytes, BytesMut};
-use http::header::{CONNECTION, HeaderMap, HeaderValue, UPGRADE};
+use http::header::{HeaderMap, HeaderValue};
 use http::{Method, StatusCode, Version};
 use memchr::memchr;
 
 use super::HeadLimits;
 use super::error::{InvalidFields, InvalidFraming, InvalidResponse};
-use super::fields::Fields;
+use super::fields::{Fields, Seen};
 use super::framing::{self, Framing, Persistence};
 use super::scan::{HeadScanner, ScanFault};
 
@@ -136,14 +136,12 @@ fn kind(
     fields: &Fields,
 ) -> Result<ResponseKind, InvalidResponse> {
     match status {
-        StatusCode::SWITCHING_PROTOCOLS => {
-            let upgrade = fields.map.get(UPGRADE).filter(|_| fields.upgrades == 1);
-            let upgrade = upgrade.filter(|_| fields.has_token(CONNECTION, "upgrade"));
-            upgrade
-                .cloned()
-                .map(ResponseKind::Upgrade)
-                .ok_or(InvalidResponse::BadUpgrade)
-        }
+        StatusCode::SWITCHING_PROTOCOLS => match &fields.upgrade {
+            Seen::Once(value) if fields.connection.upgrade => {
+                Ok(ResponseKind::Upgrade(value.clone()))
+            }
+            _ => Err(InvalidResponse::BadUpgrade),
+        },
         _ if status.is_informational() => Ok(ResponseKind::Interim),
         _ if status.is_success() && *request_method == Method::CONNECT => Ok(ResponseKind::Tunnel),
         _ => Ok(ResponseKind::Final),

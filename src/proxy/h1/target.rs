@@ -3,12 +3,12 @@
 //! It does not normalize: a path goes on as it came.
 
 use bytes::Bytes;
-use http::header::HOST;
+use http::header::HeaderValue;
 use http::uri::{Authority, Scheme};
 use http::{Method, Uri, Version};
 
 use super::error::InvalidRequest;
-use super::fields::Fields;
+use super::fields::{Fields, Seen};
 
 /// The target as a URI, if its form fits the method.
 pub(super) fn parse(method: &Method, target: Bytes) -> Result<Uri, InvalidRequest> {
@@ -79,16 +79,15 @@ fn check_target_authority(authority: &Authority) -> Result<(), InvalidRequest> {
 
 /// Whom the request is for. Host has to be there, once, and must not contradict the target.
 pub(super) fn authority(
-    method: &Method,
     uri: &Uri,
     version: Version,
     fields: &Fields,
 ) -> Result<Option<Authority>, InvalidRequest> {
-    let host = match fields.hosts {
-        0 if version == Version::HTTP_10 => None,
-        0 => return Err(InvalidRequest::MissingHost),
-        1 => Some(host_field(fields)?),
-        _ => return Err(InvalidRequest::SeveralHosts),
+    let host = match &fields.host {
+        Seen::Never if version == Version::HTTP_10 => None,
+        Seen::Never => return Err(InvalidRequest::MissingHost),
+        Seen::Once(value) => Some(host_field(value)?),
+        Seen::Again => return Err(InvalidRequest::SeveralHosts),
     };
     let Some(target) = uri.authority() else {
         return Ok(host);
@@ -96,24 +95,19 @@ pub(super) fn authority(
     let default_port = match uri.scheme() {
         Some(scheme) if *scheme == Scheme::HTTPS => Some(443),
         Some(_) => Some(80),
-        None => None,
+        None => target.port_u16(),
     };
     match host {
-        Some(host) if *method == Method::CONNECT || same(&host, target, default_port) => {
-            Ok(Some(target.clone()))
-        }
-        Some(_) => Err(InvalidRequest::HostMismatch),
-        None => Ok(Some(target.clone())),
+        Some(host) if !same(&host, target, default_port) => Err(InvalidRequest::HostMismatch),
+        _ => Ok(Some(target.clone())),
     }
 }
 
-fn host_field(fields: &Fields) -> Result<Authority, InvalidRequest> {
-    let value = fields.map.get(HOST).ok_or(InvalidRequest::MissingHost)?;
+fn host_field(value: &HeaderValue) -> Result<Authority, InvalidRequest> {
     if !is_host(value.as_bytes()) {
         return Err(InvalidRequest::BadHost);
     }
-    Authority::from_maybe_shared(Bytes::copy_from_slice(value.as_bytes()))
-        .map_err(|_| InvalidRequest::BadHost)
+    Authority::try_from(value.as_bytes()).map_err(|_| InvalidRequest::BadHost)
 }
 
 fn same(host: &Authority, target: &Authority, default_port: Option<u16>) -> bool {

@@ -1,5 +1,8 @@
 //! What the codec takes and gives, on plain messages; the hostile ones are in tests/fixtures/http1.
 
+mod corpus;
+mod stream;
+
 use bytes::BytesMut;
 use http::header::HeaderMap;
 use http::{Method, StatusCode, Version};
