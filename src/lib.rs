@@ -5,6 +5,8 @@
 //! processes, which meet only in `ipc::message`. `tests/tidy.rs` holds the layers to this.
 
 pub mod admin;
+pub mod ipc;
+pub mod log;
 pub mod model;
 pub mod proxy;
 pub mod shm;

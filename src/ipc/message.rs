@@ -1,0 +1,209 @@
+//! Everything that the two processes can say to each other. Pure data, versioned by being compiled
+//! into one binary: a worker is always started from its supervisor's own executable.
+//!
+//! Not here: which of them is said when (`supervisor::state`), and file descriptors, of which a
+//! message says only how many travel beside it.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::config::Log;
+
+/// From the supervisor to a worker.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ToWorker {
+    /// The first message. Beside it: the shared segment.
+    Hello(Hello),
+    /// Sockets that the worker may have to serve from some generation on. Beside it: one for each.
+    Sockets(Vec<SocketId>),
+    /// Build this generation beside the one that serves; answered with `Prepared` or `Rejected`. A
+    /// later one takes the place of an earlier one that was not committed.
+    Prepare(Box<Prepare>),
+    /// Serve by the prepared generation from now on; answered with `Committed`.
+    Commit { generation: u64 },
+    /// Forget the prepared generation, and the sockets that only it needed.
+    Abort { generation: u64 },
+    /// The present addresses of these names; takes effect at once.
+    Addresses(Vec<NameAddresses>),
+    /// Accept no more, finish what is in flight within the time, then exit.
+    Drain { timeout: Duration },
+    /// Close and open again what is written to files.
+    ReopenLogs,
+    /// Log by this filter until a generation with another level is committed.
+    LogFilter(String),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hello {
+    /// Its row in the shared segment.
+    pub row: u16,
+    pub log: Log,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Prepare {
+    pub generation: u64,
+    /// The sockets to serve after the commit: all of them, not only the new ones.
+    pub sockets: Vec<Serve>,
+    /// A `Config`: packed on its own, so that it is packed once for all workers, and so that one that
+    /// cannot be unpacked is a rejection, not the end of the channel.
+    pub config: Packed,
+    /// The ids under which the shared segment counts what the config names.
+    pub labels: Packed,
+}
+
+/// One socket of a listener. Every address has one per worker slot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct SocketId(pub u64);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Serve {
+    pub socket: SocketId,
+    /// As configured: which of the config's listeners it belongs to.
+    pub address: SocketAddr,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NameAddresses {
+    pub name: String,
+    /// Empty where it could not be resolved yet.
+    pub addresses: Vec<IpAddr>,
+}
+
+/// From a worker to its supervisor.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum FromWorker {
+    /// The first message: it can be spoken to.
+    Ready,
+    Prepared {
+        generation: u64,
+    },
+    Rejected {
+        generation: u64,
+        reason: String,
+    },
+    Committed {
+        generation: u64,
+    },
+    /// It accepts no more; how many client connections are left.
+    Draining {
+        connections: u64,
+    },
+}
+
+/// A value in the format of the channel.
+#[derive(Clone, PartialEq, Eq, Default)]
+pub struct Packed(Vec<u8>);
+
+#[derive(Debug, thiserror::Error)]
+#[error("could not pack or unpack a message")]
+pub struct PackError(#[from] postcard::Error);
+
+impl Packed {
+    pub fn pack<T: Serialize>(value: &T) -> Result<Packed, PackError> {
+        Ok(Packed(postcard::to_stdvec(value)?))
+    }
+
+    pub fn unpack<'a, T: Deserialize<'a>>(&'a self) -> Result<T, PackError> {
+        Ok(postcard::from_bytes(&self.0)?)
+    }
+
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+/// As many bytes at once, not one by one as a `Vec<u8>` would be.
+impl Serialize for Packed {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bytes(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Packed {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Bytes;
+        impl serde::de::Visitor<'_> for Bytes {
+            type Value = Packed;
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("bytes")
+            }
+            fn visit_bytes<E: serde::de::Error>(self, bytes: &[u8]) -> Result<Packed, E> {
+                Ok(Packed(bytes.to_vec()))
+            }
+            fn visit_byte_buf<E: serde::de::Error>(self, bytes: Vec<u8>) -> Result<Packed, E> {
+                Ok(Packed(bytes))
+            }
+        }
+        deserializer.deserialize_byte_buf(Bytes)
+    }
+}
+
+/// A config holds secrets, so its bytes are not shown.
+impl std::fmt::Debug for Packed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Packed({} bytes)", self.0.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_message_survives_the_channel() {
+        let config = Packed::pack(&vec![7u8; 300]).unwrap();
+        let address = "[::1]:80".parse().unwrap();
+        let (socket, generation) = (SocketId(9), 3);
+        let labels = Packed::default();
+        let sockets = vec![Serve { socket, address }];
+        let prepare = Prepare {
+            generation,
+            sockets,
+            config,
+            labels,
+        };
+        let addresses = vec!["10.0.0.1".parse().unwrap(), "::1".parse().unwrap()];
+        let name = "todos".to_owned();
+        for message in [
+            ToWorker::Hello(Hello {
+                row: 4,
+                log: crate::log::AT_START,
+            }),
+            ToWorker::Sockets(vec![socket]),
+            ToWorker::Prepare(Box::new(prepare)),
+            ToWorker::Commit { generation },
+            ToWorker::Abort { generation },
+            ToWorker::Addresses(vec![NameAddresses { name, addresses }]),
+            ToWorker::Drain {
+                timeout: Duration::from_secs(30),
+            },
+            ToWorker::ReopenLogs,
+            ToWorker::LogFilter("debug".to_owned()),
+        ] {
+            let bytes = postcard::to_stdvec(&message).unwrap();
+            assert_eq!(postcard::from_bytes::<ToWorker>(&bytes).unwrap(), message);
+        }
+    }
+
+    #[test]
+    fn arbitrary_bytes_are_an_error_not_a_panic() {
+        proptest::proptest!(|(bytes: Vec<u8>)| {
+            let _either = postcard::from_bytes::<ToWorker>(&bytes);
+            let _either = postcard::from_bytes::<FromWorker>(&bytes);
+        });
+    }
+
+    #[test]
+    fn what_is_packed_is_not_shown() {
+        let packed = Packed::pack(&"hunter2").unwrap();
+        assert!(!format!("{packed:?}").contains("hunter2"));
+        assert_eq!(packed.unpack::<String>().unwrap(), "hunter2");
+    }
+}
