@@ -6,6 +6,7 @@
 //! a clock or talks to another process: the segment's fd travels by `ipc`, names are `admin`'s.
 
 pub mod beat;
+pub mod health;
 pub mod layout;
 mod map;
 pub mod names;

@@ -12,6 +12,8 @@ pub struct Command {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verb {
+    /// Answer at once: shows that the supervisor's loop turns.
+    Ping,
     /// Look at the configuration now; answered when the reload is over.
     Reload,
     /// Stop taking connections, finish what runs, then exit.

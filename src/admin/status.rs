@@ -8,6 +8,8 @@ use serde::Serialize;
 
 use super::time::Timestamp;
 use crate::model::config::Config;
+use crate::shm::RowId;
+use crate::shm::names::{Index, Labels};
 
 /// Everything that the admin port tells, apart from the counters in shared memory.
 #[derive(Debug, Clone, Serialize)]
@@ -25,17 +27,23 @@ pub struct Status {
     pub config_source: String,
     /// Set while a generation other than the file's serves, brought back by an operator.
     pub pinned: Option<u64>,
+    #[serde(skip)]
     pub workers: Vec<Worker>,
     pub listeners: Vec<Listener>,
+    /// Those that are served now.
+    pub certificates: Vec<Certificate>,
     pub last_reload: Option<Reload>,
     /// The latest first, at most 20.
     pub history: Vec<Reload>,
     /// The committed configuration, for `/config`, `/routes`, `/upstreams` and label names.
     #[serde(skip)]
     pub config: Option<Arc<Config>>,
-    /// Its label ids, as sent to the workers, with the names that linger.
+    /// Its label ids, as sent to the workers.
     #[serde(skip)]
-    pub labels: Arc<crate::shm::names::Labels>,
+    pub index: Arc<Index>,
+    /// The names of all ids that are not forgotten (`Names::labels`).
+    #[serde(skip)]
+    pub labels: Arc<Labels>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -53,7 +61,7 @@ pub struct Worker {
     pub slot: u16,
     /// Its row in the shared segment.
     #[serde(skip)]
-    pub row: crate::shm::RowId,
+    pub row: RowId,
     pub pid: u32,
     pub state: WorkerState,
     pub generation: u64,
@@ -78,6 +86,13 @@ pub struct Listener {
     pub configured: String,
     /// As bound: the same but for port 0.
     pub address: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Certificate {
+    pub name: String,
+    pub expires_at: Timestamp,
 }
 
 /// One attempt to bring a configuration to the workers.
@@ -105,4 +120,84 @@ pub enum ReloadResult {
     Rejected,
     /// Brought back by an operator or the guard.
     RolledBack,
+}
+
+impl ReloadResult {
+    pub const ALL: [ReloadResult; 3] = [
+        ReloadResult::Committed,
+        ReloadResult::Rejected,
+        ReloadResult::RolledBack,
+    ];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            ReloadResult::Committed => "committed",
+            ReloadResult::Rejected => "rejected",
+            ReloadResult::RolledBack => "rolled-back",
+        }
+    }
+}
+
+/// Why a worker had to be replaced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RestartReason {
+    /// It ended by itself, with an exit code.
+    Exit,
+    /// A signal ended it.
+    Signal,
+    /// It did not beat for `worker.hangTimeout`.
+    Hang,
+    /// It did not answer in a reload.
+    Unresponsive,
+    /// What it sent was not understood.
+    Protocol,
+}
+
+impl RestartReason {
+    pub const ALL: [RestartReason; 5] = [
+        RestartReason::Exit,
+        RestartReason::Signal,
+        RestartReason::Hang,
+        RestartReason::Unresponsive,
+        RestartReason::Protocol,
+    ];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            RestartReason::Exit => "exit",
+            RestartReason::Signal => "signal",
+            RestartReason::Hang => "hang",
+            RestartReason::Unresponsive => "unresponsive",
+            RestartReason::Protocol => "protocol",
+        }
+    }
+}
+
+impl ServerState {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            ServerState::Starting => "starting",
+            ServerState::Serving => "serving",
+            ServerState::Draining => "draining",
+        }
+    }
+}
+
+impl WorkerState {
+    pub const ALL: [WorkerState; 4] = [
+        WorkerState::Starting,
+        WorkerState::Serving,
+        WorkerState::Draining,
+        WorkerState::BackingOff,
+    ];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            WorkerState::Starting => "starting",
+            WorkerState::Serving => "serving",
+            WorkerState::Draining => "draining",
+            WorkerState::BackingOff => "backing-off",
+        }
+    }
 }

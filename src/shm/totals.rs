@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{Ordering::Acquire, Ordering::Relaxed, fence};
 
-use super::layout::{BUCKETS, Shape};
+use super::layout::{BOUNDS, BUCKETS, Shape};
 use super::recorder::chunks;
 use super::series::Key;
 use super::{RowId, Segment};
@@ -72,6 +72,21 @@ impl Totals {
 impl Distribution {
     pub fn count(&self) -> u64 {
         self.buckets.iter().sum()
+    }
+
+    /// In seconds, interpolated within the bucket that holds it, as Prometheus does; `None` when
+    /// nothing was recorded. Above the last bound it is the last bound.
+    pub fn quantile(&self, share: f64) -> Option<f64> {
+        let rank = share * self.count() as f64;
+        let (mut below, mut lower) = (0.0, 0.0);
+        for (bound, count) in BOUNDS.iter().zip(self.buckets) {
+            let (count, bound) = (count as f64, *bound as f64 / 1e9);
+            if count > 0.0 && below + count >= rank {
+                return Some(lower + (bound - lower) * (rank - below) / count);
+            }
+            (below, lower) = (below + count, bound);
+        }
+        (self.count() > 0).then_some(lower)
     }
 
     fn load(&mut self, segment: &Segment, at: usize) {

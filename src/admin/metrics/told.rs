@@ -1,0 +1,100 @@
+//! Families that the supervisor's status tells: configuration, workers, endpoints, certificates.
+
+use prometheus::proto::MetricFamily;
+
+use super::catalog as names;
+use super::{Scrape, family, sample, seconds, single};
+use crate::admin::status::{ReloadResult, Status, WorkerState};
+use crate::admin::views::endpoints;
+
+pub(super) fn families(scrape: &Scrape<'_>) -> Vec<MetricFamily> {
+    let status = scrape.status;
+    let mut told = vec![
+        family(
+            &names::BUILD_INFO,
+            vec![sample(&names::BUILD_INFO, &[status.version], 1.0)],
+        ),
+        single(&names::CONFIG_GENERATION, status.generation as f64),
+        single(
+            &names::LAST_RELOAD_SUCCESSFUL,
+            f64::from(u8::from(last_successful(status))),
+        ),
+        workers(status),
+        worker_generations(status),
+        certificates(status),
+        endpoint_health(scrape),
+    ];
+    if status.generation > 0 {
+        let values = [status.config_hash.as_str(), &status.generation.to_string()];
+        told.push(family(
+            &names::CONFIG_INFO,
+            vec![sample(&names::CONFIG_INFO, &values, 1.0)],
+        ));
+    }
+    let committed = status
+        .history
+        .iter()
+        .find(|reload| reload.result != ReloadResult::Rejected);
+    told.extend(committed.map(|reload| single(&names::LAST_RELOAD_SUCCESS, seconds(reload.at))));
+    told
+}
+
+fn last_successful(status: &Status) -> bool {
+    status
+        .last_reload
+        .as_ref()
+        .is_some_and(|reload| reload.result != ReloadResult::Rejected)
+}
+
+fn workers(status: &Status) -> MetricFamily {
+    let samples = WorkerState::ALL.map(|state| {
+        let count = status
+            .workers
+            .iter()
+            .filter(|worker| worker.state == state)
+            .count();
+        sample(&names::WORKERS, &[state.as_str()], count as f64)
+    });
+    family(&names::WORKERS, samples.to_vec())
+}
+
+fn worker_generations(status: &Status) -> MetricFamily {
+    let serving = status
+        .workers
+        .iter()
+        .filter(|worker| worker.state != WorkerState::Draining);
+    let samples = serving.map(|worker| {
+        let slot = worker.slot.to_string();
+        sample(
+            &names::WORKER_GENERATION,
+            &[&slot],
+            worker.generation as f64,
+        )
+    });
+    family(&names::WORKER_GENERATION, samples.collect())
+}
+
+fn certificates(status: &Status) -> MetricFamily {
+    let samples = status.certificates.iter().map(|certificate| {
+        sample(
+            &names::CERTIFICATE_EXPIRY,
+            &[&certificate.name],
+            seconds(certificate.expires_at),
+        )
+    });
+    family(&names::CERTIFICATE_EXPIRY, samples.collect())
+}
+
+fn endpoint_health(scrape: &Scrape<'_>) -> MetricFamily {
+    let samples = endpoints(scrape.status, scrape.segment)
+        .into_iter()
+        .map(|endpoint| {
+            let value = f64::from(u8::from(endpoint.health.takes_traffic()));
+            sample(
+                &names::ENDPOINT_HEALTHY,
+                &[endpoint.upstream, &endpoint.address],
+                value,
+            )
+        });
+    family(&names::ENDPOINT_HEALTHY, samples.collect())
+}

@@ -1,0 +1,146 @@
+//! The admin port's accept loop. Its clients are strangers: each of them has so much time and so many
+//! connections, and what is over is closed, so that a slow or hostile one cannot keep probes out.
+//!
+//! Not here: what is answered (`routes`).
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::pin::pin;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use axum::body::Body;
+use http::{Request, Response, StatusCode};
+use hyper::body::Incoming;
+use hyper::service::{Service, service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+
+use super::Sources;
+use super::routes::{self, App, Peer};
+
+/// Connections at once, over all peers and from one.
+const CONNECTIONS: usize = 128;
+const CONNECTIONS_PER_PEER: usize = 32;
+/// From a connection's or a request's start to the end of its head.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
+const HEADER_BYTES: usize = 16 * 1024;
+/// From a request's head to its answer. A reload is answered when it is over.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
+/// A connection is told to end after so long, and ended after so much more: a client that takes
+/// nothing of its answer is gone then.
+const CONNECTION_AGE: Duration = Duration::from_secs(120);
+const CONNECTION_END: Duration = Duration::from_secs(10);
+/// Between two looks at the heartbeats, and after an accept that failed for want of resources.
+const TICK: Duration = Duration::from_secs(1);
+
+/// How many connections each peer has.
+type Crowd = Rc<RefCell<HashMap<IpAddr, usize>>>;
+
+/// One of a peer's places, given back on drop.
+struct PlaceGuard {
+    crowd: Crowd,
+    peer: IpAddr,
+}
+
+/// Serves until dropped; connections end with it. Needs a `LocalSet`.
+pub async fn serve(listener: TcpListener, sources: Sources) {
+    let app = App::new(sources);
+    let router = TowerToHyperService::new(routes::router(app.clone()));
+    let (crowd, mut connections) = (Crowd::default(), JoinSet::new());
+    let mut tick = tokio::time::interval(TICK);
+    loop {
+        tokio::select! {
+            // Cancel-safe: a connection that was not accepted waits in the socket.
+            accepted = listener.accept() => match accepted {
+                Ok((stream, peer)) => {
+                    if let Some(place) = PlaceGuard::take(&crowd, peer.ip()) {
+                        connections.spawn_local(connection(stream, peer, router.clone(), place));
+                    }
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "the admin port could not accept");
+                    sleep(TICK).await;
+                }
+            },
+            Some(_) = connections.join_next(), if !connections.is_empty() => {}
+            _ = tick.tick() => app.watch_beats(Instant::now()),
+        }
+    }
+}
+
+impl PlaceGuard {
+    fn take(crowd: &Crowd, peer: IpAddr) -> Option<PlaceGuard> {
+        let mut peers = crowd.borrow_mut();
+        let all: usize = peers.values().sum();
+        let mine = peers.get(&peer).copied().unwrap_or_default();
+        if all >= CONNECTIONS || mine >= CONNECTIONS_PER_PEER {
+            tracing::debug!(%peer, "too many connections to the admin port");
+            return None;
+        }
+        peers.insert(peer, mine + 1);
+        Some(PlaceGuard {
+            crowd: Rc::clone(crowd),
+            peer,
+        })
+    }
+}
+
+impl Drop for PlaceGuard {
+    fn drop(&mut self) {
+        let mut peers = self.crowd.borrow_mut();
+        match peers.get_mut(&self.peer) {
+            Some(count) if *count > 1 => *count -= 1,
+            _ => drop(peers.remove(&self.peer)),
+        }
+    }
+}
+
+async fn connection(
+    stream: TcpStream,
+    peer: SocketAddr,
+    router: TowerToHyperService<axum::Router>,
+    _place: PlaceGuard,
+) {
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(Peer(peer.ip()));
+        let answer = router.call(request);
+        async move { bounded(answer).await }
+    });
+    let connection = hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER_TIMEOUT)
+        .max_header_size(HEADER_BYTES)
+        .serve_connection(TokioIo::new(stream), service);
+    let mut connection = pin!(connection);
+    let ended = match timeout(CONNECTION_AGE, connection.as_mut()).await {
+        Ok(ended) => ended,
+        Err(_) => {
+            connection.as_mut().graceful_shutdown();
+            timeout(CONNECTION_END, connection).await.unwrap_or(Ok(()))
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%peer, %error, "a connection to the admin port broke");
+    }
+}
+
+async fn bounded<E>(
+    answer: impl Future<Output = Result<Response<Body>, E>>,
+) -> Result<Response<Body>, E> {
+    match timeout(REQUEST_TIMEOUT, answer).await {
+        Ok(answer) => answer,
+        Err(_) => {
+            let mut late = Response::new(Body::from("took too long\n"));
+            *late.status_mut() = StatusCode::GATEWAY_TIMEOUT;
+            Ok(late)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
