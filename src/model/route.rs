@@ -3,17 +3,39 @@
 //! Not here: what happens to the request then (`proxy`), which of a route's upstreams is next
 //! (`balance`).
 
+use std::collections::HashSet;
+use std::sync::Arc;
+
 use http::{HeaderMap, Method};
 
+use self::host::Hosts;
+use self::index::build::PathIndexBuilder;
+use self::index::{PathIndex, Search};
 use super::config;
 use super::matcher::{HeaderMatch, MatcherCompiler, MatcherError, QueryMatch};
 
+mod host;
+mod index;
+mod pattern;
+mod regexes;
+#[cfg(test)]
+mod tests;
+
+pub use index::build::PathError;
+
+/// More rules than anybody writes, and few enough for their numbers.
+const MOST_RULES: usize = 1 << 24;
+
 #[derive(Debug, thiserror::Error)]
-#[error("rule {rule}: {source}")]
-pub struct RouteError {
-    pub rule: String,
-    #[source]
-    pub source: MatcherError,
+pub enum RouteError {
+    #[error("rule {rule}: {source}")]
+    Condition { rule: String, source: MatcherError },
+    #[error("rule {rule}: {source}")]
+    Path { rule: String, source: PathError },
+    #[error(transparent)]
+    Paths(PathError),
+    #[error("more than {limit} rules")]
+    TooManyRules { limit: usize },
 }
 
 /// What of a request decides its route.
@@ -35,10 +57,8 @@ pub struct Route {
     pub index: u32,
     pub name: Box<str>,
     /// Never empty, and not all weights are 0.
-    pub upstreams: Box<[WeightedUpstream]>,
-    methods: Box<[Method]>,
-    headers: Box<[HeaderMatch]>,
-    query: Box<[QueryMatch]>,
+    pub upstreams: Arc<[WeightedUpstream]>,
+    conditions: Option<Box<Conditions>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -48,50 +68,71 @@ pub struct WeightedUpstream {
     pub weight: u32,
 }
 
+/// All rules, compiled. What a lookup costs depends on the request and on how many rules share its
+/// host and path, not on how many rules there are.
 #[derive(Debug)]
 pub struct RouteTable {
-    routes: Vec<Route>,
-    places: Vec<(config::HostPattern, Path)>,
+    routes: Box<[Route]>,
+    hosts: Hosts,
+    paths: PathIndex,
 }
 
+/// What a rule asks for besides host and path.
 #[derive(Debug)]
-enum Path {
-    Exact(String),
-    Prefix(String),
-    Regex(regex::Regex),
+struct Conditions {
+    /// Empty takes all.
+    methods: Box<[Method]>,
+    headers: Box<[HeaderMatch]>,
+    query: Box<[QueryMatch]>,
 }
 
 impl RouteTable {
     pub fn build(rules: &[config::Rule]) -> Result<Self, RouteError> {
-        let mut compiler = MatcherCompiler::default();
+        if rules.len() > MOST_RULES {
+            return Err(RouteError::TooManyRules { limit: MOST_RULES });
+        }
+        let mut compiler = RouteCompiler::default();
+        let mut hosts = Hosts::default();
+        let mut paths = PathIndexBuilder::default();
         let mut routes = Vec::with_capacity(rules.len());
-        let mut places = Vec::with_capacity(rules.len());
         for (index, rule) in (0..).zip(rules) {
-            let in_rule = |source| RouteError {
+            let in_rule = |source| RouteError::Path {
                 rule: rule.name.clone(),
                 source,
             };
-            routes.push(compile(index, rule, &mut compiler).map_err(in_rule)?);
-            places.push((
-                rule.host.clone(),
-                compile_path(&rule.path).map_err(in_rule)?,
-            ));
+            paths
+                .add(hosts.table(&rule.host), index, &rule.path)
+                .map_err(in_rule)?;
+            routes.push(compiler.route(index, rule)?);
         }
-        Ok(Self { routes, places })
+        let paths = paths.build(hosts.tables()).map_err(RouteError::Paths)?;
+        Ok(Self {
+            routes: routes.into(),
+            hosts,
+            paths,
+        })
     }
 
     /// The first rule in order that takes the request.
     pub fn find(&self, query: &RouteQuery<'_>) -> Option<&Route> {
-        let host = host_name(query.host).to_ascii_lowercase();
-        self.routes
-            .iter()
-            .zip(&self.places)
-            .find(|(route, (host_pattern, path))| {
-                takes_host(host_pattern, &host) && path.takes(query) && route.takes(query)
-            })
-            .map(|(route, _)| route)
+        self.search(query)
+            .found()
+            .and_then(|index| self.routes.get(index as usize))
     }
 
+    fn search<'q>(&self, query: &'q RouteQuery<'q>) -> Search<'q> {
+        let mut search = Search::new(query);
+        self.hosts.consult(query.host, |table| {
+            self.paths.search(table, &mut search, |rule| {
+                self.routes
+                    .get(rule as usize)
+                    .is_some_and(|route| route.takes(query))
+            });
+        });
+        search
+    }
+
+    /// In the order of the rules.
     pub fn routes(&self) -> &[Route] {
         &self.routes
     }
@@ -100,100 +141,92 @@ impl RouteTable {
 impl Route {
     /// Whether everything but host and path fits.
     fn takes(&self, query: &RouteQuery<'_>) -> bool {
+        self.conditions
+            .as_ref()
+            .is_none_or(|conditions| conditions.hold(query))
+    }
+}
+
+impl Conditions {
+    fn hold(&self, query: &RouteQuery<'_>) -> bool {
         (self.methods.is_empty() || self.methods.contains(query.method))
             && self
                 .headers
                 .iter()
                 .all(|header| header.matches(query.headers))
-            && (self.query.is_empty() || {
-                let text = query
-                    .path_and_query
-                    .split_once('?')
-                    .map_or("", |(_, text)| text);
-                self.query.iter().all(|parameter| parameter.matches(text))
-            })
+            && self
+                .query
+                .iter()
+                .all(|parameter| parameter.matches(query.parameters()))
     }
 }
 
-impl Path {
-    fn takes(&self, query: &RouteQuery<'_>) -> bool {
-        match self {
-            Self::Exact(path) => query.path == path,
-            Self::Prefix(prefix) => query
-                .path
-                .strip_prefix(prefix.as_str())
-                .is_some_and(|rest| rest.is_empty() || rest.starts_with('/')),
-            Self::Regex(regex) => regex
-                .find(query.path_and_query)
-                .is_some_and(|m| m.start() == 0),
-        }
+impl<'a> RouteQuery<'a> {
+    /// What stands behind the `?`.
+    fn parameters(&self) -> &'a str {
+        self.path_and_query
+            .get(self.path.len() + 1..)
+            .unwrap_or_default()
     }
 }
 
-fn compile(
-    index: u32,
-    rule: &config::Rule,
-    compiler: &mut MatcherCompiler,
-) -> Result<Route, MatcherError> {
-    let method = |name: &String| {
-        Method::from_bytes(name.as_bytes()).map_err(|_| MatcherError::Method(name.clone()))
-    };
-    Ok(Route {
-        index,
-        name: rule.name.as_str().into(),
-        upstreams: rule
-            .upstreams
+/// Compiles rules one by one; what several have in common they share.
+#[derive(Debug, Default)]
+struct RouteCompiler {
+    matchers: MatcherCompiler,
+    upstreams: HashSet<Arc<[WeightedUpstream]>>,
+}
+
+impl RouteCompiler {
+    fn route(&mut self, index: u32, rule: &config::Rule) -> Result<Route, RouteError> {
+        let in_rule = |source| RouteError::Condition {
+            rule: rule.name.clone(),
+            source,
+        };
+        Ok(Route {
+            index,
+            name: rule.name.as_str().into(),
+            upstreams: self.upstreams(&rule.upstreams),
+            conditions: self.conditions(rule).map_err(in_rule)?,
+        })
+    }
+
+    fn upstreams(&mut self, choices: &[config::WeightedUpstream]) -> Arc<[WeightedUpstream]> {
+        let choices: Vec<_> = choices
             .iter()
             .map(|choice| WeightedUpstream {
                 upstream: choice.upstream,
                 weight: choice.weight,
             })
-            .collect(),
-        methods: rule.methods.iter().map(method).collect::<Result<_, _>>()?,
-        headers: rule
-            .headers
-            .iter()
-            .map(|h| compiler.header(h))
-            .collect::<Result<_, _>>()?,
-        query: rule
-            .query
-            .iter()
-            .map(|q| compiler.query(q))
-            .collect::<Result<_, _>>()?,
-    })
-}
+            .collect();
+        if let Some(known) = self.upstreams.get(choices.as_slice()) {
+            return Arc::clone(known);
+        }
+        let new: Arc<[_]> = choices.into();
+        self.upstreams.insert(Arc::clone(&new));
+        new
+    }
 
-fn compile_path(pattern: &config::PathPattern) -> Result<Path, MatcherError> {
-    Ok(match pattern {
-        config::PathPattern::Exact(path) => Path::Exact(path.clone()),
-        config::PathPattern::Prefix(path) => Path::Prefix(path.trim_end_matches('/').to_owned()),
-        config::PathPattern::Regex(pattern) => Path::Regex(
-            regex::Regex::new(&format!("\\A(?:{pattern})")).map_err(|error| {
-                MatcherError::Regex {
-                    pattern: pattern.clone(),
-                    reason: error.to_string(),
-                }
-            })?,
-        ),
-    })
-}
-
-/// The name without port and trailing dot; an IPv6 literal keeps its brackets.
-fn host_name(host: &str) -> &str {
-    let name = match host.rsplit_once(':') {
-        Some((name, port)) if !port.contains(']') => name,
-        _ => host,
-    };
-    name.strip_suffix('.').unwrap_or(name)
-}
-
-fn takes_host(pattern: &config::HostPattern, host: &str) -> bool {
-    match pattern {
-        config::HostPattern::Any => true,
-        config::HostPattern::Exact(name) => name == host,
-        config::HostPattern::Wildcard(suffix) => host
-            .strip_suffix(suffix.as_str())
-            .and_then(|below| below.strip_suffix('.'))
-            .is_some_and(|below| !below.is_empty()),
+    fn conditions(&mut self, rule: &config::Rule) -> Result<Option<Box<Conditions>>, MatcherError> {
+        if rule.methods.is_empty() && rule.headers.is_empty() && rule.query.is_empty() {
+            return Ok(None);
+        }
+        let method = |name: &String| {
+            Method::from_bytes(name.as_bytes()).map_err(|_| MatcherError::Method(name.clone()))
+        };
+        let matchers = &mut self.matchers;
+        Ok(Some(Box::new(Conditions {
+            methods: rule.methods.iter().map(method).collect::<Result<_, _>>()?,
+            headers: rule
+                .headers
+                .iter()
+                .map(|one| matchers.header(one))
+                .collect::<Result<_, _>>()?,
+            query: rule
+                .query
+                .iter()
+                .map(|one| matchers.query(one))
+                .collect::<Result<_, _>>()?,
+        })))
     }
 }
