@@ -3,12 +3,18 @@
 
 pub mod balance;
 pub mod config;
+mod decode;
 pub mod diagnostic;
+#[cfg(test)]
+mod fixtures;
+mod load;
 pub mod matcher;
+mod parse;
+mod raw;
 pub mod route;
 pub mod secret;
 pub mod snapshot;
 pub mod template;
+mod yaml;
 
-#[cfg(test)]
-mod fixtures;
+pub use load::{Loaded, load};

@@ -92,7 +92,7 @@ impl fmt::Display for SecretRef {
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidSecretRef {
-    #[error("`{0}` cannot be the name of an environment variable")]
+    #[error("`{}` cannot be the name of an environment variable", .0.escape_debug())]
     Env(String),
     #[error("`file:` needs the path of a file after it")]
     File,

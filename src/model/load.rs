@@ -1,0 +1,94 @@
+//! The one way from a text to a `Config`: YAML, keys and types, then what ties them together.
+
+use super::config::Config;
+use super::decode::{Decode, Reader};
+use super::diagnostic::{Diagnostic, Severity};
+use super::parse;
+use super::raw::RawConfig;
+use super::secret::{Resolve, SecretRef};
+use super::yaml::{self, Place, SyntaxError, Tree, Value};
+
+#[cfg(test)]
+mod tests;
+
+/// What became of a text. A configuration is there if and only if no diagnostic is an error.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Loaded {
+    pub config: Option<Config>,
+    /// In the order of the text.
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+impl Loaded {
+    pub fn errors(&self) -> impl Iterator<Item = &Diagnostic> {
+        self.diagnostics
+            .iter()
+            .filter(|found| found.severity == Severity::Error)
+    }
+
+    pub fn warnings(&self) -> impl Iterator<Item = &Diagnostic> {
+        self.diagnostics
+            .iter()
+            .filter(|found| found.severity == Severity::Warning)
+    }
+}
+
+/// Reads a configuration; `secrets` says what an `env:` or `file:` reference stands for.
+pub fn load(text: &str, secrets: &mut dyn FnMut(&SecretRef) -> Result<String, String>) -> Loaded {
+    let parsed = yaml::parse(text);
+    let mut diagnostics: Vec<_> = parsed.errors.into_iter().map(diagnostic).collect();
+    let Some(tree) = parsed.tree.filter(|tree| !is_empty(tree)) else {
+        if diagnostics.is_empty() {
+            diagnostics.push(diagnostic(empty()));
+        }
+        return Loaded {
+            config: None,
+            diagnostics,
+        };
+    };
+    let (config, found) = read(&tree, secrets);
+    let config = config.filter(|_| diagnostics.is_empty());
+    diagnostics.extend(found);
+    diagnostics.sort_by_key(|found| (found.line, found.column));
+    Loaded {
+        config,
+        diagnostics,
+    }
+}
+
+fn read(tree: &Tree<'_>, secrets: &mut Resolve<'_>) -> (Option<Config>, Vec<Diagnostic>) {
+    let mut reader = Reader::new(tree, RawConfig::shape);
+    let config = parse::config(&mut reader, secrets);
+    (config, reader.into_diagnostics())
+}
+
+fn is_empty(tree: &Tree<'_>) -> bool {
+    matches!(tree.value(Tree::ROOT), Value::Null)
+}
+
+fn empty() -> SyntaxError {
+    SyntaxError {
+        place: Place::START,
+        path: String::new(),
+        message: "the configuration is empty".to_owned(),
+        help: "begin with `server:`, and under it `upstreams` and `rules`".to_owned(),
+    }
+}
+
+fn diagnostic(error: SyntaxError) -> Diagnostic {
+    let SyntaxError {
+        place,
+        path,
+        message,
+        help,
+    } = error;
+    let severity = Severity::Error;
+    Diagnostic {
+        severity,
+        path,
+        line: place.line,
+        column: place.column,
+        message,
+        help,
+    }
+}

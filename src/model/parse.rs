@@ -1,0 +1,115 @@
+//! From what is written (`RawConfig`) to what is valid (`Config`): defaults filled in, references
+//! resolved, and every value that cannot work refused with what to write instead.
+//!
+//! Not here: reading YAML (`yaml`, `decode`), and compiling rules into tables (`snapshot`).
+
+mod header;
+mod host;
+mod listener;
+mod name;
+mod pattern;
+mod process;
+mod rule;
+mod shadow;
+mod upstream;
+mod url;
+
+use std::str::FromStr;
+
+use super::config::{Config, Limits};
+use super::decode::{At, Decode, Reader, shortened};
+use super::raw::{RawConfig, RawLimits, RawServer};
+use super::secret::Resolve;
+use super::yaml::Tree;
+
+/// What is wrong with a value, and what to write instead.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Fault {
+    message: String,
+    help: String,
+}
+
+impl Fault {
+    fn new(message: impl Into<String>, help: impl Into<String>) -> Self {
+        Self {
+            message: message.into(),
+            help: help.into(),
+        }
+    }
+}
+
+/// Reads the whole document; `None` where the reader has noted an error.
+pub(super) fn config(reader: &mut Reader<'_>, resolve: &mut Resolve<'_>) -> Option<Config> {
+    let raw = RawConfig::decode(Tree::ROOT, reader)?;
+    let server = raw.server.clone()?;
+    let listeners = listener::listeners(&server.value, reader);
+    let upstreams = upstream::upstreams(&server.value, reader);
+    let rules = rule::rules(&server, &upstreams, reader);
+    let config = Config {
+        workers: server.value.workers(),
+        headers: header::headers(&server.value, reader, resolve),
+        trusted_proxies: trusted_proxies(&server.value, reader),
+        via: server.value.via(),
+        error_header: server.value.error_header(),
+        limits: limits(
+            &server
+                .value
+                .limits
+                .map_or_else(RawLimits::default, |at| at.value),
+        ),
+        drain: process::drain(&raw),
+        reload: process::reload(&raw),
+        admin: process::admin(&raw, &listeners, reader, resolve)?,
+        log: process::log(&raw),
+        worker: process::worker(&raw),
+        metrics: process::metrics(&raw),
+        upstreams: upstreams.into_valid(),
+        listeners,
+        rules,
+    };
+    (!reader.has_errors()).then_some(config)
+}
+
+impl Reader<'_> {
+    /// Notes what is wrong with a value, and gives back one that could be made of it.
+    fn accept<T, V>(&mut self, from: At<T>, result: Result<V, Fault>) -> Option<V> {
+        result
+            .map_err(|Fault { message, help }| self.error(from.at, message, help))
+            .ok()
+    }
+}
+
+fn trusted_proxies(server: &RawServer<'_>, reader: &mut Reader<'_>) -> Vec<ipnet::IpNet> {
+    let written = server.trusted_proxies.iter().flat_map(|list| &list.value);
+    written
+        .filter_map(|text| reader.accept(*text, network(text.value)))
+        .collect()
+}
+
+/// A network, or an address as the network of itself alone.
+fn network(text: &str) -> Result<ipnet::IpNet, Fault> {
+    let network = ipnet::IpNet::from_str(text).map(|network| network.trunc());
+    network
+        .or_else(|_| std::net::IpAddr::from_str(text).map(ipnet::IpNet::from))
+        .map_err(|_| {
+            let message = format!("`{}` is not a network", shortened(text));
+            Fault::new(
+                message,
+                "write it like `10.0.0.0/8` or `fd00::/8`, or a single IP address",
+            )
+        })
+}
+
+fn limits(raw: &RawLimits<'_>) -> Limits {
+    Limits {
+        header_bytes: raw.header_bytes().0,
+        header_count: raw.header_count().0,
+        request_line_bytes: raw.request_line_bytes().0,
+        body_bytes: raw.body_bytes().0,
+        header_timeout: raw.header_timeout(),
+        idle_timeout: raw.idle_timeout(),
+        body_timeout: raw.body_timeout(),
+        write_timeout: raw.write_timeout(),
+        connections: raw.connections().0,
+    }
+}

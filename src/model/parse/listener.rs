@@ -1,0 +1,111 @@
+//! `listen`: where connections are accepted.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use super::Fault;
+use crate::model::config::Listener;
+use crate::model::decode::{Reader, shortened};
+use crate::model::raw::RawServer;
+
+/// Where `listen` is left out.
+pub(super) const DEFAULT_PORT: u16 = 8080;
+
+pub(super) fn listeners(server: &RawServer<'_>, reader: &mut Reader<'_>) -> Vec<Listener> {
+    let Some(listen) = &server.listen else {
+        return vec![Listener {
+            address: on_all(DEFAULT_PORT),
+        }];
+    };
+    if reader.is_empty_list(listen.at) {
+        reader.error(
+            listen.at,
+            "there is nothing to listen on",
+            "write a port, like `8080`",
+        );
+    }
+    let mut lines: HashMap<SocketAddr, u32> = HashMap::new();
+    let mut listeners = Vec::new();
+    for text in listen
+        .value
+        .0
+        .iter()
+        .filter_map(|listener| listener.value.0.address)
+    {
+        let Some(address) = reader.accept(text, address(text.value)) else {
+            continue;
+        };
+        let line = reader.tree.place(text.at).line;
+        if let Some(first) = lines.insert(address, line) {
+            let message = format!("`{address}` is listened on twice");
+            reader.error(
+                text.at,
+                message,
+                format!("remove one; the first is on line {first}"),
+            );
+            continue;
+        }
+        listeners.push(Listener { address });
+    }
+    listeners
+}
+
+/// A port, `address:port`, `[v6]:port`, or `:port`.
+pub(super) fn address(text: &str) -> Result<SocketAddr, Fault> {
+    let port_alone = text
+        .strip_prefix(':')
+        .or_else(|| text.strip_prefix("*:"))
+        .unwrap_or(text);
+    if !port_alone.is_empty() && port_alone.bytes().all(|byte| byte.is_ascii_digit()) {
+        return port(port_alone).map(on_all);
+    }
+    text.parse().map_err(|_| refuse(text))
+}
+
+fn refuse(text: &str) -> Fault {
+    let shown = shortened(text);
+    if let Some((host, port)) = text.rsplit_once(':')
+        && host.parse::<Ipv6Addr>().is_ok()
+        && !port.is_empty()
+    {
+        let message = format!("`{shown}` has an IPv6 address without brackets");
+        return Fault::new(message, format!("write `[{host}]:{port}`"));
+    }
+    if let Ok(address) = text.parse::<IpAddr>() {
+        let cure = SocketAddr::new(address, DEFAULT_PORT);
+        return Fault::new(
+            format!("`{shown}` has no port"),
+            format!("write it like `{cure}`"),
+        );
+    }
+    match text.rsplit_once(':') {
+        Some(("localhost", port)) => Fault::new(
+            "`localhost` is a name; connections are accepted on addresses",
+            format!("write `127.0.0.1:{port}`, or `[::1]:{port}` for IPv6"),
+        ),
+        Some((host, port_text)) if host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok() => {
+            port(port_text).err().unwrap_or_else(|| {
+                let help = "an IPv6 address stands in brackets, an IPv4 address does not";
+                Fault::new(format!("`{shown}` is not an address"), help)
+            })
+        }
+        _ => Fault::new(
+            format!("`{shown}` is not an address to listen on"),
+            "write a port (`8080`), `address:port` (`127.0.0.1:8080`) or `[::]:8080` for IPv6",
+        ),
+    }
+}
+
+fn port(text: &str) -> Result<u16, Fault> {
+    text.parse().map_err(|_| {
+        let message = format!("`{}` is not a port", shortened(text));
+        Fault::new(
+            message,
+            "write a port from 1 to 65535, or 0 for any free one",
+        )
+    })
+}
+
+fn on_all(port: u16) -> SocketAddr {
+    SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), port)
+}

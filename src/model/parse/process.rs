@@ -1,0 +1,93 @@
+//! The sections beside `server`: what the program itself is told.
+
+use super::{Fault, listener};
+use crate::model::config::{Admin, Drain, Listener, Log, Metrics, Reload, Worker};
+use crate::model::decode::{At, Reader};
+use crate::model::raw::RawConfig;
+use crate::model::secret::{Resolve, Secret};
+use crate::model::template;
+
+pub(super) fn drain(raw: &RawConfig<'_>) -> Drain {
+    let raw = section(&raw.drain);
+    Drain {
+        timeout: raw.timeout(),
+    }
+}
+
+pub(super) fn reload(raw: &RawConfig<'_>) -> Reload {
+    let raw = section(&raw.reload);
+    Reload {
+        debounce: raw.debounce(),
+        poll: raw.poll(),
+        prepare_timeout: raw.prepare_timeout(),
+        orphaned_streams: raw.orphaned_streams(),
+    }
+}
+
+pub(super) fn log(raw: &RawConfig<'_>) -> Log {
+    let raw = section(&raw.log);
+    Log {
+        level: raw.level(),
+        format: raw.format(),
+    }
+}
+
+pub(super) fn worker(raw: &RawConfig<'_>) -> Worker {
+    Worker {
+        hang_timeout: section(&raw.worker).hang_timeout(),
+    }
+}
+
+pub(super) fn metrics(raw: &RawConfig<'_>) -> Metrics {
+    Metrics {
+        max_series: section(&raw.metrics).max_series().0,
+    }
+}
+
+pub(super) fn admin(
+    raw: &RawConfig<'_>,
+    listeners: &[Listener],
+    reader: &mut Reader<'_>,
+    resolve: &mut Resolve<'_>,
+) -> Option<Admin> {
+    let raw = section(&raw.admin);
+    let token = raw
+        .token
+        .and_then(|text| reader.accept(text, token(text.value, resolve)));
+    let address = listener::address(raw.listen());
+    let listen = match raw.listen {
+        Some(text) => reader.accept(text, address)?,
+        None => address.ok()?,
+    };
+    if let (Some(text), true) = (
+        raw.listen,
+        listeners.iter().any(|other| other.address == listen),
+    ) {
+        let message = format!("`{}` is an address of `server.listen` too", text.value);
+        reader.error(
+            text.at,
+            message,
+            "give the admin port an address of its own",
+        );
+    }
+    Some(Admin { listen, token })
+}
+
+fn token(text: &str, resolve: &mut Resolve<'_>) -> Result<Secret, Fault> {
+    let token = template::parse_secret(text, resolve).map_err(super::header::fault)?;
+    match token.expose() {
+        "" => Err(Fault::new(
+            "the token is empty",
+            "give it a value, or leave the key out",
+        )),
+        _ => Ok(token),
+    }
+}
+
+/// A section that may be left out as a whole.
+fn section<S: Clone + Default>(written: &Option<At<S>>) -> S {
+    written
+        .as_ref()
+        .map(|at| at.value.clone())
+        .unwrap_or_default()
+}

@@ -1,0 +1,416 @@
+//! `rules`: which request goes where.
+
+use std::collections::{HashMap, HashSet};
+
+use super::pattern::{Patterns, Reach};
+use super::upstream::Upstreams;
+use super::{Fault, header, host, name, shadow};
+use crate::model::config::{
+    HostPattern, PathPattern, Rule, ValueMatch, ValuePattern, WeightedUpstream,
+};
+use crate::model::decode::{At, Reader, shortened};
+use crate::model::raw::{PathType, RawMatch, RawRule, RawServer};
+use crate::model::yaml::NodeId;
+
+/// A rule that is valid, with what the search for unreachable rules wants to know of it.
+pub(super) struct Placed {
+    pub(super) at: NodeId,
+    pub(super) rule: Rule,
+    pub(super) reach: Option<Reach>,
+}
+
+pub(super) fn rules<'t>(
+    server: &At<RawServer<'t>>,
+    upstreams: &Upstreams<'t>,
+    reader: &mut Reader<'t>,
+) -> Vec<Rule> {
+    let written = server
+        .value
+        .rules
+        .as_ref()
+        .map(|list| list.value.as_slice())
+        .unwrap_or_default();
+    warn_empty(server, reader);
+    let mut parse = Parse {
+        reader,
+        upstreams,
+        patterns: Patterns::default(),
+        used: HashSet::new(),
+    };
+    let mut placed: Vec<_> = written.iter().filter_map(|raw| parse.rule(raw)).collect();
+    parse.warn_unused();
+    check_names(written, &mut placed, reader);
+    shadow::warn(&placed, reader);
+    placed.into_iter().map(|placed| placed.rule).collect()
+}
+
+fn warn_empty(server: &At<RawServer<'_>>, reader: &mut Reader<'_>) {
+    let none = match &server.value.rules {
+        Some(list) => reader.is_empty_list(list.at),
+        None => !reader.is_given(server.at, "rules"),
+    };
+    if none {
+        let at = server
+            .value
+            .rules
+            .as_ref()
+            .map_or(server.at, |list| list.at);
+        let help = "add one: `- path: /` with `upstreams: [id]`";
+        reader.warn(
+            at,
+            "there is no rule: every request is answered with 404",
+            help,
+        );
+    }
+}
+
+struct Parse<'p, 't> {
+    reader: &'p mut Reader<'t>,
+    upstreams: &'p Upstreams<'t>,
+    patterns: Patterns<'t>,
+    /// Indexes of the upstreams that rules name.
+    used: HashSet<u32>,
+}
+
+impl<'t> Parse<'_, 't> {
+    fn rule(&mut self, raw: &At<RawRule<'t>>) -> Option<Placed> {
+        let rule = &raw.value;
+        let host = match rule.host {
+            None => Some(HostPattern::Any),
+            Some(text) => self.reader.accept(text, host::pattern(text.value)),
+        };
+        let path = self.path(raw);
+        let methods = self.methods(rule);
+        let headers = self.matches(rule.headers.as_ref(), Self::header_name);
+        let query = self.matches(rule.query.as_ref(), Self::parameter_name);
+        let upstreams = self.targets(rule);
+        let (path, reach) = path?;
+        let (host, name) = (host?, self.name(rule)?);
+        let rule = Rule {
+            name,
+            host,
+            path,
+            methods: methods?,
+            headers: headers?,
+            query: query?,
+            upstreams: upstreams?,
+        };
+        Some(Placed {
+            at: raw.at,
+            rule,
+            reach,
+        })
+    }
+
+    /// The name as written, or the empty one for `check_names` to fill in.
+    fn name(&mut self, rule: &RawRule<'t>) -> Option<String> {
+        let Some(text) = rule.name else {
+            return Some(String::new());
+        };
+        self.reader
+            .accept(text, name::check("a rule's name", text.value))
+    }
+
+    fn path(&mut self, raw: &At<RawRule<'t>>) -> Option<(PathPattern, Option<Reach>)> {
+        let Some(path) = raw.value.path else {
+            if let Some(path_type) = raw.value.path_type {
+                let help = "add `path`, or leave `pathType` out";
+                self.reader
+                    .error(path_type.at, "there is a `pathType` and no `path`", help);
+            }
+            let any = self.patterns.reach("/").ok();
+            return Some((PathPattern::Regex("/".to_owned()), any));
+        };
+        match raw.value.path_type() {
+            PathType::Regex => self.regex_path(path),
+            PathType::Exact => {
+                let path = self.reader.accept(path, literal_path(path.value))?;
+                Some((PathPattern::Exact(path.to_owned()), None))
+            }
+            PathType::Prefix => {
+                let path = self.reader.accept(path, literal_path(path.value))?;
+                let path = match path.trim_end_matches('/') {
+                    "" => "/",
+                    path => path,
+                };
+                Some((PathPattern::Prefix(path.to_owned()), None))
+            }
+        }
+    }
+
+    fn regex_path(&mut self, path: At<&'t str>) -> Option<(PathPattern, Option<Reach>)> {
+        let reach = self.patterns.reach(path.value);
+        let reach = self.reader.accept(path, reach)?;
+        if !reach.prefix.is_empty() && !reach.prefix.starts_with('/') {
+            let message = "this rule can never match: a path begins with `/`";
+            self.reader.warn(
+                path.at,
+                message,
+                format!("write `/{}`", shortened(path.value)),
+            );
+        }
+        Some((PathPattern::Regex(path.value.to_owned()), Some(reach)))
+    }
+
+    fn methods(&mut self, rule: &RawRule<'t>) -> Option<Vec<String>> {
+        let Some(list) = &rule.methods else {
+            return Some(Vec::new());
+        };
+        self.refuse_empty(list)?;
+        list.value
+            .iter()
+            .map(|text| self.reader.accept(*text, method(text.value)))
+            .collect()
+    }
+
+    fn matches(
+        &mut self,
+        list: Option<&At<Vec<At<RawMatch<'t>>>>>,
+        name: fn(&mut Self, At<&'t str>) -> Option<String>,
+    ) -> Option<Vec<ValueMatch>> {
+        let Some(list) = list else {
+            return Some(Vec::new());
+        };
+        self.refuse_empty(list)?;
+        let read: Vec<_> = list
+            .value
+            .iter()
+            .map(|raw| self.value_match(raw, name))
+            .collect();
+        read.into_iter().collect()
+    }
+
+    fn value_match(
+        &mut self,
+        raw: &At<RawMatch<'t>>,
+        name: fn(&mut Self, At<&'t str>) -> Option<String>,
+    ) -> Option<ValueMatch> {
+        let name = raw.value.name.and_then(|text| name(self, text));
+        let value = self.value_pattern(raw);
+        Some(ValueMatch {
+            name: name?,
+            value: value?,
+        })
+    }
+
+    fn value_pattern(&mut self, raw: &At<RawMatch<'t>>) -> Option<ValuePattern> {
+        match (raw.value.value, raw.value.regex, raw.value.present) {
+            (Some(value), None, None) => Some(ValuePattern::Exact(value.value.to_owned())),
+            (None, Some(regex), None) => {
+                let reach = self.patterns.reach(regex.value);
+                self.reader.accept(regex, reach)?;
+                Some(ValuePattern::Regex(regex.value.to_owned()))
+            }
+            (None, None, Some(At { value: true, .. })) => Some(ValuePattern::Present),
+            (None, None, Some(present)) => {
+                let help = "write `present: true`; a condition that something is absent is a rule before this one";
+                self.reader
+                    .error(present.at, "`present` can only be true", help);
+                None
+            }
+            (None, None, None) => {
+                let keys = ["value", "regex", "present"];
+                if !keys.iter().any(|key| self.reader.is_given(raw.at, key)) {
+                    let message = "the condition says nothing about the value";
+                    self.reader
+                        .error(raw.at, message, "add `value`, `regex` or `present: true`");
+                }
+                None
+            }
+            _ => {
+                let message = "the condition has more than one of `value`, `regex` and `present`";
+                self.reader
+                    .error(raw.at, message, "keep one, or write two conditions");
+                None
+            }
+        }
+    }
+
+    fn header_name(&mut self, text: At<&'t str>) -> Option<String> {
+        self.reader
+            .accept(text, header::name(text.value))
+            .map(|name| name.as_str().to_owned())
+    }
+
+    fn parameter_name(&mut self, text: At<&'t str>) -> Option<String> {
+        let result = match text.value {
+            "" => Err(Fault::new(
+                "the parameter's name is empty",
+                "write its name, without the `?`",
+            )),
+            name => Ok(name.to_owned()),
+        };
+        self.reader.accept(text, result)
+    }
+
+    fn targets(&mut self, rule: &RawRule<'t>) -> Option<Vec<WeightedUpstream>> {
+        let list = rule.upstreams.as_ref()?;
+        if self.reader.is_empty_list(list.at) {
+            let help = "add the id of at least one upstream";
+            self.reader.error(list.at, "the rule has no upstream", help);
+            return None;
+        }
+        let mut targets = Vec::with_capacity(list.value.len());
+        let mut seen = HashSet::new();
+        for raw in &list.value {
+            let Some(id) = raw.value.0.id else { continue };
+            let Some(upstream) = self.upstream(id) else {
+                continue;
+            };
+            self.used.insert(upstream);
+            if list.value.len() > 1 && !seen.insert(upstream) {
+                let message = format!("the upstream `{}` is listed twice", shortened(id.value));
+                let help = format!(
+                    "give it a weight instead: `{{id: {}, weight: 2}}`",
+                    shortened(id.value)
+                );
+                self.reader.error(id.at, message, help);
+                continue;
+            }
+            targets.push(WeightedUpstream {
+                upstream,
+                weight: raw.value.0.weight().0,
+            });
+        }
+        if targets.len() < list.value.len() {
+            return None;
+        }
+        if targets.iter().all(|target| target.weight == 0) {
+            let help = "give at least one a weight of 1 or more";
+            self.reader.error(
+                list.at,
+                "all weights are 0: requests have nowhere to go",
+                help,
+            );
+        }
+        Some(targets)
+    }
+
+    fn upstream(&mut self, id: At<&'t str>) -> Option<u32> {
+        let index = self.upstreams.index(id.value);
+        if index.is_none() {
+            let message = format!("unknown upstream `{}`", shortened(id.value));
+            self.reader
+                .error(id.at, message, self.upstreams.help_for(id.value));
+        }
+        index
+    }
+
+    fn refuse_empty<T>(&mut self, list: &At<Vec<T>>) -> Option<()> {
+        if self.reader.is_empty_list(list.at) {
+            self.reader.error(
+                list.at,
+                "the list is empty",
+                "add an item, or leave the key out",
+            );
+            return None;
+        }
+        Some(())
+    }
+
+    fn warn_unused(&mut self) {
+        for index in 0..self.upstreams.len() {
+            let used = u32::try_from(index).is_ok_and(|index| self.used.contains(&index));
+            let Some(at) = self.upstreams.place_of(index).filter(|_| !used) else {
+                continue;
+            };
+            let id = shortened(self.reader.tree.text(at).unwrap_or_default());
+            let message = format!("no rule uses the upstream `{id}`");
+            self.reader.warn(
+                at,
+                message,
+                "name it under a rule's `upstreams`, or remove it",
+            );
+        }
+    }
+}
+
+fn literal_path(text: &str) -> Result<&str, Fault> {
+    let shown = shortened(text);
+    if !text.starts_with('/') {
+        let help = format!("write `/{shown}`");
+        return Err(Fault::new(
+            format!("the path `{shown}` does not begin with `/`"),
+            help,
+        ));
+    }
+    if text.contains(['?', '#']) {
+        let message = format!("the path `{shown}` has a query, which this `pathType` does not see");
+        return Err(Fault::new(message, "put it under the rule's `query`"));
+    }
+    if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        let message = format!("the path `{shown}` has characters that no request's path can have");
+        return Err(Fault::new(message, "percent-encode them: a space is `%20`"));
+    }
+    Ok(text)
+}
+
+fn method(text: &str) -> Result<String, Fault> {
+    let shown = shortened(text);
+    if http::Method::from_bytes(text.as_bytes()).is_err() {
+        return Err(Fault::new(
+            format!("`{shown}` is not a method"),
+            "write it like `GET`",
+        ));
+    }
+    if text.bytes().any(|byte| byte.is_ascii_lowercase()) {
+        let message = format!("`{shown}` is not a method: they are in upper case");
+        return Err(Fault::new(
+            message,
+            format!("write `{}`", text.to_ascii_uppercase()),
+        ));
+    }
+    Ok(text.to_owned())
+}
+
+/// Names are unique: two alike that were written are an error, made ones get a number.
+fn check_names(written: &[At<RawRule<'_>>], placed: &mut [Placed], reader: &mut Reader<'_>) {
+    let mut lines: HashMap<&str, u32> = HashMap::new();
+    for name in written.iter().filter_map(|raw| raw.value.name) {
+        let line = reader.tree.place(name.at).line;
+        let Some(first) = lines.insert(name.value, line) else {
+            continue;
+        };
+        let message = format!("two rules have the name `{}`", shortened(name.value));
+        let help = format!("give one another name; the first is on line {first}");
+        reader.error(name.at, message, help);
+    }
+    let mut taken = lines.keys().map(|name| ((*name).to_owned(), 1)).collect();
+    for placed in placed
+        .iter_mut()
+        .filter(|placed| placed.rule.name.is_empty())
+    {
+        placed.rule.name = free_name(made_name(&placed.rule), &mut taken);
+    }
+}
+
+/// `shop.example.com/cart`: what tells a person which rule it is.
+fn made_name(rule: &Rule) -> String {
+    let path = match &rule.path {
+        PathPattern::Exact(path) | PathPattern::Prefix(path) | PathPattern::Regex(path) => path,
+    };
+    match &rule.host {
+        HostPattern::Any => path.clone(),
+        HostPattern::Exact(host) => format!("{host}{path}"),
+        HostPattern::Wildcard(parent) => format!("*.{parent}{path}"),
+    }
+}
+
+/// The name itself, or with the next number: `/cart`, `/cart #2`.
+fn free_name(name: String, taken: &mut HashMap<String, u32>) -> String {
+    // The number beside a name is the last that was given, so that many rules alike do not search
+    // again and again from 1.
+    let Some(mut number) = taken.get(&name).copied() else {
+        taken.insert(name.clone(), 1);
+        return name;
+    };
+    loop {
+        number = number.saturating_add(1);
+        let candidate = format!("{name} #{number}");
+        if !taken.contains_key(&candidate) {
+            taken.insert(candidate.clone(), 1);
+            taken.insert(name, number);
+            return candidate;
+        }
+    }
+}

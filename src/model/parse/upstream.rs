@@ -1,0 +1,200 @@
+//! `upstreams`: where requests can go.
+
+use std::collections::HashMap;
+
+use super::name;
+use super::url::{self, Address, Url};
+use crate::model::config::{Keepalive, Server, Target, Upstream, UpstreamTimeouts};
+use crate::model::decode::{At, Number, Reader, Short, nearest, shortened};
+use crate::model::raw::{RawServer, RawServerEntry, RawUpstream, Weight};
+use crate::model::yaml::NodeId;
+
+/// The upstreams as rules can name them. One that is not valid keeps its index and its id, so that
+/// the rules that name it are not called wrong as well.
+pub(super) struct Upstreams<'t> {
+    indexes: HashMap<&'t str, u32>,
+    entries: Vec<Entry>,
+}
+
+struct Entry {
+    at: NodeId,
+    upstream: Option<Upstream>,
+}
+
+impl<'t> Upstreams<'t> {
+    pub(super) fn index(&self, id: &str) -> Option<u32> {
+        self.indexes.get(id).copied()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    pub(super) fn place_of(&self, index: usize) -> Option<NodeId> {
+        self.entries.get(index).map(|entry| entry.at)
+    }
+
+    /// What to write instead of an id that is not there.
+    pub(super) fn help_for(&self, id: &str) -> String {
+        const SHOWN: usize = 10;
+        if let Some(near) = nearest(id, self.indexes.keys().copied()) {
+            return format!("did you mean `{near}`?");
+        }
+        let mut ids: Vec<_> = self
+            .indexes
+            .iter()
+            .map(|(id, index)| (index, *id))
+            .collect();
+        ids.sort_unstable();
+        let shown: Vec<_> = ids.iter().take(SHOWN).map(|(_, id)| *id).collect();
+        match shown.as_slice() {
+            [] => "define it under `server.upstreams`".to_owned(),
+            shown => format!(
+                "define it under `server.upstreams`; known: {}",
+                shown.join(", ")
+            ),
+        }
+    }
+
+    /// All of them where none is at fault.
+    pub(super) fn into_valid(self) -> Vec<Upstream> {
+        self.entries
+            .into_iter()
+            .filter_map(|entry| entry.upstream)
+            .collect()
+    }
+}
+
+pub(super) fn upstreams<'t>(server: &RawServer<'t>, reader: &mut Reader<'t>) -> Upstreams<'t> {
+    let mut all = Upstreams {
+        indexes: HashMap::new(),
+        entries: Vec::new(),
+    };
+    for raw in server.upstreams.iter().flat_map(|list| &list.value) {
+        let upstream = upstream(raw, server, reader);
+        let Some(id) = raw.value.id else { continue };
+        let index = u32::try_from(all.entries.len()).unwrap_or(u32::MAX);
+        if let Some(first) = all.indexes.get(id.value) {
+            let first = all
+                .place_of(*first as usize)
+                .map_or(0, |at| reader.tree.place(at).line);
+            let message = format!("the upstream `{}` is defined twice", shortened(id.value));
+            let help =
+                format!("give one another id, or join their servers; the first is on line {first}");
+            reader.error(id.at, message, help);
+            continue;
+        }
+        all.indexes.insert(id.value, index);
+        all.entries.push(Entry {
+            at: id.at,
+            upstream,
+        });
+    }
+    all
+}
+
+fn upstream(
+    raw: &At<RawUpstream<'_>>,
+    server: &RawServer<'_>,
+    reader: &mut Reader<'_>,
+) -> Option<Upstream> {
+    let keepalive = raw
+        .value
+        .keepalive
+        .clone()
+        .map(|at| at.value)
+        .unwrap_or_default();
+    let timeouts = raw
+        .value
+        .timeouts
+        .clone()
+        .map(|at| at.value)
+        .unwrap_or_default();
+    let target = target(raw, reader);
+    let id = raw.value.id?;
+    let id = reader.accept(id, name::check("an upstream's id", id.value))?;
+    Some(Upstream {
+        id,
+        target: target?,
+        host_header: raw
+            .value
+            .host_header
+            .map_or_else(|| server.host_header(), |at| at.value),
+        keepalive: Keepalive {
+            idle_connections: keepalive.idle_connections().0,
+            idle_timeout: keepalive.idle_timeout(),
+        },
+        timeouts: UpstreamTimeouts {
+            connect: timeouts.connect(),
+            response_header: timeouts.response_header(),
+        },
+    })
+}
+
+fn target(raw: &At<RawUpstream<'_>>, reader: &mut Reader<'_>) -> Option<Target> {
+    match (raw.value.url, &raw.value.servers) {
+        (Some(url), None) => match reader.accept(url, url::parse(url.value))? {
+            Url::Echo => Some(Target::Echo),
+            Url::Http(address) => Some(Target::Servers(vec![server(address, Number(1))])),
+        },
+        (None, Some(list)) => servers(list, reader).map(Target::Servers),
+        (Some(_), Some(servers)) => {
+            let help = "keep one: `url` for a single server, `servers` for several";
+            reader.error(
+                servers.at,
+                "the upstream has both `url` and `servers`",
+                help,
+            );
+            None
+        }
+        (None, None) => {
+            if !reader.is_given(raw.at, "url") && !reader.is_given(raw.at, "servers") {
+                let help = "add `url: http://host:port`, or `servers:` with several";
+                reader.error(raw.at, "the upstream has neither `url` nor `servers`", help);
+            }
+            None
+        }
+    }
+}
+
+fn servers(
+    list: &At<Vec<At<Short<RawServerEntry<'_>>>>>,
+    reader: &mut Reader<'_>,
+) -> Option<Vec<Server>> {
+    if reader.is_empty_list(list.at) {
+        let help = "add one: `- url: http://host:port`";
+        reader.error(list.at, "the upstream has no server", help);
+    }
+    list.value
+        .iter()
+        .map(|entry| server_entry(&entry.value.0, reader))
+        .collect()
+}
+
+fn server_entry(raw: &RawServerEntry<'_>, reader: &mut Reader<'_>) -> Option<Server> {
+    let url = raw.url?;
+    match reader.accept(url, url::parse(url.value))? {
+        Url::Http(address) => Some(server(address, raw.weight())),
+        Url::Echo => {
+            let help = "give the upstream `url: builtin://echo` and no servers";
+            reader.error(url.at, "a builtin cannot be one of several servers", help);
+            None
+        }
+    }
+}
+
+fn server(address: Address, weight: Weight<1>) -> Server {
+    let Address {
+        host,
+        port,
+        authority,
+        base_path,
+    } = address;
+    Server {
+        host,
+        port,
+        weight: weight.0,
+        authority,
+        base_path,
+    }
+}

@@ -1,0 +1,95 @@
+//! The configuration as it is written: every key, its type, default and meaning, and nothing that
+//! ties one key to another.
+//!
+//! Not here: whether the values fit together (`build`). A key that stands here is used somewhere.
+
+mod server;
+mod words;
+
+use std::time::Duration;
+
+use super::config::{LogFormat, LogLevel, OrphanedStreams};
+use super::decode::{Number, section};
+pub(super) use server::{
+    RawHeader, RawLimits, RawMatch, RawRule, RawServer, RawServerEntry, RawUpstream, Weight,
+};
+pub(super) use words::PathType;
+
+section! {
+    /// The whole file.
+    RawConfig {
+        /// What is accepted and where it goes.
+        "server" server: RawServer<'t>; require,
+        /// How work in flight ends when the program is told to stop.
+        "drain" drain: RawDrain<'t>,
+        /// How a change of the file is taken up.
+        "reload" reload: RawReload<'t>,
+        /// The port for probes, metrics and the status.
+        "admin" admin: RawAdmin<'t>,
+        /// The program's own log, on stderr.
+        "log" log: RawLog<'t>,
+        /// The worker processes.
+        "worker" worker: RawWorker<'t>,
+        /// What is counted.
+        "metrics" metrics: RawMetrics<'t>,
+    }
+}
+
+section! {
+    /// `drain:`
+    RawDrain {
+        /// How long requests in flight may go on after SIGTERM; what is left then is cut off.
+        "timeout" timeout: Duration = Duration::from_secs(30),
+    }
+}
+
+section! {
+    /// `reload:`
+    RawReload {
+        /// How long the file must be left alone before a change of it is read.
+        "debounce" debounce: Duration = Duration::from_millis(100),
+        /// How often the file is looked at where the system tells of no change.
+        "poll" poll: Duration = Duration::from_secs(10),
+        /// How long the workers may take to prepare a new configuration before it is given up.
+        "prepareTimeout" prepare_timeout: Duration = Duration::from_secs(10),
+        /// What happens to a long-lived stream whose rule or upstream a reload removes:
+        /// `keep` lets it go on, `drain` ends it.
+        "orphanedStreams" orphaned_streams: OrphanedStreams = OrphanedStreams::Keep,
+    }
+}
+
+section! {
+    /// `admin:`
+    RawAdmin {
+        /// The address of the admin port.
+        "listen" listen: &'t str = "127.0.0.1:9901",
+        /// A bearer token that lets callers beyond loopback change state; a secret.
+        "token" token: &'t str,
+    }
+}
+
+section! {
+    /// `log:`
+    RawLog {
+        /// The least severe lines that are written.
+        "level" level: LogLevel = LogLevel::Info,
+        /// `auto` is text on a terminal and JSON elsewhere.
+        "format" format: LogFormat = LogFormat::Auto,
+    }
+}
+
+section! {
+    /// `worker:`
+    RawWorker {
+        /// A worker that gives no sign of life for so long is killed and replaced.
+        "hangTimeout" hang_timeout: Duration = Duration::from_secs(10),
+    }
+}
+
+section! {
+    /// `metrics:`
+    RawMetrics {
+        /// Time series beyond this many are counted together as `_other`.
+        "maxSeries" max_series: Number<100, 1_000_000> = Number(10_000),
+    }
+}

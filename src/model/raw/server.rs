@@ -1,0 +1,200 @@
+//! `server:` as it is written: listeners, upstreams, headers, rules and limits.
+
+use std::time::Duration;
+
+use super::words::PathType;
+use crate::model::config::{HostHeader, Workers};
+use crate::model::decode::{At, Bytes, FromText, Number, OneOrMany, Short, Unlimited, section};
+
+/// A weight against which others are weighed.
+pub(in crate::model) type Weight<const MIN: u64> = Number<MIN, 1_000_000>;
+
+section! {
+    /// `server:`
+    RawServer {
+        /// Where to accept connections: a port, an address with its port, or a list of them.
+        "listen" listen: OneOrMany<Short<RawListener<'t>>>,
+        /// How many worker processes; `auto` follows the CPU quota of the container.
+        "workers" workers: Workers = Workers::Auto,
+        /// Where requests can go.
+        "upstreams" upstreams: Vec<At<RawUpstream<'t>>>,
+        /// Headers set on every proxied request.
+        "headers" headers: Vec<At<RawHeader<'t>>>,
+        /// Which request goes where; the first rule that matches wins.
+        "rules" rules: Vec<At<RawRule<'t>>>,
+        /// Networks whose `X-Forwarded-*` headers are believed and continued.
+        "trustedProxies" trusted_proxies: Vec<At<&'t str>>,
+        /// Which `Host` upstreams see unless they say otherwise: their own name, or the client's.
+        "hostHeader" host_header: HostHeader = HostHeader::Upstream,
+        /// Whether `Via` is added to requests and responses.
+        "via" via: bool = false,
+        /// Whether answers of the proxy's own carry their reason code as `x-sluice-error`.
+        "errorHeader" error_header: bool = false,
+        /// What one client may ask for.
+        "limits" limits: RawLimits<'t>,
+    }
+}
+
+section! {
+    /// One of `listen`.
+    RawListener {
+        /// An IP address with a port, or a port alone for every IPv4 address.
+        "address" address: &'t str; require,
+    }
+}
+
+section! {
+    /// One of `upstreams`.
+    RawUpstream {
+        /// The name that rules, metrics and logs know it by.
+        "id" id: &'t str; require,
+        /// Its only server: a host, `http://host:port/base`, or `builtin://echo`.
+        "url" url: &'t str,
+        /// Its servers, where it has several.
+        "servers" servers: Vec<At<Short<RawServerEntry<'t>>>>,
+        /// Which `Host` it sees: its own name, or the client's. Without it, `server.hostHeader`.
+        "hostHeader" host_header: HostHeader,
+        /// Bounds on idle connections to it.
+        "keepalive" keepalive: RawKeepalive<'t>,
+        /// How long it may take.
+        "timeouts" timeouts: RawTimeouts<'t>,
+    }
+}
+
+section! {
+    /// One of `servers`.
+    RawServerEntry {
+        /// A host, or `http://host:port/base`.
+        "url" url: &'t str; require,
+        /// Its share of the requests, against the other servers' weights.
+        "weight" weight: Weight<1> = Number(1),
+    }
+}
+
+section! {
+    /// `keepalive:`
+    RawKeepalive {
+        /// Idle connections kept per endpoint and worker; 0 keeps none.
+        "idleConnections" idle_connections: Number<0, 65_536> = Number(128),
+        /// How long a connection may stay idle before it is closed.
+        "idleTimeout" idle_timeout: Duration = Duration::from_secs(60),
+    }
+}
+
+section! {
+    /// `timeouts:`
+    RawTimeouts {
+        /// How long connecting may take; 504 after it.
+        "connect" connect: Duration = Duration::from_secs(5),
+        /// How long the response's head may take once the request is sent; 504 after it.
+        "responseHeader" response_header: Duration = Duration::from_secs(60),
+    }
+}
+
+section! {
+    /// One of `headers`.
+    RawHeader {
+        /// The header's name.
+        "key" key: &'t str; require,
+        /// Its value, with variables like `$ip` and secrets like `env:NAME`.
+        "value" value: &'t str; require,
+    }
+}
+
+section! {
+    /// One of `rules`.
+    RawRule {
+        /// The name that metrics and logs know it by; without it, made from host and path.
+        "name" name: &'t str,
+        /// A host name, or `*.example.com` for every name below it; without it, any.
+        "host" host: &'t str,
+        /// Which paths; without it, any.
+        "path" path: &'t str,
+        /// How `path` is read: a regular expression anchored at the start of path and query, the
+        /// whole path, or a prefix of whole path elements.
+        "pathType" path_type: PathType = PathType::Regex,
+        /// Which methods; without it, any.
+        "methods" methods: Vec<At<&'t str>>,
+        /// Request headers that must all match.
+        "headers" headers: Vec<At<RawMatch<'t>>>,
+        /// Query parameters that must all match.
+        "query" query: Vec<At<RawMatch<'t>>>,
+        /// Ids of the upstreams that requests are balanced over.
+        "upstreams" upstreams: Vec<At<Short<RawTarget<'t>>>>; require,
+    }
+}
+
+section! {
+    /// A condition on a header or a query parameter: one of `value`, `regex` and `present`.
+    RawMatch {
+        /// The name of the header or parameter.
+        "name" name: &'t str; require,
+        /// It has exactly this value.
+        "value" value: &'t str,
+        /// Its whole value matches this regular expression.
+        "regex" regex: &'t str,
+        /// It is there, whatever its value: `true`.
+        "present" present: bool,
+    }
+}
+
+section! {
+    /// One of a rule's `upstreams`.
+    RawTarget {
+        /// The upstream's id.
+        "id" id: &'t str; require,
+        /// Its share of the requests, against the rule's other upstreams; 0 sends none.
+        "weight" weight: Weight<0> = Number(1),
+    }
+}
+
+section! {
+    /// `limits:`
+    RawLimits {
+        /// Request line and headers together; 431 beyond.
+        "headerBytes" header_bytes: Bytes<1_024, 1_048_576> = Bytes(32 * 1024),
+        /// How many headers; 431 beyond.
+        "headerCount" header_count: Number<1, 4_096> = Number(100),
+        /// The request line alone; 414 beyond.
+        "requestLineBytes" request_line_bytes: Bytes<64, 1_048_576> = Bytes(16 * 1024),
+        /// The request's body; 413 beyond.
+        "bodyBytes" body_bytes: Unlimited = Unlimited(None),
+        /// From a request's first byte to the end of its headers; 408 after it.
+        "headerTimeout" header_timeout: Duration = Duration::from_secs(10),
+        /// How long a client's connection may wait for its next request; closed after it.
+        "idleTimeout" idle_timeout: Duration = Duration::from_secs(75),
+        /// Between two pieces of a request's body; 408 after it.
+        "bodyTimeout" body_timeout: Duration = Duration::from_secs(60),
+        /// How long a client may take none of the bytes that wait for it; closed after it.
+        "writeTimeout" write_timeout: Duration = Duration::from_secs(60),
+        /// Client connections per worker; more wait until one ends.
+        "connections" connections: Number<1, 1_000_000> = Number(65_536),
+    }
+}
+
+impl<'t> FromText<'t> for RawListener<'t> {
+    fn from_text(text: At<&'t str>) -> Self {
+        Self {
+            address: Some(text),
+            ..Self::default()
+        }
+    }
+}
+
+impl<'t> FromText<'t> for RawServerEntry<'t> {
+    fn from_text(text: At<&'t str>) -> Self {
+        Self {
+            url: Some(text),
+            ..Self::default()
+        }
+    }
+}
+
+impl<'t> FromText<'t> for RawTarget<'t> {
+    fn from_text(text: At<&'t str>) -> Self {
+        Self {
+            id: Some(text),
+            ..Self::default()
+        }
+    }
+}
