@@ -4,6 +4,10 @@
 //! and `admin` are edges that do not know each other; `worker` and `supervisor` are the two
 //! processes, which meet only in `ipc::message`. `tests/tidy.rs` holds the layers to this.
 
+// So that what the fuzz targets share with the tests can name the crate as they do.
+#[cfg(test)]
+extern crate self as sluice;
+
 pub mod admin;
 pub mod ipc;
 pub mod log;

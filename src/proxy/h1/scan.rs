@@ -15,8 +15,10 @@ const MAX_EMPTY_LINES: u8 = 2;
 /// after each one that was found.
 #[derive(Debug, Default)]
 pub struct HeadScanner {
-    /// Every line that ends before this offset is well ended and not empty.
-    scanned: usize,
+    /// Where the first line begins that has not ended yet.
+    line_start: usize,
+    /// Up to here there is no LF in that line.
+    searched: usize,
     empty_lines: u8,
 }
 
@@ -34,49 +36,74 @@ impl HeadScanner {
         buf: &[u8],
         limits: &HeadLimits,
     ) -> Result<Option<usize>, ScanFault> {
-        let mut at = self.scanned;
         loop {
-            let rest = buf.get(at..).unwrap_or_default();
-            let Some(line) = memchr(b'\n', rest) else {
-                self.scanned = at;
-                return check_partial(buf.len(), at, limits).map(|()| None);
+            let unread = buf.get(self.searched..).unwrap_or_default();
+            let Some(line_feed) = memchr(b'\n', unread) else {
+                self.searched = buf.len();
+                return self.check_partial(buf.len(), limits).map(|()| None);
             };
-            let before = line.checked_sub(1).and_then(|i| rest.get(i));
-            if before != Some(&b'\r') {
+            let end = self.searched + line_feed + 1;
+            let line = buf.get(self.line_start..end).unwrap_or_default();
+            if !line.ends_with(b"\r\n") {
                 return Err(ScanFault::Fields(InvalidFields::BareLf));
             }
-            let end = at + line + 1;
-            if at == 0 && end > limits.request_line_bytes.saturating_add(2) {
+            if self.line_start == 0 && line.len() > limits.request_line_bytes.saturating_add(2) {
                 return Err(ScanFault::StartLineTooLong);
             }
             if end > limits.header_bytes {
                 return Err(ScanFault::Fields(InvalidFields::TooLarge));
             }
-            if line == 1 {
-                self.scanned = 0;
-                self.empty_lines = 0;
+            if line.len() == 2 {
+                *self = Self::default();
                 return Ok(Some(end));
             }
-            at = end;
+            self.line_start = end;
+            self.searched = end;
+        }
+    }
+
+    /// Whether what is there of an unfinished head may still grow.
+    fn check_partial(&self, length: usize, limits: &HeadLimits) -> Result<(), ScanFault> {
+        if self.line_start == 0 && length > limits.request_line_bytes.saturating_add(1) {
+            return Err(ScanFault::StartLineTooLong);
+        }
+        match length < limits.header_bytes {
+            true => Ok(()),
+            false => Err(ScanFault::Fields(InvalidFields::TooLarge)),
         }
     }
 
     /// Drops the few empty lines that may precede a request.
     pub(super) fn skip_empty_lines(&mut self, buf: &mut BytesMut) {
-        while self.scanned == 0 && self.empty_lines < MAX_EMPTY_LINES && buf.starts_with(b"\r\n") {
+        while self.line_start == 0 && self.empty_lines < MAX_EMPTY_LINES && buf.starts_with(b"\r\n")
+        {
             buf.advance(2);
+            self.searched = 0;
             self.empty_lines += 1;
         }
     }
 }
 
-/// Whether what is there of an unfinished head may still grow.
-fn check_partial(len: usize, at: usize, limits: &HeadLimits) -> Result<(), ScanFault> {
-    if at == 0 && len > limits.request_line_bytes.saturating_add(1) {
-        return Err(ScanFault::StartLineTooLong);
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_byte_is_searched_twice() {
+        let limits = HeadLimits::default();
+        let mut scanner = HeadScanner::default();
+        assert_eq!(
+            scanner.find_end(b"GET / HTTP/1.1\r\nHos", &limits),
+            Ok(None)
+        );
+        assert_eq!((scanner.line_start, scanner.searched), (16, 19));
+        assert_eq!(
+            scanner.find_end(b"GET / HTTP/1.1\r\nHost: a", &limits),
+            Ok(None)
+        );
+        assert_eq!((scanner.line_start, scanner.searched), (16, 23));
+        let whole = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+        assert_eq!(scanner.find_end(whole, &limits), Ok(Some(whole.len())));
+        assert_eq!((scanner.line_start, scanner.searched), (0, 0));
     }
-    if len >= limits.header_bytes {
-        return Err(ScanFault::Fields(InvalidFields::TooLarge));
-    }
-    Ok(())
 }

@@ -1,6 +1,8 @@
 //! What the codec takes and gives, on plain messages; the hostile ones are in tests/fixtures/http1.
 
 mod corpus;
+mod limits;
+mod properties;
 mod stream;
 
 use bytes::BytesMut;
