@@ -10,6 +10,7 @@ mod name;
 mod pattern;
 mod process;
 mod rule;
+mod rule_names;
 mod shadow;
 mod upstream;
 mod url;

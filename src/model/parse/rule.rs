@@ -1,10 +1,10 @@
 //! `rules`: which request goes where.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 use super::pattern::{Patterns, Reach};
 use super::upstream::Upstreams;
-use super::{Fault, header, host, name, shadow};
+use super::{Fault, header, host, name, rule_names, shadow};
 use crate::model::config::{
     HostPattern, PathPattern, Rule, ValueMatch, ValuePattern, WeightedUpstream,
 };
@@ -39,7 +39,7 @@ pub(super) fn rules<'t>(
     };
     let mut placed: Vec<_> = written.iter().filter_map(|raw| parse.rule(raw)).collect();
     parse.warn_unused();
-    check_names(written, &mut placed, reader);
+    rule_names::check(written, &mut placed, reader);
     shadow::warn(&placed, reader);
     placed.into_iter().map(|placed| placed.rule).collect()
 }
@@ -102,7 +102,7 @@ impl<'t> Parse<'_, 't> {
         })
     }
 
-    /// The name as written, or the empty one for `check_names` to fill in.
+    /// The name as written, or the empty one for `rule_names` to fill in.
     fn name(&mut self, rule: &RawRule<'t>) -> Option<String> {
         let Some(text) = rule.name else {
             return Some(String::new());
@@ -361,56 +361,4 @@ fn method(text: &str) -> Result<String, Fault> {
         ));
     }
     Ok(text.to_owned())
-}
-
-/// Names are unique: two alike that were written are an error, made ones get a number.
-fn check_names(written: &[At<RawRule<'_>>], placed: &mut [Placed], reader: &mut Reader<'_>) {
-    let mut lines: HashMap<&str, u32> = HashMap::new();
-    for name in written.iter().filter_map(|raw| raw.value.name) {
-        let line = reader.tree.place(name.at).line;
-        let Some(first) = lines.insert(name.value, line) else {
-            continue;
-        };
-        let message = format!("two rules have the name `{}`", shortened(name.value));
-        let help = format!("give one another name; the first is on line {first}");
-        reader.error(name.at, message, help);
-    }
-    let mut taken = lines.keys().map(|name| ((*name).to_owned(), 1)).collect();
-    for placed in placed
-        .iter_mut()
-        .filter(|placed| placed.rule.name.is_empty())
-    {
-        placed.rule.name = free_name(made_name(&placed.rule), &mut taken);
-    }
-}
-
-/// `shop.example.com/cart`: what tells a person which rule it is.
-fn made_name(rule: &Rule) -> String {
-    let path = match &rule.path {
-        PathPattern::Exact(path) | PathPattern::Prefix(path) | PathPattern::Regex(path) => path,
-    };
-    match &rule.host {
-        HostPattern::Any => path.clone(),
-        HostPattern::Exact(host) => format!("{host}{path}"),
-        HostPattern::Wildcard(parent) => format!("*.{parent}{path}"),
-    }
-}
-
-/// The name itself, or with the next number: `/cart`, `/cart #2`.
-fn free_name(name: String, taken: &mut HashMap<String, u32>) -> String {
-    // The number beside a name is the last that was given, so that many rules alike do not search
-    // again and again from 1.
-    let Some(mut number) = taken.get(&name).copied() else {
-        taken.insert(name.clone(), 1);
-        return name;
-    };
-    loop {
-        number = number.saturating_add(1);
-        let candidate = format!("{name} #{number}");
-        if !taken.contains_key(&candidate) {
-            taken.insert(candidate.clone(), 1);
-            taken.insert(name, number);
-            return candidate;
-        }
-    }
 }
