@@ -1,3 +1,247 @@
-//! The data plane: from a client's connection to an upstream's, and back.
+//! The data plane of one worker: from a client's connection to an upstream's, and back.
+//!
+//! `connection` reads and writes HTTP/1 (through the pure codec in `h1`), `handler` is the life of a
+//! request, `forward` and `upstream` are the way to a server. Everything runs on one thread, one task
+//! per client connection. Not here: where configurations and sockets come from; a worker brings them.
 
+use std::io;
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Poll, Waker};
+use std::time::Duration;
+
+use arc_swap::ArcSwapOption;
+use tokio::task::AbortHandle;
+
+use crate::model::config::Config;
+use crate::model::snapshot::{Snapshot, SnapshotError};
+use active::Active;
+use buffers::Buffers;
+use date::Date;
+use observe::Observer;
+use phase::{OpenGuard, Phase, Presence};
+use scratch::Scratch;
+use timers::Timers;
+use upstream::addresses::Addresses;
+use upstream::endpoint::Endpoints;
+
+mod active;
+mod body;
+mod buffers;
+mod client;
+mod connection;
+mod date;
+mod echo;
+pub mod error;
+mod filters;
+mod forward;
 pub mod h1;
+mod handler;
+mod inlet;
+mod interim;
+mod listener;
+pub mod observe;
+mod outgoing;
+mod phase;
+mod respond;
+mod scratch;
+mod stream;
+mod timers;
+mod tunnel;
+mod upstream;
+mod visit;
+
+#[cfg(test)]
+mod tests;
+
+pub use listener::ListenerHandle;
+
+/// How often idle connections to upstreams are looked through.
+const SWEEP: Duration = Duration::from_secs(1);
+/// Before the first generation nothing is served; this only has to be a number.
+const IDLE_BEFORE_ACTIVE: Duration = Duration::from_secs(75);
+
+#[derive(Debug, thiserror::Error)]
+pub enum PrepareError {
+    #[error(transparent)]
+    Snapshot(#[from] SnapshotError),
+}
+
+/// A generation that was built off to the side and waits to be put in place.
+pub struct Prepared {
+    active: Arc<Active>,
+}
+
+/// Must be made and used within a `tokio` runtime of one thread that can `spawn_local`.
+pub struct Proxy {
+    active: ArcSwapOption<Active>,
+    endpoints: Endpoints,
+    addresses: Addresses,
+    presence: Presence,
+    observer: Rc<Observer>,
+    timers: Rc<Timers>,
+    buffers: Buffers,
+    scratch: Scratch,
+    date: Date,
+    /// Aborted when the proxy is dropped.
+    helpers: Vec<AbortHandle>,
+}
+
+impl Proxy {
+    pub fn new(observer: Rc<Observer>) -> Rc<Self> {
+        Rc::new_cyclic(|proxy: &std::rc::Weak<Self>| {
+            let timers = Timers::new();
+            let ringing = tokio::task::spawn_local(Rc::clone(&timers).run());
+            let sweeping = tokio::task::spawn_local(sweep(proxy.clone()));
+            Self {
+                active: ArcSwapOption::empty(),
+                endpoints: Endpoints::default(),
+                addresses: Addresses::default(),
+                presence: Presence::default(),
+                observer,
+                timers,
+                buffers: Buffers::default(),
+                scratch: Scratch::default(),
+                date: Date::default(),
+                helpers: vec![ringing.abort_handle(), sweeping.abort_handle()],
+            }
+        })
+    }
+
+    /// Builds a generation without touching the one that serves.
+    pub fn prepare(&self, config: &Config, generation: u64) -> Result<Prepared, PrepareError> {
+        let snapshot = Snapshot::build(config, generation)?;
+        let before = self.active();
+        let active = Active::build(
+            snapshot,
+            before.as_deref(),
+            &self.addresses,
+            &self.endpoints,
+        );
+        #[expect(clippy::arc_with_non_send_sync, reason = "a worker is one thread")]
+        let active = Arc::new(active);
+        Ok(Prepared { active })
+    }
+
+    /// The next request on any connection is served by it; those under way end with theirs.
+    pub fn commit(&self, prepared: Prepared) {
+        self.active.store(Some(prepared.active));
+    }
+
+    /// Of what is being served.
+    pub fn generation(&self) -> Option<u64> {
+        self.active
+            .load()
+            .as_ref()
+            .map(|active| active.snapshot.generation)
+    }
+
+    /// Accepts on a listening socket until the handle is dropped or the worker drains. `id` is what
+    /// the observer knows the listener by.
+    pub fn serve(
+        self: &Rc<Self>,
+        listener: std::net::TcpListener,
+        id: u32,
+    ) -> io::Result<ListenerHandle> {
+        listener::listen(self, listener, id)
+    }
+
+    /// What the name of a server resolves to from now on; also for generations that come later.
+    pub fn set_addresses(&self, name: &str, addresses: Vec<IpAddr>) {
+        self.addresses.set(name, addresses, &self.endpoints);
+    }
+
+    /// Accepts no more, closes idle connections at once and others after their response; what is
+    /// still open after `deadline` is dropped.
+    pub fn drain(self: &Rc<Self>, deadline: Duration) {
+        if self.is_draining() {
+            return;
+        }
+        self.presence.enter(Phase::Draining);
+        self.timers.ring_all();
+        let proxy = Rc::downgrade(self);
+        // Ends by itself, or with the runtime; it holds nothing up.
+        drop(tokio::task::spawn_local(async move {
+            tokio::time::sleep(deadline).await;
+            if let Some(proxy) = proxy.upgrade() {
+                proxy.presence.enter(Phase::Aborting);
+                proxy.timers.ring_all();
+            }
+        }));
+    }
+
+    pub fn is_draining(&self) -> bool {
+        self.presence.phase.get() != Phase::Serving
+    }
+
+    /// Ready when it drains and the last client connection is closed.
+    pub async fn drained(&self) {
+        std::future::poll_fn(|cx| {
+            if self.is_draining() && self.open_connections() == 0 {
+                self.endpoints.close_idle();
+                return Poll::Ready(());
+            }
+            self.wake_on_change(cx.waker());
+            Poll::Pending
+        })
+        .await;
+    }
+
+    /// Client connections.
+    pub fn open_connections(&self) -> u32 {
+        self.presence.open.get()
+    }
+
+    /// Connections to upstreams that wait for a request.
+    pub fn idle_upstream_connections(&self) -> usize {
+        self.endpoints.idle_count()
+    }
+
+    fn active(&self) -> Option<Arc<Active>> {
+        self.active.load_full()
+    }
+
+    fn open_connection(self: &Rc<Self>, listener: u32) -> OpenGuard {
+        OpenGuard::new(self, listener)
+    }
+
+    fn connection_limit(&self) -> u32 {
+        self.active
+            .load()
+            .as_ref()
+            .map_or(u32::MAX, |active| active.snapshot.limits.connections)
+    }
+
+    fn is_crowded(&self) -> bool {
+        self.open_connections() >= self.connection_limit()
+    }
+
+    fn idle_timeout(&self) -> Duration {
+        let active = self.active.load();
+        active.as_ref().map_or(IDLE_BEFORE_ACTIVE, |active| {
+            active.snapshot.limits.idle_timeout
+        })
+    }
+
+    fn wake_on_change(&self, waker: &Waker) {
+        self.presence.wake_on_change(waker);
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.helpers.iter().for_each(AbortHandle::abort);
+    }
+}
+
+async fn sweep(proxy: std::rc::Weak<Proxy>) {
+    let mut every = tokio::time::interval(SWEEP);
+    every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        every.tick().await;
+        if let Some(proxy) = proxy.upgrade() {
+            proxy.endpoints.sweep(proxy.timers.now());
+        }
+    }
+}

@@ -1,0 +1,56 @@
+//! A snapshot at work in this worker: beside what was compiled, where its servers are and whose turn
+//! it is. Built off to the side, then put in place whole.
+//!
+//! Not here: idle connections; they belong to the endpoints, which outlive a generation.
+
+use std::rc::Rc;
+
+use http::HeaderValue;
+
+use super::filters::settings;
+use super::upstream::addresses::{Addresses, Place};
+use super::upstream::endpoint::Endpoints;
+use crate::model::balance::Balance;
+use crate::model::snapshot::{Snapshot, Target};
+
+pub(super) struct Active {
+    pub(super) snapshot: Snapshot,
+    pub(super) balance: Balance,
+    /// By upstream and server, as in the snapshot.
+    places: Box<[Box<[Rc<Place>]>]>,
+    /// Values of `snapshot.headers` that are the same for every request.
+    pub(super) constants: Box<[Option<HeaderValue>]>,
+}
+
+impl Active {
+    pub(super) fn build(
+        snapshot: Snapshot,
+        before: Option<&Self>,
+        addresses: &Addresses,
+        endpoints: &Endpoints,
+    ) -> Self {
+        let before = before.map(|before| &before.balance);
+        let balance = Balance::build(&snapshot.routes, &snapshot.upstreams, before);
+        let places = snapshot
+            .upstreams
+            .iter()
+            .map(|upstream| match &upstream.target {
+                Target::Echo => Box::default(),
+                Target::Servers(servers) => servers
+                    .iter()
+                    .map(|server| addresses.place(&server.host, server.port, endpoints))
+                    .collect(),
+            });
+        Self {
+            balance,
+            places: places.collect(),
+            constants: settings::constants(&snapshot),
+            snapshot,
+        }
+    }
+
+    pub(super) fn place(&self, upstream: u32, server: usize) -> Option<&Place> {
+        let places = self.places.get(upstream as usize)?;
+        places.get(server).map(|place| &**place)
+    }
+}

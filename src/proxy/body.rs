@@ -1,0 +1,79 @@
+//! A message body, whatever it comes from: pulled piece by piece by who sends it on, never collected.
+//!
+//! Not here: how a body is framed on the wire; where it goes.
+
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::HeaderMap;
+
+use super::client::ClientBody;
+use super::echo::EchoBody;
+use super::error::Reason;
+use super::tunnel::Switched;
+use super::upstream::body::UpstreamBody;
+
+pub(super) enum Body {
+    Empty,
+    Full(Bytes),
+    /// From an HTTP/1 client.
+    Client(ClientBody),
+    /// From an HTTP/1 upstream; pulling it also pushes the rest of the request there.
+    Upstream(Box<UpstreamBody>),
+    Echo(Box<EchoBody>),
+    /// No body: after a 101 the upstream's connection carries another protocol.
+    Switched(Box<Switched>),
+}
+
+#[derive(Debug)]
+pub(super) enum Frame {
+    /// Not empty.
+    Data(Bytes),
+    /// The last frame.
+    Trailers(HeaderMap),
+}
+
+/// What is known of a body's length before it is pulled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Size {
+    Known(u64),
+    Unknown,
+}
+
+impl Body {
+    /// `None` is the end; after it, and after an error, it is not to be called again.
+    pub(super) fn poll_frame(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame, Reason>>> {
+        match self {
+            Self::Empty | Self::Switched(_) => Poll::Ready(None),
+            Self::Full(all) => {
+                let all = std::mem::take(all);
+                Poll::Ready((!all.is_empty()).then(|| Ok(Frame::Data(all))))
+            }
+            Self::Client(body) => body.poll_frame(cx),
+            Self::Upstream(body) => body.poll_frame(cx),
+            Self::Echo(body) => body.poll_frame(cx),
+        }
+    }
+
+    /// Goes on with what a body does besides being pulled: a request that is still on its way to the
+    /// upstream while the response comes back. Ready when there is nothing left of that.
+    pub(super) fn poll_push(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match self {
+            Self::Upstream(body) => body.poll_push(cx),
+            _ => Poll::Ready(()),
+        }
+    }
+
+    pub(super) fn size(&self) -> Size {
+        match self {
+            Self::Empty | Self::Switched(_) => Size::Known(0),
+            Self::Full(all) => Size::Known(all.len() as u64),
+            Self::Client(body) => body.size(),
+            Self::Upstream(body) => body.size(),
+            Self::Echo(_) => Size::Unknown,
+        }
+    }
+}

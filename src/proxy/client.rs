@@ -1,0 +1,265 @@
+//! The client's side of an HTTP/1 connection: one socket that the request body is read from, interim
+//! and final responses are written to, and that is watched while nothing else is to be done with it.
+//!
+//! Everything here is polled by the connection's one task. Not here: the order of things
+//! (`connection`), and what a request means (`handler`).
+
+use std::cell::RefCell;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use http::{HeaderMap, StatusCode};
+
+use super::Proxy;
+use super::error::Reason;
+use super::h1::{self, ConnectionField, Framing, HeadScanner, RequestHead, ResponseParts};
+use super::inlet::Inlet;
+use super::outgoing::Outgoing;
+use super::stream::Stream;
+use super::timers::{Alarm, Patience, Tick};
+use crate::model::config::Limits;
+
+mod incoming;
+
+pub(super) use incoming::{ClientBody, Incoming, Wait};
+
+/// Pipelined bytes that are read ahead while a request is under way, to notice the client's end.
+const READ_AHEAD: usize = 16 * 1024;
+
+pub(super) struct Client {
+    pub(super) proxy: Rc<Proxy>,
+    pub(super) peer: SocketAddr,
+    pub(super) alarm: Rc<Alarm>,
+    io: RefCell<Io>,
+}
+
+struct Io {
+    stream: Stream,
+    inlet: Inlet,
+    out: Outgoing,
+    incoming: Incoming,
+}
+
+/// What ends the wait for a request's first byte.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Woken {
+    /// There may be bytes to read.
+    Readable,
+    TimedOut,
+    Draining,
+}
+
+/// What the wait for the rest of a request head comes to.
+pub(super) enum Arrival {
+    Request(Box<RequestHead>),
+    /// The client has closed between two requests.
+    Closed,
+    /// Nothing was there after all.
+    Nothing,
+}
+
+impl Client {
+    pub(super) fn new(proxy: Rc<Proxy>, stream: Stream, peer: SocketAddr) -> Rc<Self> {
+        let alarm = Rc::new(proxy.timers.alarm());
+        let io = Io {
+            stream,
+            inlet: Inlet::default(),
+            out: Outgoing::default(),
+            incoming: Incoming::none(),
+        };
+        Rc::new(Self {
+            proxy,
+            peer,
+            alarm,
+            io: RefCell::new(io),
+        })
+    }
+
+    /// Waits without a buffer.
+    pub(super) fn poll_idle(&self, cx: &mut Context<'_>, until: Tick, keep: Keep) -> Poll<Woken> {
+        if self.io.borrow().stream.poll_readable(cx).is_ready() {
+            return Poll::Ready(Woken::Readable);
+        }
+        if keep == Keep::UntilDrain && self.proxy.is_draining() {
+            return Poll::Ready(Woken::Draining);
+        }
+        self.alarm.poll(cx, until).map(|()| Woken::TimedOut)
+    }
+
+    pub(super) fn poll_head(
+        &self,
+        cx: &mut Context<'_>,
+        scanner: &mut HeadScanner,
+        limits: &Limits,
+        due: Tick,
+    ) -> Poll<Result<Arrival, Reason>> {
+        let Io { stream, inlet, .. } = &mut *self.io.borrow_mut();
+        let bounds = h1::HeadLimits {
+            header_bytes: limits.header_bytes as usize,
+            header_count: limits.header_count as usize,
+            request_line_bytes: limits.request_line_bytes as usize,
+        };
+        loop {
+            if !inlet.buffer.is_empty() {
+                match h1::parse_request(&mut inlet.buffer, &bounds, scanner) {
+                    Ok(Some(head)) => return Poll::Ready(Ok(Arrival::Request(Box::new(head)))),
+                    Ok(None) => {}
+                    Err(fault) => return Poll::Ready(Err(fault.into())),
+                }
+            }
+            match inlet.poll_fill(cx, stream, &self.proxy.buffers) {
+                Poll::Ready(Ok(0) | Err(_)) if inlet.buffer.is_empty() => {
+                    return Poll::Ready(Ok(Arrival::Closed));
+                }
+                Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Err(Reason::ClientGone)),
+                Poll::Ready(Ok(_)) => {}
+                Poll::Pending if inlet.buffer.is_empty() => {
+                    return Poll::Ready(Ok(Arrival::Nothing));
+                }
+                Poll::Pending => {
+                    return self
+                        .alarm
+                        .poll(cx, due)
+                        .map(|()| Err(Reason::HeaderTimeout));
+                }
+            }
+        }
+    }
+
+    /// From here on the body of this request is what is read.
+    pub(super) fn expect_body(&self, incoming: Incoming) {
+        self.io.borrow_mut().incoming = incoming;
+    }
+
+    pub(super) fn with_incoming<T>(&self, look: impl FnOnce(&mut Incoming) -> T) -> T {
+        look(&mut self.io.borrow_mut().incoming)
+    }
+
+    /// Queues an interim response; it is written as soon as the connection's task gets to it.
+    pub(super) fn push_interim(&self, status: StatusCode, headers: &HeaderMap) {
+        let mut io = self.io.borrow_mut();
+        let parts = ResponseParts {
+            status,
+            headers,
+            framing: Framing::None,
+            connection: ConnectionField::Omit,
+            date: None,
+        };
+        h1::encode_response_head(&parts, io.out.front());
+    }
+
+    /// Watches a client that waits for its response: writes what is queued, and is ready when the
+    /// client is gone. The end of its request stream counts as that, as it does for other proxies.
+    pub(super) fn poll_gone(&self, cx: &mut Context<'_>) -> Poll<Reason> {
+        let Io {
+            stream,
+            inlet,
+            out,
+            incoming,
+        } = &mut *self.io.borrow_mut();
+        if let Poll::Ready(Err(_)) = out.poll_flush(cx, stream) {
+            return Poll::Ready(Reason::ClientGone);
+        }
+        while incoming.is_over() && inlet.buffer.len() < READ_AHEAD {
+            if stream.poll_readable(cx).is_pending() {
+                return Poll::Pending;
+            }
+            match inlet.poll_fill(cx, stream, &self.proxy.buffers) {
+                Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Reason::ClientGone),
+                Poll::Ready(Ok(_)) => {}
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+        Poll::Pending
+    }
+
+    /// What waits to be written to the client.
+    pub(super) fn with_out<T>(&self, look: impl FnOnce(&mut Outgoing) -> T) -> T {
+        look(&mut self.io.borrow_mut().out)
+    }
+
+    /// Writes what waits; ready with why not when the client takes nothing for too long.
+    pub(super) fn poll_flush(
+        &self,
+        cx: &mut Context<'_>,
+        patience: &mut Patience,
+        bound: Duration,
+    ) -> Poll<Result<(), Reason>> {
+        let Io { stream, out, .. } = &mut *self.io.borrow_mut();
+        let before = out.written();
+        match out.poll_flush(cx, stream) {
+            Poll::Ready(Ok(())) => {
+                patience.renew();
+                Poll::Ready(Ok(()))
+            }
+            Poll::Ready(Err(_)) => Poll::Ready(Err(Reason::ClientGone)),
+            Poll::Pending => {
+                if out.written() != before {
+                    patience.renew();
+                }
+                patience
+                    .poll(cx, &self.alarm, bound)
+                    .map(|()| Err(Reason::ClientStalled))
+            }
+        }
+    }
+
+    pub(super) fn has_input(&self) -> bool {
+        !self.io.borrow().inlet.buffer.is_empty()
+    }
+
+    /// Gives the buffers back before the connection idles.
+    pub(super) fn rest(&self) {
+        let Io { inlet, out, .. } = &mut *self.io.borrow_mut();
+        inlet.rest(&self.proxy.buffers);
+        if out.is_written() {
+            self.proxy.buffers.give(std::mem::take(out).into_buffer());
+        }
+    }
+
+    /// Takes a buffer for what is to be written, if there is none yet.
+    pub(super) fn prepare_out(&self) {
+        let mut io = self.io.borrow_mut();
+        if io.out.has_no_buffer() {
+            io.out = Outgoing::with_buffer(self.proxy.buffers.take());
+        }
+    }
+
+    /// Reads and forgets; ready at the client's end.
+    pub(super) fn poll_discard(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let Io { stream, inlet, .. } = &mut *self.io.borrow_mut();
+        loop {
+            inlet.buffer.clear();
+            match inlet.poll_fill(cx, stream, &self.proxy.buffers) {
+                Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(()),
+                Poll::Ready(Ok(_)) => {}
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+    }
+
+    pub(super) fn end_writing(&self) {
+        self.io.borrow().stream.end_writing();
+    }
+
+    /// The client sees a reset: what it got is not the whole.
+    pub(super) fn reset(&self) {
+        self.io.borrow().stream.reset_on_close();
+    }
+
+    /// For a tunnel: both directions, with what was read ahead.
+    pub(super) fn with_stream<T>(&self, look: impl FnOnce(&mut Stream, &mut Inlet) -> T) -> T {
+        let Io { stream, inlet, .. } = &mut *self.io.borrow_mut();
+        look(stream, inlet)
+    }
+}
+
+/// Whether a connection that waits for a request is given up when the worker drains.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Keep {
+    UntilDrain,
+    /// It has just been made, and nobody has been told yet that it will be closed.
+    UntilServed,
+}

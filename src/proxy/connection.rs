@@ -1,0 +1,212 @@
+//! The story of one HTTP/1 client connection: wait without a buffer, read a request, have it handled,
+//! write the response, and again; then close it so that nothing that was said is lost.
+//!
+//! Not here: what a request means (`handler`), and the bytes on the socket (`client`).
+
+use std::future::{Future, poll_fn};
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::Poll;
+use std::time::Duration;
+
+use http::{Request, Response, Version};
+
+use super::Proxy;
+use super::body::Body;
+use super::client::{Arrival, Client, ClientBody, Incoming, Keep, Woken};
+use super::error::Reason;
+use super::h1::{HeadScanner, Persistence, RequestHead};
+use super::handler::{self, Inbound};
+use super::interim::Interim;
+use super::respond::{self, Disclosure};
+use super::stream::Stream;
+use super::timers::Patience;
+use super::visit::Visit;
+
+mod answer;
+
+/// How long a connection that is being closed still listens, so that the client can read its answer
+/// before the rest of what it sends is met with a reset.
+const LINGER: Duration = Duration::from_secs(5);
+
+/// What becomes of the connection after a response.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Next {
+    /// It waits for the next request.
+    Keep,
+    Close,
+    /// Closed, after a while of listening to what the client still sends.
+    Linger,
+    /// What the client got is not the whole, and it has to be able to tell.
+    Break,
+}
+
+/// Whether the worker can serve what comes over a new connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Admission {
+    Serve,
+    /// There are too many connections: it gets one answer that says so.
+    Refuse,
+}
+
+/// Lives as long as the connection. May be dropped at any time.
+pub(super) async fn serve(
+    proxy: Rc<Proxy>,
+    stream: Stream,
+    peer: SocketAddr,
+    listener: u32,
+    admission: Admission,
+) {
+    let client = Client::new(proxy, stream, peer);
+    let mut keep = Keep::UntilServed;
+    while idle(&client, keep).await == Woken::Readable {
+        // The future of a request is large, and most connections are idle most of the time.
+        match Box::pin(requests(&client, listener, admission)).await {
+            Next::Keep => client.rest(),
+            Next::Close => return,
+            Next::Linger => return Box::pin(linger(&client)).await,
+            Next::Break => return client.reset(),
+        }
+        keep = Keep::UntilDrain;
+    }
+}
+
+async fn idle(client: &Client, keep: Keep) -> Woken {
+    let until = client.alarm.now().after(client.proxy.idle_timeout());
+    poll_fn(|cx| client.poll_idle(cx, until, keep)).await
+}
+
+/// Serves what is there, pipelined requests one after the other.
+async fn requests(client: &Rc<Client>, listener: u32, admission: Admission) -> Next {
+    loop {
+        let next = request(client, listener, admission).await;
+        if next != Next::Keep || !client.has_input() {
+            return next;
+        }
+    }
+}
+
+async fn request(client: &Rc<Client>, listener: u32, admission: Admission) -> Next {
+    let Some(active) = client.proxy.active() else {
+        return Next::Close;
+    };
+    let limits = active.snapshot.limits;
+    let due = client.alarm.now().after(limits.header_timeout);
+    let mut scanner = HeadScanner::default();
+    let arrival = poll_fn(|cx| client.poll_head(cx, &mut scanner, &limits, due)).await;
+    let head = match arrival {
+        Ok(Arrival::Request(head)) => Ok(head),
+        Ok(Arrival::Nothing) => return Next::Keep,
+        Ok(Arrival::Closed) => return Next::Close,
+        Err(reason) => Err(reason),
+    };
+    let mut visit = Visit::begin(&client.proxy, active, listener, client.peer);
+    let head = head.and_then(|head| match admission {
+        Admission::Serve => Ok(head),
+        Admission::Refuse => Err(Reason::TooManyConnections),
+    });
+    let admitted = head.and_then(|head| {
+        client.expect_body(Incoming::of(&head, &limits)?);
+        Ok(head)
+    });
+    match admitted {
+        Ok(head) => exchange(client, *head, &mut visit).await,
+        Err(Reason::ClientGone) => {
+            visit.seen.reason = Some(Reason::ClientGone);
+            Next::Close
+        }
+        Err(reason) => refuse(client, reason, &mut visit).await,
+    }
+}
+
+/// One request that could be read and its response.
+async fn exchange(client: &Rc<Client>, head: RequestHead, visit: &mut Visit) -> Next {
+    let asked = answer::Asked {
+        version: head.version,
+        method: head.method.clone(),
+        persistence: head.persistence,
+    };
+    let (request, inbound) = request_of(head, client);
+    let response = {
+        let handling = pin!(handler::handle(request, &inbound, visit));
+        while_there(client, handling).await
+    };
+    match response {
+        Ok(response) => answer::answer(client, response, &asked, visit).await,
+        Err(reason) => {
+            visit.seen.reason = Some(reason);
+            Next::Close
+        }
+    }
+}
+
+/// A request that cannot be served; what follows it cannot be read either.
+async fn refuse(client: &Rc<Client>, reason: Reason, visit: &mut Visit) -> Next {
+    visit.seen.reason = Some(reason);
+    let disclosure = Disclosure::by(visit.active.snapshot.error_header);
+    let asked = answer::Asked {
+        version: Version::HTTP_11,
+        method: http::Method::GET,
+        persistence: Persistence::Close,
+    };
+    let response = respond::refusal(reason, disclosure);
+    match answer::answer(client, response, &asked, visit).await {
+        Next::Break => Next::Break,
+        _ => Next::Linger,
+    }
+}
+
+fn request_of(head: RequestHead, client: &Rc<Client>) -> (Request<Body>, Inbound) {
+    let body = if client.with_incoming(|incoming| incoming.is_over()) {
+        Body::Empty
+    } else {
+        Body::Client(ClientBody::new(Rc::clone(client)))
+    };
+    let interim = match head.version {
+        Version::HTTP_11 => Interim::Http1(Rc::clone(client)),
+        _ => Interim::Dropped,
+    };
+    let inbound = Inbound {
+        peer: client.peer,
+        scheme: "http",
+        authority: head.authority,
+        upgrade: head.upgrade,
+        interim,
+        alarm: Rc::clone(&client.alarm),
+    };
+    let mut request = Request::new(body);
+    *request.method_mut() = head.method;
+    *request.uri_mut() = head.uri;
+    *request.version_mut() = head.version;
+    *request.headers_mut() = head.headers;
+    (request, inbound)
+}
+
+/// Has the request handled for as long as its client is there. The handling is dropped when it goes,
+/// and with it what an upstream does for it.
+async fn while_there(
+    client: &Client,
+    mut handling: std::pin::Pin<&mut impl Future<Output = Response<Body>>>,
+) -> Result<Response<Body>, Reason> {
+    poll_fn(|cx| {
+        if let Poll::Ready(response) = handling.as_mut().poll(cx) {
+            return Poll::Ready(Ok(response));
+        }
+        client.poll_gone(cx).map(Err)
+    })
+    .await
+}
+
+/// Says that there will be no more, and listens until the client has understood.
+async fn linger(client: &Client) {
+    client.end_writing();
+    let mut patience = Patience::default();
+    poll_fn(|cx| {
+        if client.poll_discard(cx).is_ready() {
+            return Poll::Ready(());
+        }
+        patience.poll(cx, &client.alarm, LINGER)
+    })
+    .await;
+}

@@ -1,0 +1,359 @@
+//! The closed list of what can go wrong with a request: its reason code, the status that it becomes
+//! and whose fault it is. This is the only place where an error becomes an HTTP status.
+//!
+//! The code is a metric label, a field of the access log and, with `errorHeader`, a response header.
+//! docs/reasons.md says the same to operators; a test compares the two. Not here: when they arise.
+
+use std::fmt;
+
+use http::StatusCode;
+
+use super::h1;
+
+/// Whose fault it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Side {
+    Client,
+    Upstream,
+    Proxy,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Reason {
+    MalformedRequest,
+    AmbiguousFraming,
+    BadTarget,
+    BadHost,
+    MalformedBody,
+    NoRoute,
+    HeaderTimeout,
+    BodyTimeout,
+    BodyTooLarge,
+    UriTooLong,
+    UnknownExpectation,
+    HeadersTooLarge,
+    TooManyHeaders,
+    ClientGone,
+    ClientStalled,
+    UnsupportedEncoding,
+    ConnectMethod,
+    UnsupportedVersion,
+    ConnectFailed,
+    UpstreamClosed,
+    UpstreamMalformed,
+    UpstreamHeadersTooLarge,
+    UpstreamUpgrade,
+    UpstreamBodyBroken,
+    ConnectTimeout,
+    UpstreamStalled,
+    UpstreamTimeout,
+    NoAddress,
+    OutOfSockets,
+    TooManyConnections,
+    DrainDeadline,
+}
+
+struct Entry {
+    code: &'static str,
+    status: u16,
+    side: Side,
+    /// The body of the answer, and what docs/reasons.md says.
+    text: &'static str,
+}
+
+impl Reason {
+    pub const ALL: [Self; 31] = [
+        Self::MalformedRequest,
+        Self::AmbiguousFraming,
+        Self::BadTarget,
+        Self::BadHost,
+        Self::MalformedBody,
+        Self::NoRoute,
+        Self::HeaderTimeout,
+        Self::BodyTimeout,
+        Self::BodyTooLarge,
+        Self::UriTooLong,
+        Self::UnknownExpectation,
+        Self::HeadersTooLarge,
+        Self::TooManyHeaders,
+        Self::ClientGone,
+        Self::ClientStalled,
+        Self::UnsupportedEncoding,
+        Self::ConnectMethod,
+        Self::UnsupportedVersion,
+        Self::ConnectFailed,
+        Self::UpstreamClosed,
+        Self::UpstreamMalformed,
+        Self::UpstreamHeadersTooLarge,
+        Self::UpstreamUpgrade,
+        Self::UpstreamBodyBroken,
+        Self::ConnectTimeout,
+        Self::UpstreamStalled,
+        Self::UpstreamTimeout,
+        Self::NoAddress,
+        Self::OutOfSockets,
+        Self::TooManyConnections,
+        Self::DrainDeadline,
+    ];
+
+    /// In snake case, from a closed set.
+    pub fn code(self) -> &'static str {
+        self.entry().code
+    }
+
+    /// What the client is answered, where the head of the response has not been sent yet.
+    pub fn status(self) -> StatusCode {
+        StatusCode::from_u16(self.entry().status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+    }
+
+    pub fn side(self) -> Side {
+        self.entry().side
+    }
+
+    /// One short line, safe to show to anybody.
+    pub fn text(self) -> &'static str {
+        self.entry().text
+    }
+
+    /// Its place in `ALL`: what counts by reason finds its cell without a lookup.
+    pub fn index(self) -> usize {
+        self as usize
+    }
+
+    fn entry(self) -> Entry {
+        use Side::{Client, Proxy, Upstream};
+        let (code, status, side, text) = match self {
+            Self::MalformedRequest => ("malformed_request", 400, Client, "Malformed request"),
+            Self::AmbiguousFraming => (
+                "ambiguous_framing",
+                400,
+                Client,
+                "Ambiguous length of the request body",
+            ),
+            Self::BadTarget => ("bad_target", 400, Client, "Invalid request target"),
+            Self::BadHost => ("bad_host", 400, Client, "Invalid or missing Host"),
+            Self::MalformedBody => ("malformed_body", 400, Client, "Malformed request body"),
+            Self::NoRoute => ("no_route", 404, Client, "Rule not found"),
+            Self::HeaderTimeout => (
+                "header_timeout",
+                408,
+                Client,
+                "The request head did not arrive in time",
+            ),
+            Self::BodyTimeout => (
+                "body_timeout",
+                408,
+                Client,
+                "The request body did not arrive in time",
+            ),
+            Self::BodyTooLarge => (
+                "body_too_large",
+                413,
+                Client,
+                "The request body is too large",
+            ),
+            Self::UriTooLong => ("uri_too_long", 414, Client, "The request line is too long"),
+            Self::UnknownExpectation => ("unknown_expectation", 417, Client, "Unknown expectation"),
+            Self::HeadersTooLarge => (
+                "headers_too_large",
+                431,
+                Client,
+                "The request headers are too large",
+            ),
+            Self::TooManyHeaders => (
+                "too_many_headers",
+                431,
+                Client,
+                "The request has too many headers",
+            ),
+            Self::ClientGone => ("client_gone", 499, Client, "The client went away"),
+            Self::ClientStalled => (
+                "client_stalled",
+                499,
+                Client,
+                "The client does not take the response",
+            ),
+            Self::UnsupportedEncoding => (
+                "unsupported_encoding",
+                501,
+                Client,
+                "Transfer coding not supported",
+            ),
+            Self::ConnectMethod => ("connect_method", 501, Client, "CONNECT is not supported"),
+            Self::UnsupportedVersion => (
+                "unsupported_version",
+                505,
+                Client,
+                "HTTP version not supported",
+            ),
+            Self::ConnectFailed => (
+                "connect_failed",
+                502,
+                Upstream,
+                "The upstream refuses connections",
+            ),
+            Self::UpstreamClosed => (
+                "upstream_closed",
+                502,
+                Upstream,
+                "The upstream closed without an answer",
+            ),
+            Self::UpstreamMalformed => (
+                "upstream_malformed",
+                502,
+                Upstream,
+                "The upstream's answer is malformed",
+            ),
+            Self::UpstreamHeadersTooLarge => (
+                "upstream_headers_too_large",
+                502,
+                Upstream,
+                "The headers of the upstream's answer are too large",
+            ),
+            Self::UpstreamUpgrade => (
+                "upstream_upgrade",
+                502,
+                Upstream,
+                "The upstream switched to a protocol that was not asked for",
+            ),
+            Self::UpstreamBodyBroken => (
+                "upstream_body_broken",
+                502,
+                Upstream,
+                "The upstream's answer broke off",
+            ),
+            Self::NoAddress => ("no_address", 503, Upstream, "The upstream has no address"),
+            Self::OutOfSockets => ("out_of_sockets", 503, Proxy, "Out of sockets"),
+            Self::TooManyConnections => {
+                ("too_many_connections", 503, Proxy, "Too many connections")
+            }
+            Self::DrainDeadline => ("drain_deadline", 503, Proxy, "Shutting down"),
+            Self::ConnectTimeout => (
+                "connect_timeout",
+                504,
+                Upstream,
+                "Connecting to the upstream took too long",
+            ),
+            Self::UpstreamStalled => (
+                "upstream_stalled",
+                504,
+                Upstream,
+                "The upstream does not take the request",
+            ),
+            Self::UpstreamTimeout => (
+                "upstream_timeout",
+                504,
+                Upstream,
+                "The upstream did not answer in time",
+            ),
+        };
+        Entry {
+            code,
+            status,
+            side,
+            text,
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.code())
+    }
+}
+
+impl From<h1::InvalidRequest> for Reason {
+    fn from(fault: h1::InvalidRequest) -> Self {
+        use h1::InvalidRequest as Fault;
+        match fault {
+            Fault::Fields(fields) => fields.into(),
+            Fault::Framing(h1::InvalidFraming::UnsupportedEncoding) => Self::UnsupportedEncoding,
+            Fault::Framing(_) => Self::AmbiguousFraming,
+            Fault::RequestLineTooLong => Self::UriTooLong,
+            Fault::UnsupportedVersion => Self::UnsupportedVersion,
+            Fault::UnknownExpectation => Self::UnknownExpectation,
+            Fault::BadTarget
+            | Fault::TargetFragment
+            | Fault::TargetUserinfo
+            | Fault::TargetForm
+            | Fault::TargetScheme => Self::BadTarget,
+            Fault::MissingHost | Fault::SeveralHosts | Fault::BadHost | Fault::HostMismatch => {
+                Self::BadHost
+            }
+            Fault::BadRequestLine | Fault::BadMethod | Fault::BadVersion => Self::MalformedRequest,
+        }
+    }
+}
+
+impl From<h1::InvalidFields> for Reason {
+    fn from(fault: h1::InvalidFields) -> Self {
+        match fault {
+            h1::InvalidFields::TooLarge => Self::HeadersTooLarge,
+            h1::InvalidFields::TooMany => Self::TooManyHeaders,
+            _ => Self::MalformedRequest,
+        }
+    }
+}
+
+impl From<h1::InvalidBody> for Reason {
+    /// The body of a request; that of a response is `UpstreamBodyBroken` whatever is wrong with it.
+    fn from(_: h1::InvalidBody) -> Self {
+        Self::MalformedBody
+    }
+}
+
+impl From<h1::InvalidResponse> for Reason {
+    fn from(fault: h1::InvalidResponse) -> Self {
+        use h1::InvalidFields as Fields;
+        match fault {
+            h1::InvalidResponse::Fields(Fields::TooLarge | Fields::TooMany) => {
+                Self::UpstreamHeadersTooLarge
+            }
+            _ => Self::UpstreamMalformed,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_list_is_whole_and_in_order() {
+        for (index, reason) in Reason::ALL.into_iter().enumerate() {
+            assert_eq!(reason.index(), index, "{reason} stands at its own place");
+        }
+        let codes: std::collections::HashSet<_> = Reason::ALL.iter().map(|r| r.code()).collect();
+        assert_eq!(codes.len(), Reason::ALL.len(), "no code twice");
+    }
+
+    #[test]
+    fn the_documentation_lists_the_same() {
+        let page = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/reasons.md");
+        let page = std::fs::read_to_string(page).unwrap();
+        let written: Vec<&str> = page
+            .lines()
+            .filter(|line| line.starts_with("| `"))
+            .collect();
+        let meant: Vec<String> = Reason::ALL
+            .iter()
+            .map(|reason| {
+                let side = format!("{:?}", reason.side()).to_lowercase();
+                let status = reason.entry().status;
+                format!("| `{reason}` | {status} | {side} | {} |", reason.text())
+            })
+            .collect();
+        let starts: Vec<&str> = written
+            .iter()
+            .map(|line| line.split(" | ").next().unwrap_or(line))
+            .collect();
+        assert_eq!(starts.len(), meant.len(), "{starts:?}");
+        for (line, meant) in written.iter().zip(&meant) {
+            let facts = meant.trim_end_matches(" |");
+            assert!(
+                line.starts_with(facts),
+                "docs/reasons.md says\n{line}\nthe code\n{meant}"
+            );
+        }
+    }
+}

@@ -1,0 +1,266 @@
+//! Who the client is, and what the upstream is told about it: `X-Forwarded-For`, `-Proto`, `-Host`
+//! and `X-Request-Id`, added to what a trusted proxy sent, put in place of what anybody else did.
+//!
+//! Not here: which peers are trusted (the snapshot), and `Forwarded` (RFC 7239), which is passed on
+//! from a trusted peer and never made.
+
+use std::net::IpAddr;
+
+use http::header::{FORWARDED, HeaderMap, HeaderName, HeaderValue};
+
+use crate::model::snapshot::Networks;
+use crate::proxy::scratch::Scratch;
+
+const FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// A request id of more bytes than this is not taken over.
+const LONGEST_ID: usize = 128;
+
+/// Where a request comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::proxy) struct Origin {
+    /// Of the client: the peer, or whom a trusted peer speaks for.
+    pub(in crate::proxy) ip: IpAddr,
+    pub(in crate::proxy) peer: IpAddr,
+    pub(in crate::proxy) trust: Trust,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::proxy) enum Trust {
+    Trusted,
+    Untrusted,
+}
+
+/// The client is the first address from the right of `X-Forwarded-For` that is not itself a trusted
+/// proxy: whatever stands left of it could have been written by anybody.
+pub(in crate::proxy) fn origin(peer: IpAddr, headers: &HeaderMap, trusted: &Networks) -> Origin {
+    let peer = peer.to_canonical();
+    if trusted.is_empty() || !trusted.contains(peer) {
+        return Origin {
+            ip: peer,
+            peer,
+            trust: Trust::Untrusted,
+        };
+    }
+    let mut ip = peer;
+    for value in headers.get_all(FOR).iter().rev() {
+        for item in value.as_bytes().rsplit(|byte| *byte == b',') {
+            match parse(item) {
+                Some(address) => ip = address,
+                // Nothing that is left of it can be believed.
+                None => {
+                    return Origin {
+                        ip,
+                        peer,
+                        trust: Trust::Trusted,
+                    };
+                }
+            }
+            if !trusted.contains(ip) {
+                return Origin {
+                    ip,
+                    peer,
+                    trust: Trust::Trusted,
+                };
+            }
+        }
+    }
+    Origin {
+        ip,
+        peer,
+        trust: Trust::Trusted,
+    }
+}
+
+/// The id that this request goes by, here and further on.
+pub(in crate::proxy) fn request_id(
+    origin: &Origin,
+    headers: &HeaderMap,
+    scratch: &Scratch,
+) -> HeaderValue {
+    let kept = match origin.trust {
+        Trust::Trusted => headers.get(&REQUEST_ID),
+        Trust::Untrusted => None,
+    };
+    let fits = |id: &&HeaderValue| {
+        (1..=LONGEST_ID).contains(&id.len()) && id.as_bytes().iter().all(u8::is_ascii_graphic)
+    };
+    kept.filter(fits)
+        .cloned()
+        .unwrap_or_else(|| scratch.request_id())
+}
+
+/// Says to the upstream who asks, by which scheme and for which host.
+pub(in crate::proxy) fn tell(
+    headers: &mut HeaderMap,
+    origin: &Origin,
+    scheme: &'static str,
+    host: Option<&HeaderValue>,
+    request_id: HeaderValue,
+    scratch: &Scratch,
+) {
+    headers.insert(REQUEST_ID, request_id);
+    let seen = match origin.trust {
+        Trust::Trusted => headers.get_all(FOR).iter().cloned().collect(),
+        Trust::Untrusted => Vec::new(),
+    };
+    if origin.trust == Trust::Untrusted {
+        forget(headers);
+    }
+    let chain = scratch.value(|out| {
+        for value in &seen {
+            out.extend_from_slice(value.as_bytes());
+            out.extend_from_slice(b", ");
+        }
+        // Writing to memory does not fail.
+        let _ = std::fmt::Write::write_fmt(out, format_args!("{}", origin.peer));
+    });
+    headers.insert(FOR, chain);
+    if !headers.contains_key(&PROTO) {
+        headers.insert(PROTO, HeaderValue::from_static(scheme));
+    }
+    if let Some(host) = host
+        && !headers.contains_key(&HOST)
+    {
+        headers.insert(HOST, host.clone());
+    }
+}
+
+/// What an untrusted peer says of where it comes from is not passed on, in any spelling of it.
+fn forget(headers: &mut HeaderMap) {
+    headers.remove(FORWARDED);
+    let claim = |name: &&HeaderName| name.as_str().starts_with("x-forwarded-");
+    while let Some(name) = headers.keys().find(claim).cloned() {
+        headers.remove(name);
+    }
+}
+
+/// An address, perhaps with a port, IPv6 perhaps in brackets.
+fn parse(item: &[u8]) -> Option<IpAddr> {
+    let text = str::from_utf8(item.trim_ascii()).ok()?;
+    let plain = || text.parse::<IpAddr>().ok();
+    let with_port = || {
+        text.parse::<std::net::SocketAddr>()
+            .ok()
+            .map(|address| address.ip())
+    };
+    let bracketed = || {
+        text.strip_prefix('[')?
+            .strip_suffix(']')?
+            .parse::<IpAddr>()
+            .ok()
+    };
+    plain()
+        .or_else(with_port)
+        .or_else(bracketed)
+        .map(|ip| ip.to_canonical())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(lines: &[(&'static str, &'static str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in lines {
+            headers.append(*name, HeaderValue::from_static(value));
+        }
+        headers
+    }
+
+    fn trusted() -> Networks {
+        Networks::new(&["10.0.0.0/8".parse().unwrap(), "fd00::/8".parse().unwrap()])
+    }
+
+    fn ip_of(peer: &str, chain: &'static str) -> String {
+        let headers = headers(&[("x-forwarded-for", chain)]);
+        origin(peer.parse().unwrap(), &headers, &trusted())
+            .ip
+            .to_string()
+    }
+
+    #[test]
+    fn the_client_is_the_first_untrusted_from_the_right() {
+        assert_eq!(
+            ip_of("192.0.2.1", "1.1.1.1"),
+            "192.0.2.1",
+            "the peer is not trusted"
+        );
+        assert_eq!(ip_of("10.0.0.1", "6.6.6.6, 1.1.1.1, 10.0.0.2"), "1.1.1.1");
+        assert_eq!(
+            ip_of("10.0.0.1", "10.0.0.3, 10.0.0.2"),
+            "10.0.0.3",
+            "all are trusted"
+        );
+        assert_eq!(ip_of("10.0.0.1", "1.1.1.1, nonsense, 10.0.0.2"), "10.0.0.2");
+        assert_eq!(ip_of("10.0.0.1", "1.1.1.1:4711"), "1.1.1.1");
+        assert_eq!(ip_of("10.0.0.1", "[2001:db8::1]:4711"), "2001:db8::1");
+        assert_eq!(ip_of("10.0.0.1", "[2001:db8::1]"), "2001:db8::1");
+        assert_eq!(ip_of("::ffff:10.0.0.1", "::ffff:1.1.1.1"), "1.1.1.1");
+    }
+
+    #[test]
+    fn several_lines_are_one_chain() {
+        let headers = headers(&[
+            ("x-forwarded-for", "1.1.1.1"),
+            ("x-forwarded-for", "10.0.0.2"),
+        ]);
+        let origin = origin("10.0.0.1".parse().unwrap(), &headers, &trusted());
+        assert_eq!(origin.ip.to_string(), "1.1.1.1");
+    }
+
+    fn told(peer: &str, mut headers: HeaderMap) -> HeaderMap {
+        let origin = origin(peer.parse().unwrap(), &headers, &trusted());
+        let scratch = Scratch::default();
+        let id = request_id(&origin, &headers, &scratch);
+        let host = HeaderValue::from_static("example.com");
+        tell(&mut headers, &origin, "http", Some(&host), id, &scratch);
+        headers
+    }
+
+    fn claims() -> HeaderMap {
+        headers(&[
+            ("x-forwarded-for", "1.1.1.1"),
+            ("x-forwarded-proto", "https"),
+            ("x-forwarded-host", "outside.example"),
+            ("x-forwarded-port", "443"),
+            ("forwarded", "for=1.1.1.1"),
+            ("x-request-id", "abc"),
+        ])
+    }
+
+    #[test]
+    fn a_trusted_peer_is_added_to() {
+        let told = told("10.0.0.1", claims());
+        assert_eq!(told["x-forwarded-for"], "1.1.1.1, 10.0.0.1");
+        assert_eq!(told["x-forwarded-proto"], "https");
+        assert_eq!(told["x-forwarded-host"], "outside.example");
+        assert_eq!(told["x-forwarded-port"], "443");
+        assert_eq!(told["forwarded"], "for=1.1.1.1");
+        assert_eq!(told["x-request-id"], "abc");
+    }
+
+    #[test]
+    fn an_untrusted_peer_is_replaced() {
+        let told = told("192.0.2.1", claims());
+        assert_eq!(told["x-forwarded-for"], "192.0.2.1");
+        assert_eq!(told["x-forwarded-proto"], "http");
+        assert_eq!(told["x-forwarded-host"], "example.com");
+        assert!(!told.contains_key("x-forwarded-port"));
+        assert!(!told.contains_key("forwarded"));
+        let id = told["x-request-id"].to_str().unwrap();
+        assert!(
+            id.len() == 32 && id.bytes().all(|b| b.is_ascii_hexdigit()),
+            "{id}"
+        );
+    }
+
+    #[test]
+    fn a_request_id_that_could_do_harm_is_not_kept() {
+        let mut bad = claims();
+        bad.insert("x-request-id", HeaderValue::from_static("a b"));
+        assert_eq!(told("10.0.0.1", bad)["x-request-id"].len(), 32);
+    }
+}

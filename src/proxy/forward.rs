@@ -1,0 +1,232 @@
+//! Sends a request to one of an upstream's servers and brings the response: server, endpoint,
+//! connection, and one more try where an idle connection turns out to be dead.
+//!
+//! Not here: the exchange itself (`upstream::exchange`), and headers other than those that the
+//! choice of the server decides.
+
+use std::rc::Rc;
+use std::time::Instant;
+
+use http::header::{EXPECT, HOST, HeaderValue};
+use http::{HeaderMap, Method, Request, Response, StatusCode, Uri, Version};
+
+use super::body::{Body, Size};
+use super::client::Wait;
+use super::error::Reason;
+use super::h1::{self, ConnectionField, Framing, RequestParts, ResponseHead, ResponseKind};
+use super::handler::Inbound;
+use super::outgoing::Outgoing;
+use super::stream::Stream;
+use super::tunnel::Switched;
+use super::upstream::body::Return;
+use super::upstream::connect::connect;
+use super::upstream::endpoint::{Endpoint, Need};
+use super::upstream::exchange::Exchange;
+use super::upstream::upload::{Gate, Upload};
+use super::visit::Visit;
+use crate::model::config::HostHeader;
+use crate::model::snapshot::{Server, Upstream};
+
+/// The upstream that the route chose.
+pub(super) struct Target<'a> {
+    pub(super) index: u32,
+    pub(super) upstream: &'a Upstream,
+    pub(super) servers: &'a [Server],
+}
+
+pub(super) async fn forward(
+    request: Request<Body>,
+    target: &Target<'_>,
+    inbound: &Inbound,
+    visit: &mut Visit,
+) -> Result<Response<Body>, Reason> {
+    let (server, endpoint) = choose(target, visit)?;
+    let method = request.method().clone();
+    let upload = encode(request, target.upstream, server, inbound, visit);
+    let (head, exchange) = converse(upload, &method, &endpoint, target, inbound, visit).await?;
+    visit.seen.upstream_head = Some(visit.seen.started.elapsed());
+    respond(head, exchange, endpoint, target, inbound)
+}
+
+fn choose<'a>(
+    target: &Target<'a>,
+    visit: &mut Visit,
+) -> Result<(&'a Server, Rc<Endpoint>), Reason> {
+    let active = &visit.active;
+    let place = |server| active.place(target.index, server);
+    let may_take = |server| place(server).is_some_and(|place| place.has_address());
+    let index = active
+        .balance
+        .pick_server(target.index, target.servers, may_take);
+    let index = index.ok_or(Reason::NoAddress)?;
+    let endpoint = place(index)
+        .and_then(|place| place.next())
+        .ok_or(Reason::NoAddress)?;
+    let server = target.servers.get(index).ok_or(Reason::NoAddress)?;
+    visit.seen.server = u32::try_from(index).ok();
+    visit.seen.endpoint = Some(endpoint.address);
+    Ok((server, endpoint))
+}
+
+/// The request as this server is to see it.
+fn encode(
+    request: Request<Body>,
+    upstream: &Upstream,
+    server: &Server,
+    inbound: &Inbound,
+    visit: &Visit,
+) -> Upload {
+    let (mut head, body) = request.into_parts();
+    let gate = match &body {
+        Body::Client(body) if body.wait() == Wait::Continue => Gate::AwaitContinue,
+        _ => Gate::Open,
+    };
+    if gate == Gate::Open {
+        head.headers.remove(EXPECT);
+    }
+    let framing = match body.size() {
+        Size::Known(0) if matches!(body, Body::Empty) && !has_length(&head.headers) => {
+            Framing::None
+        }
+        Size::Known(length) => Framing::Length(length),
+        Size::Unknown => Framing::Chunked,
+    };
+    let path = target_of(&head.uri, &server.base_path);
+    let parts = RequestParts {
+        method: &head.method,
+        target: &path,
+        host: host(upstream, server, &head.headers, visit).as_bytes(),
+        headers: &head.headers,
+        framing,
+        connection: match &inbound.upgrade {
+            Some(protocol) => ConnectionField::Upgrade(protocol.as_bytes()),
+            None => ConnectionField::Omit,
+        },
+    };
+    let mut out = Outgoing::with_buffer(visit.proxy.buffers.take());
+    h1::encode_request_head(&parts, out.front());
+    let bound = visit.active.snapshot.limits.write_timeout;
+    Upload::new(out, &head.method, body, framing, gate, bound)
+}
+
+/// `content-length: 0` of a request without a body goes on as it came.
+fn has_length(headers: &HeaderMap) -> bool {
+    headers.contains_key(http::header::CONTENT_LENGTH)
+}
+
+fn target_of<'a>(uri: &'a Uri, base_path: &str) -> std::borrow::Cow<'a, str> {
+    let whole = uri.path_and_query().map_or("/", |whole| whole.as_str());
+    if base_path.is_empty() {
+        whole.into()
+    } else {
+        format!("{base_path}{whole}").into()
+    }
+}
+
+/// A `host` among the configured headers wins; it has been set by now.
+fn host<'a>(
+    upstream: &Upstream,
+    server: &'a Server,
+    headers: &'a HeaderMap,
+    visit: &Visit,
+) -> &'a HeaderValue {
+    let configured = visit
+        .active
+        .snapshot
+        .headers
+        .iter()
+        .any(|setting| setting.name == HOST);
+    let keep = configured || upstream.host_header == HostHeader::Preserve;
+    headers
+        .get(HOST)
+        .filter(|host| keep && !host.is_empty())
+        .unwrap_or(&server.authority)
+}
+
+/// Over an idle connection if there is one, else, or if that one was dead, over a new one.
+async fn converse(
+    mut upload: Upload,
+    method: &Method,
+    endpoint: &Endpoint,
+    target: &Target<'_>,
+    inbound: &Inbound,
+    visit: &mut Visit,
+) -> Result<(ResponseHead, Exchange), Reason> {
+    let need = if upload.is_safe_to_lose() {
+        Need::Likely
+    } else {
+        Need::Sure
+    };
+    if let Some(stream) = endpoint.take(need, inbound.alarm.now()) {
+        let mut exchange = begin(stream, upload, target, inbound, visit);
+        match exchange.head(method, &inbound.interim).await {
+            Ok(head) => return Ok((head, exchange)),
+            Err(Reason::UpstreamClosed) if exchange.was_dead() => upload = exchange.into_upload(),
+            Err(reason) => return Err(reason),
+        }
+        if !upload.may_be_repeated() {
+            return Err(Reason::UpstreamClosed);
+        }
+        upload.rewind();
+    }
+    let began = Instant::now();
+    let stream = connect(endpoint, target.upstream.timeouts.connect, &inbound.alarm).await?;
+    visit.seen.connect = Some(began.elapsed());
+    let mut exchange = begin(stream, upload, target, inbound, visit);
+    let head = exchange.head(method, &inbound.interim).await?;
+    Ok((head, exchange))
+}
+
+fn begin(
+    stream: Stream,
+    upload: Upload,
+    target: &Target<'_>,
+    inbound: &Inbound,
+    visit: &mut Visit,
+) -> Exchange {
+    visit.seen.attempts += 1;
+    let bound = target.upstream.timeouts.response_header;
+    Exchange::new(&visit.proxy, &inbound.alarm, stream, upload, bound)
+}
+
+fn respond(
+    mut head: ResponseHead,
+    exchange: Exchange,
+    endpoint: Rc<Endpoint>,
+    target: &Target<'_>,
+    inbound: &Inbound,
+) -> Result<Response<Body>, Reason> {
+    let headers = std::mem::take(&mut head.headers);
+    let body = match &head.kind {
+        ResponseKind::Final => {
+            let back = Return {
+                endpoint,
+                bounds: target.upstream.keepalive,
+            };
+            Body::Upstream(Box::new(exchange.into_body(&head, back)))
+        }
+        ResponseKind::Upgrade(protocol) if was_offered(protocol, inbound) => {
+            Body::Switched(Box::new(Switched::new(exchange, protocol.clone())?))
+        }
+        _ => return Err(Reason::UpstreamUpgrade),
+    };
+    let mut response = Response::new(body);
+    *response.status_mut() = head.status;
+    *response.version_mut() = Version::HTTP_11;
+    *response.headers_mut() = headers;
+    debug_assert!(
+        head.status != StatusCode::CONTINUE,
+        "interim responses are passed on before"
+    );
+    Ok(response)
+}
+
+/// Whether the client asked for the protocol that the upstream wants to speak.
+fn was_offered(protocol: &HeaderValue, inbound: &Inbound) -> bool {
+    let chosen = protocol.as_bytes().trim_ascii();
+    let mut offered = inbound
+        .upgrade
+        .iter()
+        .flat_map(|all| all.as_bytes().split(|b| *b == b','));
+    offered.any(|one| one.trim_ascii().eq_ignore_ascii_case(chosen))
+}

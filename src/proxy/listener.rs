@@ -1,0 +1,130 @@
+//! Accepts connections and starts their tasks: no error ends it, none makes it spin, and over the
+//! bound a connection gets an answer that says so.
+//!
+//! Not here: binding; the supervisor owns the sockets.
+
+use std::future::poll_fn;
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::task::Poll;
+use std::time::Duration;
+
+use rustix::io::Errno;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinHandle;
+
+use super::Proxy;
+use super::connection::{self, Admission};
+use super::stream::Stream;
+
+/// Connections over the limit that are answered 503 at one time; with that many, accepting pauses
+/// until one of all connections closes.
+const REFUSING: u32 = 64;
+/// Between two tries to accept when the system has no more of something.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(10);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+/// Accepts until it is dropped, or the worker drains.
+pub struct ListenerHandle {
+    task: JoinHandle<()>,
+}
+
+impl ListenerHandle {
+    /// Ready when it accepts no more, because the worker drains.
+    pub async fn ended(&mut self) {
+        // It is never aborted before this handle is dropped, and panics abort the process.
+        let _ = (&mut self.task).await;
+    }
+}
+
+impl Drop for ListenerHandle {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+pub(super) fn listen(
+    proxy: &Rc<Proxy>,
+    listener: std::net::TcpListener,
+    id: u32,
+) -> io::Result<ListenerHandle> {
+    listener.set_nonblocking(true)?;
+    let listener = TcpListener::from_std(listener)?;
+    let task = tokio::task::spawn_local(accept_all(Rc::clone(proxy), listener, id));
+    Ok(ListenerHandle { task })
+}
+
+async fn accept_all(proxy: Rc<Proxy>, listener: TcpListener, id: u32) {
+    let mut pause = SHORTEST_PAUSE;
+    while let Some(accepted) = accept(&proxy, &listener).await {
+        match accepted {
+            Ok((tcp, peer)) => {
+                pause = SHORTEST_PAUSE;
+                start(&proxy, tcp, peer, id);
+            }
+            Err(error) if is_of_the_connection(&error) => {}
+            Err(error) => {
+                tracing::warn!(%error, listener = id, "cannot accept");
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(LONGEST_PAUSE);
+            }
+        }
+    }
+}
+
+/// The next connection; `None` once the worker drains and all that had arrived is accepted.
+async fn accept(
+    proxy: &Proxy,
+    listener: &TcpListener,
+) -> Option<io::Result<(TcpStream, SocketAddr)>> {
+    poll_fn(|cx| {
+        if proxy.open_connections() >= proxy.connection_limit().saturating_add(REFUSING) {
+            proxy.wake_on_change(cx.waker());
+            return if proxy.is_draining() {
+                Poll::Ready(None)
+            } else {
+                Poll::Pending
+            };
+        }
+        if let Poll::Ready(accepted) = listener.poll_accept(cx) {
+            return Poll::Ready(Some(accepted));
+        }
+        proxy.wake_on_change(cx.waker());
+        if proxy.is_draining() {
+            Poll::Ready(None)
+        } else {
+            Poll::Pending
+        }
+    })
+    .await
+}
+
+/// It has failed before it was accepted, which says nothing of the next one.
+fn is_of_the_connection(error: &io::Error) -> bool {
+    matches!(
+        Errno::from_io_error(error),
+        Some(Errno::CONNABORTED | Errno::CONNRESET | Errno::INTR | Errno::PERM | Errno::PROTO)
+    )
+}
+
+fn start(proxy: &Rc<Proxy>, tcp: TcpStream, peer: SocketAddr, listener: u32) {
+    let over = proxy.open_connections() >= proxy.connection_limit();
+    let admission = if over {
+        Admission::Refuse
+    } else {
+        Admission::Serve
+    };
+    let open = proxy.open_connection(listener);
+    let serving = connection::serve(
+        Rc::clone(proxy),
+        Stream::tcp(tcp),
+        peer,
+        listener,
+        admission,
+    );
+    // Owned by the proxy: it counts its connections, and `until_aborted` ends them at the deadline.
+    drop(tokio::task::spawn_local(async move {
+        open.until_aborted(serving).await;
+    }));
+}

@@ -1,0 +1,90 @@
+//! Where a worker's data plane stands between its start and its end, and how many connections keep it
+//! there.
+//!
+//! Not here: who decides to drain.
+
+use std::cell::{Cell, RefCell};
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::{Poll, Waker};
+
+use super::Proxy;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum Phase {
+    #[default]
+    Serving,
+    /// No new connections; those in use are closed after their response.
+    Draining,
+    /// Out of time: everything is dropped.
+    Aborting,
+}
+
+#[derive(Default)]
+pub(super) struct Presence {
+    pub(super) phase: Cell<Phase>,
+    pub(super) open: Cell<u32>,
+    /// Who waits for either to change: accept loops and the one who drains.
+    waiting: RefCell<Vec<Waker>>,
+}
+
+impl Presence {
+    pub(super) fn wake_on_change(&self, waker: &Waker) {
+        let mut waiting = self.waiting.borrow_mut();
+        if !waiting.iter().any(|known| known.will_wake(waker)) {
+            waiting.push(waker.clone());
+        }
+    }
+
+    pub(super) fn enter(&self, phase: Phase) {
+        self.phase.set(phase);
+        self.changed();
+    }
+
+    fn changed(&self) {
+        let waiting = self.waiting.take();
+        waiting.into_iter().for_each(Waker::wake);
+    }
+}
+
+/// One open client connection.
+pub(super) struct OpenGuard {
+    proxy: Rc<Proxy>,
+    listener: u32,
+}
+
+impl OpenGuard {
+    pub(super) fn new(proxy: &Rc<Proxy>, listener: u32) -> Self {
+        let open = &proxy.presence.open;
+        open.set(open.get() + 1);
+        proxy.observer.connection_opened(listener);
+        Self {
+            proxy: Rc::clone(proxy),
+            listener,
+        }
+    }
+
+    /// Runs a connection to its end, or until the worker is out of time.
+    pub(super) async fn until_aborted(self, serving: impl Future<Output = ()>) {
+        let mut serving = pin!(serving);
+        poll_fn(|cx| {
+            if self.proxy.presence.phase.get() == Phase::Aborting {
+                return Poll::Ready(());
+            }
+            serving.as_mut().poll(cx)
+        })
+        .await;
+    }
+}
+
+impl Drop for OpenGuard {
+    fn drop(&mut self) {
+        let presence = &self.proxy.presence;
+        presence.open.set(presence.open.get().saturating_sub(1));
+        self.proxy.observer.connection_closed(self.listener);
+        if presence.phase.get() != Phase::Serving || self.proxy.is_crowded() {
+            presence.changed();
+        }
+    }
+}

@@ -1,0 +1,44 @@
+//! The answers that the proxy gives by itself: a short text, and the reason code where the
+//! configuration wants it shown.
+//!
+//! Not here: which reason becomes which status (`error`).
+
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, HeaderName};
+use http::{HeaderValue, Response};
+
+use super::body::Body;
+use super::error::Reason;
+
+const ERROR: HeaderName = HeaderName::from_static("x-sluice-error");
+
+/// Whether the client is shown the reason code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Disclosure {
+    Text,
+    TextAndCode,
+}
+
+impl Disclosure {
+    pub(super) fn by(error_header: bool) -> Self {
+        if error_header {
+            Self::TextAndCode
+        } else {
+            Self::Text
+        }
+    }
+}
+
+pub(super) fn refusal(reason: Reason, disclosure: Disclosure) -> Response<Body> {
+    let mut response = Response::new(Body::Full(Bytes::from_static(reason.text().as_bytes())));
+    *response.status_mut() = reason.status();
+    let headers = response.headers_mut();
+    headers.insert(
+        CONTENT_TYPE,
+        HeaderValue::from_static("text/plain; charset=utf-8"),
+    );
+    if disclosure == Disclosure::TextAndCode {
+        headers.insert(ERROR, HeaderValue::from_static(reason.code()));
+    }
+    response
+}

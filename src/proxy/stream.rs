@@ -1,0 +1,92 @@
+//! One socket, whatever its kind: reading and writing by readiness, from one task, without a split.
+//!
+//! Not here: what the bytes mean, and how long anyone may wait for them.
+
+use std::future::Future;
+use std::io::{self, IoSlice};
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::BytesMut;
+use rustix::net::RecvFlags;
+use tokio::io::{AsyncReadExt, AsyncWrite};
+use tokio::net::TcpStream;
+
+pub(super) enum Stream {
+    Tcp(TcpStream),
+}
+
+/// What a look at a socket that should be silent shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Silence {
+    Silent,
+    /// It has bytes, has ended or is broken: not fit for a new request.
+    Broken,
+}
+
+impl Stream {
+    /// Reads once into the spare capacity of `into` (some is made when there is none); 0 is the end.
+    /// A read that does not fill it also learns that the socket is empty, which saves the next one.
+    pub(super) fn poll_fill(
+        &mut self,
+        cx: &mut Context<'_>,
+        into: &mut BytesMut,
+    ) -> Poll<io::Result<usize>> {
+        match self {
+            Self::Tcp(tcp) => pin!(tcp.read_buf(into)).poll(cx),
+        }
+    }
+
+    pub(super) fn poll_write(
+        &mut self,
+        cx: &mut Context<'_>,
+        pieces: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match (self, pieces) {
+            (Self::Tcp(tcp), [one]) => Pin::new(tcp).poll_write(cx, one),
+            (Self::Tcp(tcp), many) => Pin::new(tcp).poll_write_vectored(cx, many),
+        }
+    }
+
+    /// Ready when there may be something to read, or the end: no buffer is needed to wait for it.
+    pub(super) fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Tcp(tcp) => tcp.poll_read_ready(cx),
+        }
+    }
+
+    /// Asks the kernel, not the reactor: what has arrived since it was last polled counts too.
+    pub(super) fn silence(&self) -> Silence {
+        let mut byte = [0_u8; 1];
+        let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
+        let seen = match self {
+            Self::Tcp(tcp) => rustix::net::recv(tcp, &mut byte, flags),
+        };
+        match seen {
+            Err(rustix::io::Errno::WOULDBLOCK | rustix::io::Errno::INTR) => Silence::Silent,
+            _ => Silence::Broken,
+        }
+    }
+
+    /// Says that nothing more will be written; the other side may go on.
+    pub(super) fn end_writing(&self) {
+        // A failure means that the connection is gone already, which is what was to be said.
+        let _ = match self {
+            Self::Tcp(tcp) => rustix::net::shutdown(tcp, rustix::net::Shutdown::Write),
+        };
+    }
+
+    /// When it is closed, the peer sees a reset, not an end: what it has got is not the whole.
+    pub(super) fn reset_on_close(&self) {
+        let Self::Tcp(tcp) = self;
+        // Without it the connection still closes, short of what its framing promised.
+        let _ = socket2::SockRef::from(tcp).set_linger(Some(Duration::ZERO));
+    }
+
+    pub(super) fn tcp(tcp: TcpStream) -> Self {
+        // Fails on a dead socket only, which the first read or write reports.
+        let _ = tcp.set_nodelay(true);
+        Self::Tcp(tcp)
+    }
+}

@@ -1,0 +1,6 @@
+//! The data plane over real sockets: a raw client on one side, a raw upstream on the other that shows
+//! the exact bytes it got.
+
+mod life;
+mod messages;
+mod support;

@@ -1,0 +1,11 @@
+//! The way to an upstream's servers: where they are, connections that wait, new connections, and one
+//! request with its response over one of them.
+//!
+//! Not here: which upstream a request goes to, and what is done with the response.
+
+pub(super) mod addresses;
+pub(super) mod body;
+pub(super) mod connect;
+pub(super) mod endpoint;
+pub(super) mod exchange;
+pub(super) mod upload;

@@ -1,0 +1,205 @@
+//! The body of an upstream's response. Pulling it also sends what is left of the request; when both
+//! are through, the connection goes back to its endpoint.
+//!
+//! Not here: the head of the response, and what a client makes of a body that breaks off.
+
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use super::endpoint::Endpoint;
+use super::upload::Upload;
+use crate::model::config::Keepalive;
+use crate::proxy::Proxy;
+use crate::proxy::body::{Frame, Size};
+use crate::proxy::error::Reason;
+use crate::proxy::h1::{BodyDecoder, BodyEvent, Framing, Persistence, ResponseHead};
+use crate::proxy::inlet::Inlet;
+use crate::proxy::stream::Stream;
+use crate::proxy::timers::Alarm;
+
+pub(in crate::proxy) struct UpstreamBody {
+    proxy: Rc<Proxy>,
+    alarm: Rc<Alarm>,
+    /// `None` once the connection has been given back or closed.
+    link: Option<Link>,
+    decoder: BodyDecoder,
+    size: Size,
+    state: State,
+    persistence: Persistence,
+    back: Return,
+}
+
+struct Link {
+    stream: Stream,
+    inlet: Inlet,
+    upload: Upload,
+}
+
+/// Where the connection goes afterwards.
+pub(in crate::proxy) struct Return {
+    pub(in crate::proxy) endpoint: Rc<Endpoint>,
+    pub(in crate::proxy) bounds: Keepalive,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Streaming,
+    Ended,
+}
+
+impl UpstreamBody {
+    pub(super) fn new(
+        proxy: Rc<Proxy>,
+        alarm: Rc<Alarm>,
+        stream: Stream,
+        inlet: Inlet,
+        upload: Upload,
+        head: &ResponseHead,
+        back: Return,
+    ) -> Self {
+        let mut body = Self {
+            proxy,
+            alarm,
+            link: Some(Link {
+                stream,
+                inlet,
+                upload,
+            }),
+            decoder: BodyDecoder::new(head.framing),
+            size: match head.framing {
+                Framing::None => Size::Known(0),
+                Framing::Length(length) => Size::Known(length),
+                Framing::Chunked | Framing::UntilClose => Size::Unknown,
+            },
+            state: State::Streaming,
+            persistence: head.persistence,
+            back,
+        };
+        if body.size == Size::Known(0) {
+            body.end();
+        }
+        body
+    }
+
+    pub(in crate::proxy) fn size(&self) -> Size {
+        self.size
+    }
+
+    pub(in crate::proxy) fn poll_frame(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame, Reason>>> {
+        if self.state == State::Ended {
+            return Poll::Ready(None);
+        }
+        if let Poll::Ready(Err(reason)) = self.poll_upload(cx) {
+            self.link = None;
+            return Poll::Ready(Some(Err(reason)));
+        }
+        let frame = self.poll_download(cx);
+        if let Poll::Ready(Some(Err(_))) = frame {
+            self.link = None;
+        }
+        frame
+    }
+
+    /// After the end of the response, the rest of the request still goes to an upstream that takes
+    /// it; ready when it is sent, or is not wanted any more.
+    pub(in crate::proxy) fn poll_push(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match self.poll_upload(cx) {
+            Poll::Ready(Ok(())) if self.state == State::Ended => self.give_back(),
+            Poll::Ready(Ok(())) => {}
+            // What is wrong shows when the body is pulled, or with the state of the client's body.
+            Poll::Ready(Err(_)) => self.link = None,
+            Poll::Pending if self.state == State::Ended => return self.poll_upstream_end(cx),
+            Poll::Pending => return Poll::Pending,
+        }
+        Poll::Ready(())
+    }
+
+    fn poll_upload(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Reason>> {
+        match &mut self.link {
+            Some(Link { stream, upload, .. }) => upload.poll(cx, stream, &self.alarm),
+            None => Poll::Ready(Ok(())),
+        }
+    }
+
+    fn poll_download(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame, Reason>>> {
+        let broken = || Poll::Ready(Some(Err(Reason::UpstreamBodyBroken)));
+        loop {
+            let Some(Link { stream, inlet, .. }) = &mut self.link else {
+                return broken();
+            };
+            match self.decoder.decode(&mut inlet.buffer) {
+                Ok(BodyEvent::Data(data)) => {
+                    if matches!(self.decoder, BodyDecoder::Length(0)) {
+                        self.end();
+                    }
+                    return Poll::Ready(Some(Ok(Frame::Data(data))));
+                }
+                Ok(BodyEvent::End(trailers)) => {
+                    self.end();
+                    return Poll::Ready(trailers.map(|trailers| Ok(Frame::Trailers(trailers))));
+                }
+                Ok(BodyEvent::NeedMore) => {}
+                Err(_) => return broken(),
+            }
+            match inlet.poll_fill(cx, stream, &self.proxy.buffers) {
+                Poll::Ready(Ok(0)) if self.decoder.ends_at_close() => {
+                    self.end();
+                    return Poll::Ready(None);
+                }
+                Poll::Ready(Ok(0) | Err(_)) => return broken(),
+                Poll::Ready(Ok(_)) => {}
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+    }
+
+    fn end(&mut self) {
+        self.state = State::Ended;
+        if let Some(link) = &mut self.link {
+            let closes = self.persistence == Persistence::Close || !link.inlet.buffer.is_empty();
+            if closes {
+                link.upload.cut();
+            }
+            if link.upload.is_over() {
+                self.give_back();
+            }
+        }
+    }
+
+    /// A connection on which nothing is left to do is kept; any other is closed.
+    fn give_back(&mut self) {
+        let Some(Link {
+            stream,
+            mut inlet,
+            upload,
+        }) = self.link.take()
+        else {
+            return;
+        };
+        let is_clean = upload.is_done() && inlet.buffer.is_empty();
+        if is_clean && self.persistence == Persistence::KeepAlive {
+            self.back
+                .endpoint
+                .keep(stream, self.back.bounds, self.alarm.now());
+        }
+        inlet.rest(&self.proxy.buffers);
+        self.proxy.buffers.give(upload.into_buffer());
+    }
+
+    /// The response is through and the request is not: an upstream that closes wants no more of it.
+    fn poll_upstream_end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(Link { stream, inlet, .. }) = &mut self.link else {
+            return Poll::Ready(());
+        };
+        match inlet.poll_fill(cx, stream, &self.proxy.buffers) {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(_) => {
+                self.link = None;
+                Poll::Ready(())
+            }
+        }
+    }
+}

@@ -1,0 +1,48 @@
+//! One request's stay: which snapshot serves it, and what is learnt about it on the way. However it
+//! ends, also by being dropped, it is told to the observer, once.
+
+use std::mem;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use super::Proxy;
+use super::active::Active;
+use super::error::Reason;
+use super::observe::Observation;
+
+pub(super) struct Visit {
+    pub(super) proxy: Rc<Proxy>,
+    pub(super) active: Arc<Active>,
+    pub(super) seen: Observation,
+}
+
+impl Visit {
+    pub(super) fn begin(
+        proxy: &Rc<Proxy>,
+        active: Arc<Active>,
+        listener: u32,
+        peer: SocketAddr,
+    ) -> Self {
+        proxy.observer.request_began();
+        let seen = Observation::begin(active.snapshot.generation, listener, peer);
+        Self {
+            proxy: Rc::clone(proxy),
+            active,
+            seen,
+        }
+    }
+}
+
+impl Drop for Visit {
+    fn drop(&mut self) {
+        let blank = Observation::begin(0, 0, self.seen.peer);
+        let mut seen = mem::replace(&mut self.seen, blank);
+        seen.duration = seen.started.elapsed();
+        if seen.status.is_none() && seen.reason.is_none() {
+            // Nobody has answered and nobody has said why: the worker gave up its connections.
+            seen.reason = Some(Reason::DrainDeadline);
+        }
+        self.proxy.observer.request_ended(seen);
+    }
+}
