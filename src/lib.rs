@@ -9,8 +9,10 @@
 extern crate self as sluice;
 
 pub mod admin;
+pub mod cli;
 pub mod ipc;
 pub mod log;
 pub mod model;
 pub mod proxy;
 pub mod shm;
+pub mod source;

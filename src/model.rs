@@ -12,9 +12,12 @@ pub mod matcher;
 mod parse;
 mod raw;
 pub mod route;
+mod schema;
 pub mod secret;
 pub mod snapshot;
 pub mod template;
 mod yaml;
 
 pub use load::{Loaded, load};
+pub use schema::schema;
+pub use yaml::MAX_BYTES;

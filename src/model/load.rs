@@ -1,11 +1,13 @@
 //! The one way from a text to a `Config`: YAML, keys and types, then what ties them together.
 
 use super::config::Config;
-use super::decode::{Decode, Reader};
+use super::decode::{Decode, Reader, shortened};
 use super::diagnostic::{Diagnostic, Severity};
-use super::parse;
+use super::parse::{self, Parsed};
 use super::raw::RawConfig;
+use super::route::RouteError;
 use super::secret::{Resolve, SecretRef};
+use super::snapshot::{Snapshot, SnapshotError};
 use super::yaml::{self, Place, SyntaxError, Tree, Value};
 
 #[cfg(test)]
@@ -58,8 +60,31 @@ pub fn load(text: &str, secrets: &mut dyn FnMut(&SecretRef) -> Result<String, St
 
 fn read(tree: &Tree<'_>, secrets: &mut Resolve<'_>) -> (Option<Config>, Vec<Diagnostic>) {
     let mut reader = Reader::new(tree, RawConfig::shape);
-    let config = parse::config(&mut reader, secrets);
+    let config =
+        parse::config(&mut reader, secrets).and_then(|parsed| compile(parsed, &mut reader));
     (config, reader.into_diagnostics())
+}
+
+/// Compiles once, as every worker will, so that what is loaded can be served.
+fn compile(parsed: Parsed, reader: &mut Reader<'_>) -> Option<Config> {
+    let Parsed { config, rules } = parsed;
+    let Err(error) = Snapshot::build(&config, 0) else {
+        return Some(config);
+    };
+    let rule = match &error {
+        SnapshotError::Route(
+            RouteError::Condition { rule, .. } | RouteError::Path { rule, .. },
+        ) => config.rules.iter().position(|other| other.name == *rule),
+        _ => None,
+    };
+    let at = rule
+        .and_then(|index| rules.get(index))
+        .copied()
+        .unwrap_or(Tree::ROOT);
+    let help =
+        "make its regular expressions smaller: `pathType: prefix`, or fewer counted repetitions";
+    reader.error(at, shortened(&error.to_string()), help);
+    None
 }
 
 fn is_empty(tree: &Tree<'_>) -> bool {

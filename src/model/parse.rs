@@ -21,7 +21,7 @@ use super::config::{Config, Limits};
 use super::decode::{At, Decode, Reader, shortened};
 use super::raw::{RawConfig, RawLimits, RawServer};
 use super::secret::Resolve;
-use super::yaml::Tree;
+use super::yaml::{NodeId, Tree};
 
 /// What is wrong with a value, and what to write instead.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,13 +39,19 @@ impl Fault {
     }
 }
 
+/// A configuration, and where its rules stand, for what only compiling them can find.
+pub(super) struct Parsed {
+    pub(super) config: Config,
+    pub(super) rules: Vec<NodeId>,
+}
+
 /// Reads the whole document; `None` where the reader has noted an error.
-pub(super) fn config(reader: &mut Reader<'_>, resolve: &mut Resolve<'_>) -> Option<Config> {
+pub(super) fn config(reader: &mut Reader<'_>, resolve: &mut Resolve<'_>) -> Option<Parsed> {
     let raw = RawConfig::decode(Tree::ROOT, reader)?;
     let server = raw.server.clone()?;
     let listeners = listener::listeners(&server.value, reader);
     let upstreams = upstream::upstreams(&server.value, reader);
-    let rules = rule::rules(&server, &upstreams, reader);
+    let (places, rules) = rule::rules(&server, &upstreams, reader);
     let config = Config {
         workers: server.value.workers(),
         headers: header::headers(&server.value, reader, resolve),
@@ -68,7 +74,10 @@ pub(super) fn config(reader: &mut Reader<'_>, resolve: &mut Resolve<'_>) -> Opti
         listeners,
         rules,
     };
-    (!reader.has_errors()).then_some(config)
+    (!reader.has_errors()).then_some(Parsed {
+        config,
+        rules: places,
+    })
 }
 
 impl Reader<'_> {

@@ -11,7 +11,7 @@ use std::fmt::Write as _;
 pub(super) use build::parse;
 
 /// The largest file that is read at all, in bytes.
-pub(super) const MAX_BYTES: usize = 16 * 1024 * 1024;
+pub const MAX_BYTES: usize = 16 * 1024 * 1024;
 /// How deep lists and mappings may stand inside one another.
 pub(super) const MAX_DEPTH: usize = 64;
 /// How many nodes a document may have with all its aliases written out.

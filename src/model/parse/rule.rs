@@ -23,7 +23,7 @@ pub(super) fn rules<'t>(
     server: &At<RawServer<'t>>,
     upstreams: &Upstreams<'t>,
     reader: &mut Reader<'t>,
-) -> Vec<Rule> {
+) -> (Vec<NodeId>, Vec<Rule>) {
     let written = server
         .value
         .rules
@@ -41,7 +41,10 @@ pub(super) fn rules<'t>(
     parse.warn_unused();
     rule_names::check(written, &mut placed, reader);
     shadow::warn(&placed, reader);
-    placed.into_iter().map(|placed| placed.rule).collect()
+    placed
+        .into_iter()
+        .map(|placed| (placed.at, placed.rule))
+        .unzip()
 }
 
 fn warn_empty(server: &At<RawServer<'_>>, reader: &mut Reader<'_>) {

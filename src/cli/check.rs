@@ -1,0 +1,125 @@
+//! `sluice check`: is this file a configuration, and if not, what is wrong with it, where, and what
+//! to write instead.
+
+mod text;
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::ValueEnum;
+use serde::Serialize;
+
+use crate::model::diagnostic::{Diagnostic, Severity};
+use crate::model::{self, Loaded};
+use crate::source::{self, secrets};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// The file to check.
+    #[arg(
+        short,
+        long,
+        value_name = "FILE",
+        env = "SLUICE_CONFIG",
+        default_value = "/etc/sluice/sluice.yaml"
+    )]
+    config: PathBuf,
+    /// For people, or for programs.
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Format {
+    Text,
+    Json,
+}
+
+/// What a program gets to read.
+#[derive(Debug, Serialize)]
+struct Report<'r> {
+    file: String,
+    diagnostics: &'r [Diagnostic],
+    summary: Summary,
+}
+
+#[derive(Debug, Clone, Copy, Serialize)]
+struct Summary {
+    valid: bool,
+    errors: usize,
+    warnings: usize,
+    upstreams: usize,
+    rules: usize,
+}
+
+pub(super) fn run(args: &Args) -> ExitCode {
+    let (yaml, loaded) = load(&args.config);
+    let summary = Summary::of(&loaded);
+    let written = match args.format {
+        Format::Text => text::write(
+            &mut io::stdout().lock(),
+            &args.config,
+            &yaml,
+            &loaded,
+            summary,
+        ),
+        Format::Json => write_json(&args.config, &loaded, summary),
+    };
+    // A reader that has gone away (`| head`) changes nothing about the file.
+    match (written, summary.valid) {
+        (Err(error), _) if error.kind() != io::ErrorKind::BrokenPipe => ExitCode::FAILURE,
+        (_, true) => ExitCode::SUCCESS,
+        (_, false) => ExitCode::FAILURE,
+    }
+}
+
+fn load(path: &Path) -> (String, Loaded) {
+    match source::text::read(path, model::MAX_BYTES as u64) {
+        Ok(yaml) => {
+            let loaded = model::load(&yaml, &mut secrets::resolve);
+            (yaml, loaded)
+        }
+        Err(error) => (String::new(), unreadable(path, &error)),
+    }
+}
+
+fn unreadable(path: &Path, error: &source::text::UnreadableText) -> Loaded {
+    let diagnostic = Diagnostic {
+        severity: Severity::Error,
+        path: String::new(),
+        line: 1,
+        column: 1,
+        message: format!("{} cannot be read: {error}", path.display()),
+        help: "name a readable YAML file with `--config FILE`".to_owned(),
+    };
+    Loaded {
+        config: None,
+        diagnostics: vec![diagnostic],
+    }
+}
+
+fn write_json(path: &Path, loaded: &Loaded, summary: Summary) -> io::Result<()> {
+    let file = path.display().to_string();
+    let report = Report {
+        file,
+        diagnostics: &loaded.diagnostics,
+        summary,
+    };
+    let mut out = io::stdout().lock();
+    serde_json::to_writer_pretty(&mut out, &report)?;
+    writeln!(out)
+}
+
+impl Summary {
+    fn of(loaded: &Loaded) -> Self {
+        let config = loaded.config.as_ref();
+        Self {
+            valid: config.is_some(),
+            errors: loaded.errors().count(),
+            warnings: loaded.warnings().count(),
+            upstreams: config.map_or(0, |config| config.upstreams.len()),
+            rules: config.map_or(0, |config| config.rules.len()),
+        }
+    }
+}

@@ -1,0 +1,4 @@
+//! Where configuration comes from: files, the environment. This is the IO that `model` does not do.
+
+pub mod secrets;
+pub mod text;
