@@ -59,10 +59,9 @@ pub(super) fn admin(
         Some(text) => reader.accept(text, address)?,
         None => address.ok()?,
     };
-    if let (Some(text), true) = (
-        raw.listen,
-        listeners.iter().any(|other| other.address == listen),
-    ) {
+    // Port 0 is whichever is free: never the same one twice.
+    let taken = |other: &Listener| other.address == listen && listen.port() != 0;
+    if let (Some(text), true) = (raw.listen, listeners.iter().any(taken)) {
         let message = format!("`{}` is an address of `server.listen` too", text.value);
         reader.error(
             text.at,
