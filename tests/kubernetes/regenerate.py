@@ -8,11 +8,15 @@ import manifests
 import values_table
 from cases import CHART, DEPLOY, GOLDEN, ROOT, cases
 
+COPIES = {"rules.yaml": "prometheus/rules.yaml", "dashboard.json": "grafana/sluice.json"}
 DOCUMENTS = [CHART / "README.md", ROOT / "docs" / "kubernetes.md"]
 
 
 def generated():
     """(path, contents) of every made file; contents are None where the tool is missing."""
+    # A chart cannot reach beyond its own directory.
+    for copy, original in COPIES.items():
+        yield CHART / "files" / copy, (DEPLOY / original).read_text()
     for name, values in cases().items():
         yield GOLDEN / f"{name}.yaml", golden(values)
     for document in DOCUMENTS:

@@ -1,12 +1,15 @@
 """What the chart renders, over the matrix of values files and Kubernetes versions."""
 
 import copy
+import json
 import unittest
+
+import yaml
 
 import helm
 import schemas
 import security
-from cases import CHART, KUBERNETES, NEWEST, OLDEST, cases
+from cases import CHART, DEPLOY, KUBERNETES, NEWEST, OLDEST, cases
 
 # These ask for the node's network, which the restricted standard does not allow.
 ON_THE_NODE = {"daemonset", "everything", "example-node-ports"}
@@ -136,6 +139,20 @@ class Pods(unittest.TestCase):
         services = [o for o in objects if o["kind"] == "Service"]
         selected = [s["metadata"]["name"] for s in services if selector.items() <= s["metadata"]["labels"].items()]
         self.assertEqual(selected, ["sluice-proxy-admin"])
+
+
+class Monitoring(unittest.TestCase):
+    def test_the_rules_are_those_of_deploy_and_the_groups_added(self):
+        rule = one(helm.render(CHART, cases()["everything"]), "PrometheusRule")
+        shipped = yaml.safe_load((DEPLOY / "prometheus" / "rules.yaml").read_text())["groups"]
+        self.assertEqual(rule["spec"]["groups"][: len(shipped)], shipped)
+        self.assertEqual([g["name"] for g in rule["spec"]["groups"][len(shipped) :]], ["own"])
+
+    def test_the_dashboard_is_that_of_deploy(self):
+        config_map = one(helm.render(CHART, cases()["everything"]), "ConfigMap", "-dashboard")
+        shipped = json.loads((DEPLOY / "grafana" / "sluice.json").read_text())
+        self.assertEqual(json.loads(config_map["data"]["sluice.json"]), shipped)
+        self.assertEqual(config_map["metadata"]["labels"]["grafana_dashboard"], "1")
 
 
 class Configuration(unittest.TestCase):

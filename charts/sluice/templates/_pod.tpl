@@ -18,6 +18,8 @@ metadata:
 spec:
   serviceAccountName: {{ include "sluice.serviceAccountName" . }}
   automountServiceAccountToken: {{ .Values.serviceAccount.automount }}
+  # A Service called "sluice" would put SLUICE_PORT and more among the environment variables.
+  enableServiceLinks: false
   {{- with .Values.imagePullSecrets }}
   imagePullSecrets:
     {{- toYaml . | nindent 4 }}
