@@ -10,6 +10,7 @@ extern crate self as sluice;
 
 pub mod admin;
 pub mod cli;
+pub mod container;
 pub mod ipc;
 pub mod log;
 pub mod model;
