@@ -7,6 +7,7 @@ mod decode;
 pub mod diagnostic;
 #[cfg(test)]
 mod fixtures;
+pub mod headers;
 mod load;
 pub mod matcher;
 mod parse;

@@ -34,7 +34,6 @@ mod connection;
 mod date;
 mod echo;
 pub mod error;
-mod filters;
 mod forward;
 pub mod h1;
 mod handler;

@@ -7,6 +7,7 @@
 use http::{HeaderName, HeaderValue};
 
 use super::config::{self, Config};
+use super::headers::settings;
 use super::route::{RouteError, RouteTable};
 use super::template::Template;
 
@@ -77,6 +78,8 @@ pub struct HeaderSetting {
     pub name: HeaderName,
     /// Secrets already resolved.
     pub value: Template,
+    /// The value, where it is the same for every request.
+    pub constant: Option<HeaderValue>,
 }
 
 impl Snapshot {
@@ -164,6 +167,7 @@ fn header(setting: &config::HeaderSetting) -> Result<HeaderSetting, SnapshotErro
         .map_err(|_| SnapshotError::HeaderName(setting.name.clone()))?;
     Ok(HeaderSetting {
         name,
+        constant: settings::constant(&setting.value),
         value: setting.value.clone(),
     })
 }

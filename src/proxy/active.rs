@@ -5,9 +5,6 @@
 
 use std::rc::Rc;
 
-use http::HeaderValue;
-
-use super::filters::settings;
 use super::upstream::addresses::{Addresses, Place};
 use super::upstream::endpoint::Endpoints;
 use crate::model::balance::Balance;
@@ -18,8 +15,6 @@ pub(super) struct Active {
     pub(super) balance: Balance,
     /// By upstream and server, as in the snapshot.
     places: Box<[Box<[Rc<Place>]>]>,
-    /// Values of `snapshot.headers` that are the same for every request.
-    pub(super) constants: Box<[Option<HeaderValue>]>,
 }
 
 impl Active {
@@ -44,7 +39,6 @@ impl Active {
         Self {
             balance,
             places: places.collect(),
-            constants: settings::constants(&snapshot),
             snapshot,
         }
     }

@@ -7,8 +7,8 @@
 use std::rc::Rc;
 use std::time::Instant;
 
-use http::header::{EXPECT, HOST, HeaderValue};
-use http::{HeaderMap, Method, Request, Response, StatusCode, Uri, Version};
+use http::header::{EXPECT, HeaderValue};
+use http::{HeaderMap, Method, Request, Response, StatusCode, Version};
 
 use super::body::{Body, Size};
 use super::client::Wait;
@@ -24,7 +24,7 @@ use super::upstream::endpoint::{Endpoint, Need};
 use super::upstream::exchange::Exchange;
 use super::upstream::upload::{Gate, Upload};
 use super::visit::Visit;
-use crate::model::config::HostHeader;
+use crate::model::headers;
 use crate::model::snapshot::{Server, Upstream};
 
 /// The upstream that the route chose.
@@ -91,11 +91,16 @@ fn encode(
         Size::Known(length) => Framing::Length(length),
         Size::Unknown => Framing::Chunked,
     };
-    let path = target_of(&head.uri, &server.base_path);
+    let whole = head
+        .uri
+        .path_and_query()
+        .map_or("/", |whole| whole.as_str());
+    let path = headers::target(whole, server);
+    let host = headers::host(upstream, server, &head.headers);
     let parts = RequestParts {
         method: &head.method,
         target: &path,
-        host: host(upstream, server, &head.headers, visit).as_bytes(),
+        host: host.as_bytes(),
         headers: &head.headers,
         framing,
         connection: match &inbound.upgrade {
@@ -112,35 +117,6 @@ fn encode(
 /// `content-length: 0` of a request without a body goes on as it came.
 fn has_length(headers: &HeaderMap) -> bool {
     headers.contains_key(http::header::CONTENT_LENGTH)
-}
-
-fn target_of<'a>(uri: &'a Uri, base_path: &str) -> std::borrow::Cow<'a, str> {
-    let whole = uri.path_and_query().map_or("/", |whole| whole.as_str());
-    if base_path.is_empty() {
-        whole.into()
-    } else {
-        format!("{base_path}{whole}").into()
-    }
-}
-
-/// A `host` among the configured headers wins; it has been set by now.
-fn host<'a>(
-    upstream: &Upstream,
-    server: &'a Server,
-    headers: &'a HeaderMap,
-    visit: &Visit,
-) -> &'a HeaderValue {
-    let configured = visit
-        .active
-        .snapshot
-        .headers
-        .iter()
-        .any(|setting| setting.name == HOST);
-    let keep = configured || upstream.host_header == HostHeader::Preserve;
-    headers
-        .get(HOST)
-        .filter(|host| keep && !host.is_empty())
-        .unwrap_or(&server.authority)
 }
 
 /// Over an idle connection if there is one, else, or if that one was dead, over a new one.

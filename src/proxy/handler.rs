@@ -7,24 +7,20 @@
 use std::net::SocketAddr;
 use std::rc::Rc;
 
-use http::header::{HOST, HeaderName, HeaderValue, USER_AGENT, VIA};
+use http::header::{HOST, HeaderValue, USER_AGENT};
 use http::uri::Authority;
-use http::{HeaderMap, Method, Request, Response, request};
+use http::{Method, Request, Response, request};
 
 use super::body::Body;
 use super::error::Reason;
-use super::filters::forwarded::Origin;
-use super::filters::{forwarded, hop, settings};
 use super::interim::Interim;
 use super::respond::{self, Disclosure};
 use super::timers::Alarm;
 use super::visit::Visit;
 use super::{echo, forward};
+use crate::model::headers::{self, Passage, forwarded};
 use crate::model::route::{Route, RouteQuery};
-use crate::model::snapshot::{Snapshot, Target, Upstream};
-use crate::model::template::Facts;
-
-const VIA_US: HeaderValue = HeaderValue::from_static("1.1 sluice");
+use crate::model::snapshot::{Snapshot, Target};
 
 /// What is known of a request besides its head and body.
 pub(super) struct Inbound {
@@ -81,21 +77,20 @@ async fn serve(
     visit.seen.upstream = Some(index);
 
     let proxy = Rc::clone(&visit.proxy);
-    let request_id = forwarded::request_id(&origin, &head.headers, &proxy.scratch);
+    let request_id =
+        forwarded::request_id(&origin, &head.headers).unwrap_or_else(|| proxy.scratch.request_id());
     visit.seen.request_id = Some(request_id.clone());
-    let values = render_settings(visit, &head, inbound, &origin, upstream, &request_id);
-    let client_host = head.headers.get(HOST).cloned();
-    hop::strip(&mut head.headers);
-    forwarded::tell(
-        &mut head.headers,
-        &origin,
-        inbound.scheme,
-        client_host.as_ref(),
+    let passage = Passage {
+        snapshot,
+        upstream,
+        origin,
+        scheme: inbound.scheme,
+        host,
+        method: &head.method,
+        path: head.uri.path(),
         request_id,
-        &proxy.scratch,
-    );
-    settings::set(&mut head.headers, snapshot, values);
-    add_via(&mut head.headers, snapshot.via);
+    };
+    passage.rewrite(&mut head.headers, &proxy.scratch.values);
 
     let request = Request::from_parts(head, body);
     let mut response = match &upstream.target {
@@ -109,8 +104,7 @@ async fn serve(
             forward::forward(request, &target, inbound, visit).await?
         }
     };
-    hop::strip(response.headers_mut());
-    add_via(response.headers_mut(), snapshot.via);
+    headers::rewrite_response(response.headers_mut(), snapshot);
     Ok(response)
 }
 
@@ -151,37 +145,4 @@ fn find_route<'a>(
         headers: &head.headers,
     };
     snapshot.routes.find(&query).ok_or(Reason::NoRoute)
-}
-
-fn render_settings(
-    visit: &Visit,
-    head: &request::Parts,
-    inbound: &Inbound,
-    origin: &Origin,
-    upstream: &Upstream,
-    request_id: &HeaderValue,
-) -> Vec<HeaderValue> {
-    let (active, scratch) = (&visit.active, &visit.proxy.scratch);
-    if active.snapshot.headers.is_empty() {
-        return Vec::new();
-    }
-    let ip = scratch.address(origin.ip);
-    let facts = Facts {
-        ip: ip.as_str(),
-        host: host(inbound),
-        scheme: inbound.scheme,
-        method: head.method.as_str(),
-        path: head.uri.path(),
-        request_id: request_id.to_str().unwrap_or_default(),
-        upstream: &upstream.id,
-        headers: &head.headers,
-    };
-    settings::render(&active.snapshot, &active.constants, &facts, scratch)
-}
-
-fn add_via(headers: &mut HeaderMap, via: bool) {
-    const NAME: HeaderName = VIA;
-    if via {
-        headers.append(NAME, VIA_US);
-    }
 }

@@ -5,8 +5,8 @@ use std::rc::Rc;
 use http::StatusCode;
 
 use super::client::{Client, Wait};
-use super::filters::hop;
 use super::h1::ResponseHead;
+use crate::model::headers::hop;
 
 pub(super) enum Interim {
     /// HTTP/1.0 knows no interim responses.

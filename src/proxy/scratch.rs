@@ -1,44 +1,20 @@
-//! Small values made per request, one after the other out of one piece of memory: header values from
-//! templates and addresses, and request ids.
+//! Small things made per request: header values, and request ids.
 
-use std::cell::{Cell, RefCell};
-use std::fmt::Write;
+use std::cell::Cell;
 use std::hash::{BuildHasher, RandomState};
-use std::net::IpAddr;
 
-use bytes::BytesMut;
 use http::HeaderValue;
 
-/// Memory is taken in pieces of this size.
-const PIECE: usize = 4 * 1024;
+use crate::model::headers::Values;
 
 pub(super) struct Scratch {
-    memory: RefCell<BytesMut>,
+    pub(super) values: Values,
     /// Of a splitmix64 sequence each: no two requests of a worker have the same id, and no two
     /// workers the same sequence.
     ids: [Cell<u64>; 2],
 }
 
 impl Scratch {
-    /// What `write` appends, as a header value; empty should it not be one.
-    pub(super) fn value(&self, write: impl FnOnce(&mut BytesMut)) -> HeaderValue {
-        let memory = &mut *self.memory.borrow_mut();
-        if memory.capacity() < PIECE / 8 {
-            memory.reserve(PIECE);
-        }
-        write(memory);
-        let value = HeaderValue::from_maybe_shared(memory.split().freeze());
-        value.unwrap_or(HeaderValue::from_static(""))
-    }
-
-    /// An address as text.
-    pub(super) fn address(&self, ip: IpAddr) -> AddressText {
-        AddressText(self.value(|out| {
-            // Writing to memory does not fail.
-            let _ = write!(out, "{ip}");
-        }))
-    }
-
     /// 128 random bits in hexadecimal.
     pub(super) fn request_id(&self) -> HeaderValue {
         const DIGITS: &[u8; 16] = b"0123456789abcdef";
@@ -49,7 +25,7 @@ impl Scratch {
             let nibble = (bits >> (4 * place)) & 15;
             *digit = DIGITS.get(nibble as usize).copied().unwrap_or(b'0');
         }
-        self.value(|out| out.extend_from_slice(&text))
+        self.values.value(|out| out.extend_from_slice(&text))
     }
 }
 
@@ -58,17 +34,9 @@ impl Default for Scratch {
         // The keys of a `RandomState` come from the system's source of randomness.
         let seed = |salt: u64| Cell::new(RandomState::new().hash_one(salt));
         Self {
-            memory: RefCell::default(),
+            values: Values::default(),
             ids: [seed(1), seed(2)],
         }
-    }
-}
-
-pub(super) struct AddressText(HeaderValue);
-
-impl AddressText {
-    pub(super) fn as_str(&self) -> &str {
-        self.0.to_str().unwrap_or_default()
     }
 }
 
@@ -92,12 +60,5 @@ mod tests {
             .collect();
         assert_eq!(ids.len(), 2000);
         assert!(ids.iter().all(|id| id.len() == 32));
-    }
-
-    #[test]
-    fn what_is_no_header_value_comes_out_empty() {
-        let scratch = Scratch::default();
-        assert_eq!(scratch.value(|out| out.extend_from_slice(b"a\r\nb: c")), "");
-        assert_eq!(scratch.value(|out| out.extend_from_slice(b"next")), "next");
     }
 }

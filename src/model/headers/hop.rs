@@ -39,7 +39,7 @@ const PROTECTED: [&str; 21] = [
 const PROTECTED_FAMILIES: [&str; 4] = ["x-forwarded-", "content-", "access-control-", "if-"];
 
 /// `TE: trailers` alone survives, as it tells the next hop that trailers will reach the client.
-pub(in crate::proxy) fn strip(headers: &mut HeaderMap) {
+pub fn strip(headers: &mut HeaderMap) {
     if headers.contains_key(CONNECTION) {
         strip_nominated(headers);
     }
