@@ -4,6 +4,8 @@
 //!
 //! Not here: how it is written in YAML (`raw`), and how it is looked up per request (`snapshot`).
 
+pub mod observe;
+
 use std::net::SocketAddr;
 use std::num::NonZeroU16;
 use std::time::Duration;
@@ -38,6 +40,10 @@ pub struct Config {
     pub log: Log,
     pub worker: Worker,
     pub metrics: Metrics,
+    /// `None` logs no request.
+    pub access_log: Option<observe::AccessLog>,
+    /// `None` traces nothing, and passes what clients send.
+    pub tracing: Option<observe::Tracing>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]

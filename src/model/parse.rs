@@ -7,6 +7,7 @@ mod header;
 mod host;
 mod listener;
 mod name;
+mod observe;
 mod pattern;
 mod process;
 mod rule;
@@ -70,6 +71,8 @@ pub(super) fn config(reader: &mut Reader<'_>, resolve: &mut Resolve<'_>) -> Opti
         log: process::log(&raw),
         worker: process::worker(&raw),
         metrics: process::metrics(&raw),
+        access_log: observe::access_log(&raw, reader),
+        tracing: observe::tracing(&raw, reader),
         upstreams: upstreams.into_valid(),
         listeners,
         rules,

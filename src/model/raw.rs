@@ -3,6 +3,7 @@
 //!
 //! Not here: whether the values fit together (`build`). A key that stands here is used somewhere.
 
+mod observe;
 mod server;
 mod words;
 
@@ -10,6 +11,7 @@ use std::time::Duration;
 
 use super::config::{LogFormat, LogLevel, OrphanedStreams};
 use super::decode::{Number, section};
+pub(super) use observe::{LogMode, RawAccessLog, RawTracing};
 pub(super) use server::{
     RawHeader, RawLimits, RawMatch, RawRule, RawServer, RawServerEntry, RawUpstream, Weight,
 };
@@ -32,6 +34,10 @@ section! {
         "worker" worker: RawWorker<'t>,
         /// What is counted.
         "metrics" metrics: RawMetrics<'t>,
+        /// One line for each request.
+        "accessLog" access_log: RawAccessLog<'t>,
+        /// Spans of requests for a collector.
+        "tracing" tracing: RawTracing<'t>,
     }
 }
 

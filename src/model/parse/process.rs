@@ -84,7 +84,7 @@ fn token(text: &str, resolve: &mut Resolve<'_>) -> Result<Secret, Fault> {
 }
 
 /// A section that may be left out as a whole.
-fn section<S: Clone + Default>(written: &Option<At<S>>) -> S {
+pub(super) fn section<S: Clone + Default>(written: &Option<At<S>>) -> S {
     written
         .as_ref()
         .map(|at| at.value.clone())
