@@ -16,10 +16,11 @@ use tokio::task::AbortHandle;
 
 use crate::model::config::Config;
 use crate::model::snapshot::{Snapshot, SnapshotError};
+use crate::shm::names::Index;
 use active::Active;
 use buffers::Buffers;
 use date::Date;
-use observe::Observer;
+use observe::{ObserveError, Observer};
 use phase::{OpenGuard, Phase, Presence};
 use scratch::Scratch;
 use timers::Timers;
@@ -65,6 +66,8 @@ const IDLE_BEFORE_ACTIVE: Duration = Duration::from_secs(75);
 pub enum PrepareError {
     #[error(transparent)]
     Snapshot(#[from] SnapshotError),
+    #[error(transparent)]
+    Observe(#[from] ObserveError),
 }
 
 /// A generation that was built off to the side and waits to be put in place.
@@ -109,11 +112,19 @@ impl Proxy {
     }
 
     /// Builds a generation without touching the one that serves.
-    pub fn prepare(&self, config: &Config, generation: u64) -> Result<Prepared, PrepareError> {
+    /// `index` tells under which ids it counts.
+    pub fn prepare(
+        &self,
+        config: &Config,
+        index: &Index,
+        generation: u64,
+    ) -> Result<Prepared, PrepareError> {
         let snapshot = Snapshot::build(config, generation)?;
+        let watched = self.observer.prepare(config, index, generation)?;
         let before = self.active();
         let active = Active::build(
             snapshot,
+            watched,
             before.as_deref(),
             &self.addresses,
             &self.endpoints,
@@ -125,6 +136,7 @@ impl Proxy {
 
     /// The next request on any connection is served by it; those under way end with theirs.
     pub fn commit(&self, prepared: Prepared) {
+        self.observer.commit(&prepared.active.watched);
         self.active.store(Some(prepared.active));
     }
 
@@ -137,7 +149,7 @@ impl Proxy {
     }
 
     /// Accepts on a listening socket until the handle is dropped or the worker drains. `id` is what
-    /// the observer knows the listener by.
+    /// the observer knows the listener by: its id in the index.
     pub fn serve(
         self: &Rc<Self>,
         listener: std::net::TcpListener,
@@ -174,7 +186,7 @@ impl Proxy {
         self.presence.phase.get() != Phase::Serving
     }
 
-    /// Ready when it drains and the last client connection is closed.
+    /// Ready when it drains, the last client connection is closed, and what was observed is written.
     pub async fn drained(&self) {
         std::future::poll_fn(|cx| {
             if self.is_draining() && self.open_connections() == 0 {
@@ -185,6 +197,7 @@ impl Proxy {
             Poll::Pending
         })
         .await;
+        self.observer.finish().await;
     }
 
     /// Client connections.
@@ -241,6 +254,11 @@ async fn sweep(proxy: std::rc::Weak<Proxy>) {
         every.tick().await;
         if let Some(proxy) = proxy.upgrade() {
             proxy.endpoints.sweep(proxy.timers.now());
+            if let Some(active) = proxy.active() {
+                proxy.observer.tick(&active.watched, |upstream| {
+                    active.idle_connections(upstream)
+                });
+            }
         }
     }
 }

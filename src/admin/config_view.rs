@@ -7,18 +7,7 @@
 use serde_json::{Map, Value};
 
 use crate::model::config::Config;
-use crate::model::secret::MASK;
-
-/// Header names whose values are credentials.
-pub(crate) const CREDENTIALS: [&str; 7] = [
-    "authorization",
-    "cookie",
-    "proxy-authorization",
-    "set-cookie",
-    "x-api-key",
-    "x-auth-token",
-    "x-amz-security-token",
-];
+use crate::model::secret::{MASK, is_credential};
 
 pub(super) fn view(config: &Config) -> Result<Value, serde_json::Error> {
     Ok(spell(serde_json::to_value(config)?))
@@ -37,7 +26,7 @@ fn object(fields: Map<String, Value>) -> Value {
         .get("name")
         .and_then(Value::as_str)
         .unwrap_or_default();
-    let credential = CREDENTIALS.contains(&name.to_ascii_lowercase().as_str());
+    let credential = is_credential(&name.to_ascii_lowercase());
     let masked = |key: &str| credential && key == "value";
     let spelled = fields.into_iter().map(|(key, value)| {
         let value = if masked(&key) {

@@ -49,6 +49,21 @@ impl<'de> Deserialize<'de> for Secret {
     }
 }
 
+/// Headers whose values let their bearer pass for somebody: shown as `MASK` wherever they are written
+/// out in a configuration or come with a request. Names are in lower case.
+pub fn is_credential(header: &str) -> bool {
+    const NAMES: [&str; 7] = [
+        "authorization",
+        "cookie",
+        "proxy-authorization",
+        "set-cookie",
+        "x-amz-security-token",
+        "x-api-key",
+        "x-auth-token",
+    ];
+    NAMES.contains(&header)
+}
+
 /// Where a value is kept outside of the configuration: `env:NAME` or `file:PATH`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum SecretRef {

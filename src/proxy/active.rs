@@ -5,6 +5,7 @@
 
 use std::rc::Rc;
 
+use super::observe::Watched;
 use super::upstream::addresses::{Addresses, Place};
 use super::upstream::endpoint::Endpoints;
 use crate::model::balance::Balance;
@@ -13,6 +14,8 @@ use crate::model::snapshot::{Snapshot, Target};
 pub(super) struct Active {
     pub(super) snapshot: Snapshot,
     pub(super) balance: Balance,
+    /// Where its requests are counted and logged.
+    pub(super) watched: Rc<Watched>,
     /// By upstream and server, as in the snapshot.
     places: Box<[Box<[Rc<Place>]>]>,
 }
@@ -20,6 +23,7 @@ pub(super) struct Active {
 impl Active {
     pub(super) fn build(
         snapshot: Snapshot,
+        watched: Rc<Watched>,
         before: Option<&Self>,
         addresses: &Addresses,
         endpoints: &Endpoints,
@@ -38,9 +42,18 @@ impl Active {
             });
         Self {
             balance,
+            watched,
             places: places.collect(),
             snapshot,
         }
+    }
+
+    /// Connections that wait for requests to an upstream.
+    pub(super) fn idle_connections(&self, upstream: u32) -> usize {
+        let places = self.places.get(upstream as usize);
+        places.map_or(0, |places| {
+            places.iter().map(|place| place.idle_connections()).sum()
+        })
     }
 
     pub(super) fn place(&self, upstream: u32, server: usize) -> Option<&Place> {

@@ -50,7 +50,7 @@ fn imf_fixdate(second: u64) -> [u8; LENGTH] {
 
 /// Year, month from 0 and day from 1 of a day since 1970: years are counted from March, so that the
 /// leap day comes last (Howard Hinnant, "chrono-compatible low-level date algorithms").
-fn civil(days: u64) -> (u64, usize, u64) {
+pub(super) fn civil(days: u64) -> (u64, usize, u64) {
     let shifted = days + 719_468;
     let era = shifted / 146_097;
     let of_era = shifted % 146_097;

@@ -65,6 +65,10 @@ fn choose<'a>(
     let server = target.servers.get(index).ok_or(Reason::NoAddress)?;
     visit.seen.server = u32::try_from(index).ok();
     visit.seen.endpoint = Some(endpoint.address);
+    visit
+        .proxy
+        .observer
+        .upstream_taken(&visit.active.watched, target.index);
     Ok((server, endpoint))
 }
 

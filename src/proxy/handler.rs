@@ -80,6 +80,9 @@ async fn serve(
     let request_id =
         forwarded::request_id(&origin, &head.headers).unwrap_or_else(|| proxy.scratch.request_id());
     visit.seen.request_id = Some(request_id.clone());
+    if let Some(trace) = &visit.seen.trace {
+        trace.tell(&mut head.headers);
+    }
     let passage = Passage {
         snapshot,
         upstream,
@@ -114,6 +117,7 @@ fn note_head(visit: &mut Visit, head: &request::Parts) {
     visit.seen.target = head.uri.clone();
     visit.seen.host = head.headers.get(HOST).cloned();
     visit.seen.user_agent = head.headers.get(USER_AGENT).cloned();
+    visit.seen.note(&head.headers);
 }
 
 /// A reverse proxy opens no tunnels to places of the client's choice.

@@ -1,21 +1,44 @@
 //! The one place where the facts of the data plane leave it: once per request, when its response has
 //! been written or given up, and when connections come and go.
 //!
-//! Not here: what is done with the facts (counters in shared memory, the access log); this file
-//! keeps the worker's own totals only.
+//! This file says what is counted, logged and traced of them. Not here: cells (`series`), how a line
+//! or a span looks (`lines`, `otlp`), and the threads and tasks that send them away (`writer`, `export`).
 
-use std::cell::Cell;
+mod export;
+mod lines;
+mod otlp;
+mod series;
+mod trace;
+mod writer;
+
+use std::cell::{Cell, OnceCell, RefCell};
 use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use http::{HeaderValue, Method, StatusCode, Uri, Version};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, Version};
 
 use super::error::Reason;
+use crate::model::config::Config;
+use crate::model::config::observe::{self as settings, LogDestination};
+use crate::shm::names::Index;
+use crate::shm::recorder::{Counter, Recorder};
+use crate::shm::series::{ConnectionState, Family, Key, Outcome};
+use export::Exporter;
+use lines::Lines;
+use series::{Counted, Series, UpstreamCells};
+use trace::{Sampler, Trace};
+use writer::Writer;
+
+/// How long the last spans may take when the worker ends.
+const FAREWELL: Duration = Duration::from_secs(2);
 
 /// All that is known of one request. Made without an allocation: names are indices into the
 /// snapshot, texts share the bytes that were read.
 #[derive(Debug)]
 pub struct Observation {
+    /// Where its generation counts and logs.
+    watched: Rc<Watched>,
     /// The snapshot that served it.
     pub generation: u64,
     pub started: Instant,
@@ -52,12 +75,17 @@ pub struct Observation {
     /// Of bodies, without their framing.
     pub request_bytes: u64,
     pub response_bytes: u64,
+    /// Those that the access log asks for, in its order.
+    headers: Vec<Option<HeaderValue>>,
+    /// Where requests are traced.
+    pub trace: Option<Trace>,
 }
 
 impl Observation {
-    pub(super) fn begin(generation: u64, listener: u32, peer: SocketAddr) -> Self {
+    pub(super) fn begin(watched: Rc<Watched>, listener: u32, peer: SocketAddr) -> Self {
         Self {
-            generation,
+            generation: watched.generation,
+            watched,
             started: Instant::now(),
             listener,
             peer,
@@ -80,37 +108,208 @@ impl Observation {
             reason: None,
             request_bytes: 0,
             response_bytes: 0,
+            headers: Vec::new(),
+            trace: None,
+        }
+    }
+
+    pub(super) fn watched(&self) -> &Rc<Watched> {
+        &self.watched
+    }
+
+    /// Takes from the request's head what the configuration asks to know.
+    pub(super) fn note(&mut self, headers: &HeaderMap) {
+        if let Some(lines) = &self.watched.lines {
+            self.headers = lines.capture(headers);
+        }
+        if let Some(tracing) = &self.watched.tracing {
+            self.trace = Some(tracing.sampler.join(headers));
         }
     }
 }
 
+/// What a generation counts under, logs and traces: made when it is prepared, held by its snapshot.
+#[derive(Debug)]
+pub struct Watched {
+    pub generation: u64,
+    series: Series,
+    lines: Option<Lines>,
+    tracing: Option<Tracing>,
+}
+
+#[derive(Debug)]
+struct Tracing {
+    sampler: Sampler,
+    exporter: Rc<Exporter>,
+    routes: Box<[Box<str>]>,
+    upstreams: Box<[Box<str>]>,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum ObserveError {
+    #[error("the access log {0:?} cannot be opened")]
+    AccessLog(LogDestination, #[source] std::io::Error),
+}
+
 /// One per worker.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Observer {
+    recorder: Recorder,
+    slot: u16,
     requests: Cell<u64>,
     in_flight: Cell<u64>,
     connections: Cell<u64>,
+    in_flight_cell: Counter,
+    listeners: RefCell<Vec<(u32, ListenerCells)>>,
+    reasons: Box<[OnceCell<Counter>]>,
+    /// The one that is written to now; the next generation takes it over where it can.
+    writer: RefCell<Option<Rc<Writer>>>,
+    exporter: RefCell<Option<Rc<Exporter>>>,
     #[cfg(test)]
-    seen: std::cell::RefCell<Vec<Observation>>,
+    seen: RefCell<Vec<Observation>>,
+}
+
+#[derive(Debug)]
+struct ListenerCells {
+    accepted: Counter,
+    active: Counter,
+    idle: Counter,
 }
 
 impl Observer {
-    pub fn connection_opened(&self, _listener: u32) {
+    /// `recorder` is the row of the worker in `slot`.
+    pub fn new(recorder: Recorder, slot: u16) -> Observer {
+        Observer {
+            in_flight_cell: recorder.counter(Key::new(Family::InFlight, 0, 0, 0)),
+            recorder,
+            slot,
+            requests: Cell::new(0),
+            in_flight: Cell::new(0),
+            connections: Cell::new(0),
+            listeners: RefCell::default(),
+            reasons: Reason::ALL.iter().map(|_| OnceCell::new()).collect(),
+            writer: RefCell::default(),
+            exporter: RefCell::default(),
+            #[cfg(test)]
+            seen: RefCell::default(),
+        }
+    }
+
+    /// Finds out where a generation counts, and opens what it writes to.
+    pub(super) fn prepare(
+        &self,
+        config: &Config,
+        index: &Index,
+        generation: u64,
+    ) -> Result<Rc<Watched>, ObserveError> {
+        let lines = config.access_log.as_ref().map(|log| {
+            let writer = self.writer_for(&log.destination, log.buffer as usize)?;
+            Ok(Lines::build(config, log, writer, self.slot))
+        });
+        let tracing = config.tracing.as_ref().map(|settings| Tracing {
+            sampler: Sampler::new(settings.one_of),
+            exporter: self.exporter_for(settings),
+            routes: config
+                .rules
+                .iter()
+                .map(|rule| rule.name.as_str().into())
+                .collect(),
+            upstreams: config
+                .upstreams
+                .iter()
+                .map(|up| up.id.as_str().into())
+                .collect(),
+        });
+        self.recorder.set_limit(config.metrics.max_series as usize);
+        let (series, lines) = (Series::build(index), lines.transpose()?);
+        Ok(Rc::new(Watched {
+            generation,
+            series,
+            lines,
+            tracing,
+        }))
+    }
+
+    /// A generation serves from now on: series whose names are gone are given back.
+    pub(super) fn commit(&self, watched: &Watched) {
+        *self.writer.borrow_mut() = watched.lines.as_ref().map(|lines| Rc::clone(&lines.writer));
+        *self.exporter.borrow_mut() = watched
+            .tracing
+            .as_ref()
+            .map(|tracing| Rc::clone(&tracing.exporter));
+        self.recorder.forget(|key| watched.series.known.has(key));
+    }
+
+    fn writer_for(
+        &self,
+        destination: &LogDestination,
+        bound: usize,
+    ) -> Result<Rc<Writer>, ObserveError> {
+        if let Some(writer) = self.writer.borrow().as_ref()
+            && writer.destination == *destination
+        {
+            writer.set_bound(bound);
+            return Ok(Rc::clone(writer));
+        }
+        let opened = Writer::open(destination, bound);
+        opened
+            .map(Rc::new)
+            .map_err(|error| ObserveError::AccessLog(destination.clone(), error))
+    }
+
+    fn exporter_for(&self, settings: &settings::Tracing) -> Rc<Exporter> {
+        match self.exporter.borrow().as_ref() {
+            Some(exporter) if exporter.settings() == settings => Rc::clone(exporter),
+            _ => Rc::new(Exporter::start(settings, self.slot)),
+        }
+    }
+
+    pub fn connection_opened(&self, listener: u32) {
         self.connections.set(self.connections.get() + 1);
+        self.with_listener(listener, |cells| {
+            cells.accepted.add(1);
+            cells.idle.add(1);
+        });
     }
 
-    pub fn connection_closed(&self, _listener: u32) {
+    pub fn connection_closed(&self, listener: u32) {
         self.connections.set(self.connections.get() - 1);
+        self.with_listener(listener, |cells| cells.idle.sub(1));
     }
 
-    pub fn request_began(&self) {
+    pub fn request_began(&self, listener: u32) {
         self.in_flight.set(self.in_flight.get() + 1);
+        self.in_flight_cell.add(1);
+        self.with_listener(listener, |cells| {
+            cells.idle.sub(1);
+            cells.active.add(1);
+        });
+    }
+
+    /// A connection to the upstream is taken for the request.
+    pub(super) fn upstream_taken(&self, watched: &Watched, upstream: u32) {
+        if let Some(cells) = watched.series.upstream(Some(upstream)) {
+            cells.active(&self.recorder).add(1);
+        }
     }
 
     /// Once for every request that began, whatever became of it.
     pub fn request_ended(&self, observation: Observation) {
         self.in_flight.set(self.in_flight.get() - 1);
+        self.in_flight_cell.sub(1);
         self.requests.set(self.requests.get() + 1);
+        self.with_listener(observation.listener, |cells| {
+            cells.active.sub(1);
+            cells.idle.add(1);
+        });
+        self.count(&observation);
+        let watched = &observation.watched;
+        if let Some(lines) = &watched.lines {
+            lines.request(&observation);
+        }
+        if let Some((tracing, trace)) = watched.tracing.as_ref().zip(observation.trace.as_ref()) {
+            tracing.export(&observation, trace);
+        }
         tracing::debug!(
             target: "sluice::request",
             method = %observation.method,
@@ -120,6 +319,108 @@ impl Observer {
         );
         #[cfg(test)]
         self.seen.borrow_mut().push(observation);
+    }
+
+    fn count(&self, seen: &Observation) {
+        let series = &seen.watched.series;
+        let counted = Counted {
+            route: seen.route,
+            upstream: seen.upstream,
+            method: &seen.method,
+            code: seen.status.map_or(0, |status| status.as_u16()),
+            duration: seen.duration,
+            request_bytes: seen.request_bytes,
+            response_bytes: seen.response_bytes,
+        };
+        series.request(&self.recorder, &counted);
+        if let Some(reason) = seen.reason
+            && let Some(cell) = self.reasons.get(reason.index())
+        {
+            let key = || Key::new(Family::Errors, reason.index() as u32, 0, 0);
+            cell.get_or_init(|| self.recorder.counter(key())).add(1);
+        }
+        if let (Some(cells), Some(_)) = (series.upstream(seen.upstream), seen.endpoint) {
+            self.count_upstream(cells, seen);
+        }
+    }
+
+    fn count_upstream(&self, cells: &UpstreamCells, seen: &Observation) {
+        cells.active(&self.recorder).sub(1);
+        if let Some(head) = seen.upstream_head {
+            cells.head(&self.recorder, head);
+        }
+        if let Some(connect) = seen.connect {
+            cells.connect(&self.recorder, connect);
+        }
+        if seen.attempts > 1 {
+            cells.retries(&self.recorder, u64::from(seen.attempts - 1));
+        }
+    }
+
+    fn with_listener(&self, id: u32, then: impl FnOnce(&ListenerCells)) {
+        let mut listeners = self.listeners.borrow_mut();
+        let at = match listeners.iter().position(|(known, _)| *known == id) {
+            Some(at) => at,
+            None => {
+                listeners.push((id, ListenerCells::find(&self.recorder, id)));
+                listeners.len() - 1
+            }
+        };
+        if let Some((_, cells)) = listeners.get(at) {
+            then(cells);
+        }
+    }
+
+    /// Every second or so: what has gathered is written, and what is cheaper to look at than to count
+    /// is looked at. `idle` tells how many connections wait for each upstream.
+    pub(super) fn tick(&self, watched: &Watched, idle: impl Fn(u32) -> usize) {
+        for (upstream, cells) in (0..).zip(watched.series.upstreams()) {
+            cells.set_idle(&self.recorder, idle(upstream) as u64);
+        }
+        if let Some(writer) = self.writer.borrow().as_ref() {
+            writer.flush();
+            self.count_outcomes(Family::LogLines, writer.take_counts());
+        }
+        if let Some(exporter) = self.exporter.borrow().as_ref() {
+            self.count_outcomes(Family::Spans, exporter.take_counts());
+        }
+    }
+
+    fn count_outcomes(&self, family: Family, (written, dropped): (u64, u64)) {
+        for (outcome, count) in [(Outcome::Written, written), (Outcome::Dropped, dropped)] {
+            if count > 0 {
+                self.recorder
+                    .counter(Key::new(family, outcome as u32, 0, 0))
+                    .add(count);
+            }
+        }
+    }
+
+    /// The access log's file has been moved away.
+    pub fn reopen_logs(&self) {
+        if let Some(writer) = self.writer.borrow().as_ref() {
+            writer.reopen();
+        }
+    }
+
+    /// Writes and sends what is left, before the worker ends.
+    pub(super) async fn finish(&self) {
+        let writer = self.writer.borrow().clone();
+        if let Some(writer) = writer {
+            writer.finish();
+            self.count_outcomes(Family::LogLines, writer.take_counts());
+        }
+        let exporter = self.exporter.borrow().clone();
+        if let Some(exporter) = exporter {
+            // A worker that drains is not held up by a collector that is away.
+            let _late = tokio::time::timeout(FAREWELL, exporter.finish()).await;
+            self.count_outcomes(Family::Spans, exporter.take_counts());
+        }
+    }
+
+    /// Says that the worker's loop turns.
+    pub fn beat(&self) {
+        self.recorder.beat();
     }
 
     /// Requests that have ended.
@@ -137,7 +438,56 @@ impl Observer {
     }
 
     #[cfg(test)]
+    pub(super) fn totals(&self) -> crate::shm::totals::Totals {
+        crate::shm::totals::Totals::read(self.recorder.segment())
+    }
+
+    #[cfg(test)]
     pub(super) fn take_seen(&self) -> Vec<Observation> {
         self.seen.take()
+    }
+}
+
+impl ListenerCells {
+    fn find(recorder: &Recorder, id: u32) -> ListenerCells {
+        let state = |state: ConnectionState| Key::new(Family::Connections, id, state as u32, 0);
+        ListenerCells {
+            accepted: recorder.counter(Key::new(Family::Accepted, id, 0, 0)),
+            active: recorder.counter(state(ConnectionState::Active)),
+            idle: recorder.counter(state(ConnectionState::Idle)),
+        }
+    }
+}
+
+impl Tracing {
+    fn export(&self, seen: &Observation, trace: &Trace) {
+        if trace.is_sampled() {
+            let name = |names: &[Box<str>], index: Option<u32>| {
+                names.get(index? as usize).map(|name| name.to_string())
+            };
+            let (route, upstream) = (
+                name(&self.routes, seen.route),
+                name(&self.upstreams, seen.upstream),
+            );
+            let names = otlp::Names {
+                route: route.as_deref(),
+                upstream: upstream.as_deref(),
+            };
+            self.exporter.add(otlp::span(seen, trace, &names));
+        }
+    }
+}
+
+impl Watched {
+    /// Nothing is counted under names, logged or traced: for what comes before the first generation.
+    #[cfg(test)]
+    pub(super) fn nothing(generation: u64) -> Rc<Watched> {
+        let series = Series::build(&Index::default());
+        Rc::new(Watched {
+            generation,
+            series,
+            lines: None,
+            tracing: None,
+        })
     }
 }

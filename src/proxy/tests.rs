@@ -3,4 +3,5 @@
 
 mod life;
 mod messages;
+mod observed;
 mod support;

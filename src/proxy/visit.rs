@@ -24,8 +24,8 @@ impl Visit {
         listener: u32,
         peer: SocketAddr,
     ) -> Self {
-        proxy.observer.request_began();
-        let seen = Observation::begin(active.snapshot.generation, listener, peer);
+        proxy.observer.request_began(listener);
+        let seen = Observation::begin(Rc::clone(&active.watched), listener, peer);
         Self {
             proxy: Rc::clone(proxy),
             active,
@@ -36,7 +36,8 @@ impl Visit {
 
 impl Drop for Visit {
     fn drop(&mut self) {
-        let blank = Observation::begin(0, 0, self.seen.peer);
+        let watched = Rc::clone(self.seen.watched());
+        let blank = Observation::begin(watched, 0, self.seen.peer);
         let mut seen = mem::replace(&mut self.seen, blank);
         seen.duration = seen.started.elapsed();
         if seen.status.is_none() && seen.reason.is_none() {

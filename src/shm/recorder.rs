@@ -54,6 +54,11 @@ impl Counter {
     }
 
     /// For gauges.
+    pub fn set(&self, value: u64) {
+        self.cell.store(value, Relaxed);
+    }
+
+    /// For gauges.
     pub fn sub(&self, less: u64) {
         self.cell
             .store(self.cell.load(Relaxed).wrapping_sub(less), Relaxed);

@@ -1,11 +1,12 @@
 //! What the tests of the data plane are played with: a proxy on a port of its own, an upstream that
 //! is the test itself, and both ends of every byte.
 
+use std::collections::HashSet;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::num::NonZeroU16;
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -17,6 +18,10 @@ use crate::model::config::{
 };
 use crate::proxy::observe::{Observation, Observer};
 use crate::proxy::{ListenerHandle, Proxy};
+use crate::shm::Segment;
+use crate::shm::layout::Layout;
+use crate::shm::names::Names;
+use crate::shm::recorder::Recorder;
 
 /// What a test waits for comes at once, or the test has failed; but the machine may be busy.
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -56,9 +61,10 @@ impl Stage {
         let upstream = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let mut config = config(upstream.local_addr().unwrap());
         change(&mut config);
-        let observer = Rc::new(Observer::default());
+        let observer = Rc::new(observer());
         let proxy = Proxy::new(Rc::clone(&observer));
-        proxy.commit(proxy.prepare(&config, 1).unwrap());
+        let index = Names::default().assign(&config, Instant::now(), &HashSet::new());
+        proxy.commit(proxy.prepare(&config, &index, 1).unwrap());
         let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = socket.local_addr().unwrap();
         let listening = proxy.serve(socket, 0).unwrap();
@@ -98,6 +104,13 @@ impl Stage {
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
     }
+}
+
+/// One that counts in a segment of its own.
+fn observer() -> Observer {
+    let segment = Segment::create_sized(Layout { chunks: 16 }).unwrap();
+    let row = segment.lease(0).unwrap();
+    Observer::new(Recorder::open(segment, row).unwrap(), 0)
 }
 
 /// One end of a connection.
@@ -151,6 +164,20 @@ impl Wire {
             );
         }
         String::from_utf8(self.read.drain(..count).collect()).unwrap()
+    }
+
+    /// What has come when it has all of these in it.
+    pub(super) async fn bytes_with(&mut self, parts: &[&[u8]]) -> Vec<u8> {
+        let has = |read: &[u8], part: &[u8]| read.windows(part.len()).any(|some| some == part);
+        while !parts.iter().all(|part| has(&self.read, part)) {
+            let more = self.fill().await.expect("no reset");
+            assert!(
+                more > 0,
+                "ended after {:?}",
+                String::from_utf8_lossy(&self.read)
+            );
+        }
+        std::mem::take(&mut self.read)
     }
 
     /// All that comes until the other side closes in an orderly way.
@@ -250,6 +277,8 @@ pub(super) fn config(upstream: SocketAddr) -> Config {
             hang_timeout: Duration::from_secs(10),
         },
         metrics: Metrics { max_series: 10_000 },
+        access_log: None,
+        tracing: None,
     }
 }
 

@@ -82,6 +82,14 @@ impl Place {
         !self.endpoints.borrow().is_empty()
     }
 
+    pub(in crate::proxy) fn idle_connections(&self) -> usize {
+        self.endpoints
+            .borrow()
+            .iter()
+            .map(|endpoint| endpoint.idle_count())
+            .sum()
+    }
+
     /// The next of its endpoints in turn; `None` while the name has no address.
     pub(in crate::proxy) fn next(&self) -> Option<Rc<Endpoint>> {
         let endpoints = self.endpoints.borrow();
