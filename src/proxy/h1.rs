@@ -9,6 +9,7 @@ mod encode;
 mod error;
 mod fields;
 mod framing;
+mod names;
 mod request;
 mod response;
 mod scan;

@@ -146,15 +146,16 @@ impl ChunkedDecoder {
             header_count: MAX_TRAILER_COUNT,
             request_line_bytes: MAX_TRAILER_BYTES,
         };
-        let Some(end) = self.trailers.find_end(buf, &limits)? else {
+        let Some(lines) = self.trailers.find_lines(buf, &limits)? else {
             return Ok(BodyEvent::NeedMore);
         };
         self.state = State::End;
-        let lines = buf.split_to(end);
-        if lines.len() == 2 {
+        let section = buf.split_to(lines.end()).freeze();
+        if lines.count() == 1 {
             return Ok(BodyEvent::End(None));
         }
-        let fields = Fields::parse(&lines.freeze(), limits.header_count)?;
+        let mut fields = Fields::default();
+        fields.read(&section, &lines, 0, 0, limits.header_count)?;
         trailer_fields(fields).map(|map| BodyEvent::End(Some(map)))
     }
 }

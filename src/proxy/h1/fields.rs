@@ -5,13 +5,12 @@
 //! that nobody has to look them up again.
 
 use bytes::Bytes;
-use http::header::{
-    CONNECTION, CONTENT_LENGTH, EXPECT, HOST, HeaderMap, HeaderName, HeaderValue,
-    TRANSFER_ENCODING, UPGRADE,
-};
-use memchr::{memchr, memchr_iter};
+use http::header::{HeaderMap, HeaderName, HeaderValue};
+use memchr::memchr;
 
 use super::error::InvalidFields;
+use super::names::{self, Role};
+use super::scan::Lines;
 
 /// The fields of one head, and those among them that the codec obeys.
 #[derive(Debug, Default)]
@@ -30,7 +29,7 @@ pub(super) struct Fields {
 pub(super) enum Seen {
     #[default]
     Never,
-    Once(HeaderValue),
+    Once(Bytes),
     Again,
 }
 
@@ -43,62 +42,72 @@ pub(super) struct Connection {
 }
 
 impl Fields {
-    /// Reads field lines from `lines` (each ended, the closing empty line included).
-    pub(super) fn parse(lines: &Bytes, max: usize) -> Result<Self, InvalidFields> {
-        let count = memchr_iter(b'\n', lines).count().saturating_sub(1);
+    /// Reads the field lines of `head`: those behind the start line, which ends at `start`, up to
+    /// the empty line. Trailers have no start line: there `number` and `start` are zero.
+    pub(super) fn read(
+        &mut self,
+        head: &Bytes,
+        lines: &Lines,
+        number: usize,
+        mut start: usize,
+        max: usize,
+    ) -> Result<(), InvalidFields> {
+        let empty_line = lines.count().saturating_sub(1);
+        let count = empty_line.saturating_sub(number);
         if count > max {
             return Err(InvalidFields::TooMany);
         }
-        let mut fields = Self::default();
-        fields
-            .map
+        self.map
             .try_reserve(count)
             .map_err(|_| InvalidFields::TooMany)?;
-        let mut at = 0;
-        while let Some(length) = memchr(b'\n', lines.get(at..).unwrap_or_default()) {
-            if length <= 1 {
-                break;
-            }
-            fields.push(lines, at, at + length - 1)?;
-            at += length + 1;
+        for number in number..empty_line {
+            let end = lines.end_of(number, start, head);
+            self.push(head, start, end.saturating_sub(2))?;
+            start = end;
         }
-        Ok(fields)
+        Ok(())
     }
 
     /// Adds the line from `start` to `end`, where its CRLF begins.
-    fn push(&mut self, lines: &Bytes, start: usize, end: usize) -> Result<(), InvalidFields> {
-        let line = lines.get(start..end).unwrap_or_default();
-        let Some(colon) = memchr(b':', line) else {
+    fn push(&mut self, head: &Bytes, start: usize, end: usize) -> Result<(), InvalidFields> {
+        let line = head.get(start..end).unwrap_or_default();
+        let Some(colon) = line.iter().position(|b| *b == b':') else {
             return Err(fault_of_line(line));
         };
         let (name, value) = line.split_at(colon);
-        let Ok(name) = HeaderName::from_bytes(name) else {
-            return Err(fault_of_line(line));
+        let value = trim(value.get(1..).unwrap_or_default());
+        let value = head.slice_ref(value);
+        let name = match names::find(name) {
+            Some(known) => {
+                if known.role != Role::Plain {
+                    self.note(known.role, &value);
+                }
+                known.name.clone()
+            }
+            None => HeaderName::from_bytes(name).map_err(|_| fault_of_line(line))?,
         };
-        let value = lines.slice_ref(trim(value.get(1..).unwrap_or_default()));
         let value = HeaderValue::from_maybe_shared(value).map_err(|_| fault_of_line(line))?;
-        self.note(&name, &value);
         self.map
             .try_append(name, value)
             .map_err(|_| InvalidFields::TooMany)?;
         Ok(())
     }
 
-    fn note(&mut self, name: &HeaderName, value: &HeaderValue) {
-        match name.as_str().len() {
-            4 if *name == HOST => self.host.note(value),
-            6 if *name == EXPECT => self.expect.note(value),
-            7 if *name == UPGRADE => self.upgrade.note(value),
-            10 if *name == CONNECTION => self.connection.note(value.as_bytes()),
-            14 if *name == CONTENT_LENGTH => self.length.note(value),
-            17 if *name == TRANSFER_ENCODING => self.encoding.note(value),
-            _ => {}
+    fn note(&mut self, role: Role, value: &Bytes) {
+        match role {
+            Role::Plain => {}
+            Role::Connection => self.connection.note(value),
+            Role::Encoding => self.encoding.note(value),
+            Role::Expect => self.expect.note(value),
+            Role::Host => self.host.note(value),
+            Role::Length => self.length.note(value),
+            Role::Upgrade => self.upgrade.note(value),
         }
     }
 }
 
 impl Seen {
-    fn note(&mut self, value: &HeaderValue) {
+    fn note(&mut self, value: &Bytes) {
         *self = match self {
             Self::Never => Self::Once(value.clone()),
             Self::Once(_) | Self::Again => Self::Again,

@@ -43,11 +43,11 @@ pub(super) fn declared(
     match (&fields.length, &fields.encoding) {
         (Seen::Never, Seen::Never) => Ok(None),
         (Seen::Once(length), Seen::Never) => {
-            content_length(length.as_bytes()).map(|length| Some(Framing::Length(length)))
+            content_length(length).map(|length| Some(Framing::Length(length)))
         }
         (Seen::Again, Seen::Never) => Err(InvalidFraming::SeveralLengths),
         (Seen::Never, _) if version == Version::HTTP_10 => Err(InvalidFraming::EncodingOnHttp10),
-        (Seen::Never, Seen::Once(encoding)) => transfer_encoding(encoding.as_bytes()).map(Some),
+        (Seen::Never, Seen::Once(encoding)) => transfer_encoding(encoding).map(Some),
         (Seen::Never, Seen::Again) => Err(InvalidFraming::SeveralEncodings),
         (Seen::Once(_) | Seen::Again, _) => Err(InvalidFraming::LengthAndEncoding),
     }

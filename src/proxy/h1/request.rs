@@ -6,13 +6,12 @@ use bytes::{Bytes, BytesMut};
 use http::header::{HeaderMap, HeaderValue};
 use http::uri::Authority;
 use http::{Method, Uri, Version};
-use memchr::memchr;
 
 use super::HeadLimits;
 use super::error::{InvalidFields, InvalidRequest};
 use super::fields::{Fields, Seen, tokens};
 use super::framing::{self, Framing, Persistence};
-use super::scan::{HeadScanner, ScanFault};
+use super::scan::{HeadScanner, Lines, ScanFault};
 use super::target;
 
 /// A valid request head; the body that follows it is described by `framing`.
@@ -55,10 +54,10 @@ pub fn parse_request(
     {
         return Err(InvalidRequest::BadMethod);
     }
-    let Some(end) = scanner.find_end(buf, limits)? else {
+    let Some(lines) = scanner.find_lines(buf, limits)? else {
         return Ok(None);
     };
-    parse_head(&buf.split_to(end).freeze(), limits).map(Some)
+    parse_head(&buf.split_to(lines.end()).freeze(), &lines, limits).map(Some)
 }
 
 /// Whether a request can begin so: a TLS hello and the like are refused at their first byte.
@@ -66,10 +65,17 @@ fn may_begin(byte: u8) -> bool {
     byte.is_ascii_graphic() || byte == b'\r' || byte == b'\n'
 }
 
-fn parse_head(head: &Bytes, limits: &HeadLimits) -> Result<RequestHead, InvalidRequest> {
-    let line_end = memchr(b'\n', head).unwrap_or_default();
-    let (method, uri, version) = request_line(head, line_end.saturating_sub(1))?;
-    let fields = Fields::parse(&head.slice(line_end + 1..), limits.header_count)?;
+fn parse_head(
+    head: &Bytes,
+    lines: &Lines,
+    limits: &HeadLimits,
+) -> Result<RequestHead, InvalidRequest> {
+    let line_end = lines.end_of(0, 0, head);
+    let line = head.get(..line_end.saturating_sub(2)).unwrap_or_default();
+    let (method, uri, version) =
+        request_line(head, line).map_err(|fault| fault_of_line(line, fault))?;
+    let mut fields = Fields::default();
+    fields.read(head, lines, 1, line_end, limits.header_count)?;
     let framing = framing::declared(&fields, version)?.unwrap_or(Framing::None);
     Ok(RequestHead {
         framing,
@@ -85,12 +91,9 @@ fn parse_head(head: &Bytes, limits: &HeadLimits) -> Result<RequestHead, InvalidR
 }
 
 /// Method, target and version, with exactly one space between them.
-fn request_line(head: &Bytes, end: usize) -> Result<(Method, Uri, Version), InvalidRequest> {
-    let line = head.get(..end).unwrap_or_default();
-    if memchr(b'\r', line).is_some() {
-        return Err(InvalidFields::BareCr.into());
-    }
-    let method_end = memchr(b' ', line).ok_or(InvalidRequest::BadRequestLine)?;
+fn request_line(head: &Bytes, line: &[u8]) -> Result<(Method, Uri, Version), InvalidRequest> {
+    let space = line.iter().position(|b| *b == b' ');
+    let method_end = space.ok_or(InvalidRequest::BadRequestLine)?;
     let (method, rest) = line.split_at(method_end);
     let method = Method::from_bytes(method).map_err(|_| InvalidRequest::BadMethod)?;
     let (target, version) = match rest {
@@ -122,8 +125,17 @@ fn request_line(head: &Bytes, end: usize) -> Result<(Method, Uri, Version), Inva
         ] => (target, Version::HTTP_10),
         _ => return Err(fault_of_version(rest)),
     };
-    let uri = target::parse(&method, head.slice_ref(target))?;
+    let uri = target::parse(&method, head, target)?;
     Ok((method, uri, version))
+}
+
+/// A CR inside the line is what is wrong with it, whatever it broke.
+#[cold]
+fn fault_of_line(line: &[u8], fault: InvalidRequest) -> InvalidRequest {
+    match line.contains(&b'\r') {
+        true => InvalidFields::BareCr.into(),
+        false => fault,
+    }
 }
 
 /// Names the fault of a request line that does not end in a version of ours.
@@ -148,7 +160,7 @@ fn expectation(fields: &Fields, version: Version) -> Result<Expectation, Invalid
     match &fields.expect {
         Seen::Never => Ok(Expectation::None),
         _ if version == Version::HTTP_10 => Ok(Expectation::None),
-        Seen::Once(value) if value.as_bytes().eq_ignore_ascii_case(b"100-continue") => {
+        Seen::Once(value) if value.eq_ignore_ascii_case(b"100-continue") => {
             Ok(Expectation::Continue)
         }
         Seen::Once(_) | Seen::Again => Err(InvalidRequest::UnknownExpectation),
@@ -160,8 +172,11 @@ fn upgrade(fields: &Fields, version: Version) -> Option<HeaderValue> {
         return None;
     };
     let asked = version == Version::HTTP_11 && fields.connection.upgrade;
-    let h2c = tokens(value.as_bytes()).any(|t| t.eq_ignore_ascii_case(b"h2c"));
-    (asked && !h2c).then(|| value.clone())
+    let h2c = tokens(value).any(|t| t.eq_ignore_ascii_case(b"h2c"));
+    match asked && !h2c {
+        true => HeaderValue::from_maybe_shared(value.clone()).ok(),
+        false => None,
+    }
 }
 
 impl From<ScanFault> for InvalidRequest {

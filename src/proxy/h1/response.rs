@@ -5,13 +5,12 @@
 use bytes::{Bytes, BytesMut};
 use http::header::{HeaderMap, HeaderValue};
 use http::{Method, StatusCode, Version};
-use memchr::memchr;
 
 use super::HeadLimits;
 use super::error::{InvalidFields, InvalidFraming, InvalidResponse};
 use super::fields::{Fields, Seen};
 use super::framing::{self, Framing, Persistence};
-use super::scan::{HeadScanner, ScanFault};
+use super::scan::{HeadScanner, Lines, ScanFault};
 
 /// A valid response head; the body that follows it is described by `framing`.
 #[derive(Debug)]
@@ -52,21 +51,29 @@ pub fn parse_response(
     if buf.get(..begins) != b"HTTP/".get(..begins) {
         return Err(InvalidResponse::BadStatusLine);
     }
-    let Some(end) = scanner.find_end(buf, limits)? else {
+    let Some(lines) = scanner.find_lines(buf, limits)? else {
         return Ok(None);
     };
-    parse_head(&buf.split_to(end).freeze(), limits, request_method).map(Some)
+    parse_head(
+        &buf.split_to(lines.end()).freeze(),
+        &lines,
+        limits,
+        request_method,
+    )
+    .map(Some)
 }
 
 fn parse_head(
     head: &Bytes,
+    lines: &Lines,
     limits: &HeadLimits,
     request_method: &Method,
 ) -> Result<ResponseHead, InvalidResponse> {
-    let line_end = memchr(b'\n', head).unwrap_or_default();
-    let line = head.get(..line_end.saturating_sub(1)).unwrap_or_default();
+    let line_end = lines.end_of(0, 0, head);
+    let line = head.get(..line_end.saturating_sub(2)).unwrap_or_default();
     let (version, status) = status_line(line)?;
-    let fields = Fields::parse(&head.slice(line_end + 1..), limits.header_count)?;
+    let mut fields = Fields::default();
+    fields.read(head, lines, 1, line_end, limits.header_count)?;
     let kind = kind(status, request_method, &fields)?;
     let framing = body_framing(status, request_method, &kind, &fields, version)?;
     let persistence = match framing {
@@ -138,7 +145,10 @@ fn kind(
     match status {
         StatusCode::SWITCHING_PROTOCOLS => match &fields.upgrade {
             Seen::Once(value) if fields.connection.upgrade => {
-                Ok(ResponseKind::Upgrade(value.clone()))
+                let protocol = HeaderValue::from_maybe_shared(value.clone());
+                protocol
+                    .map(ResponseKind::Upgrade)
+                    .map_err(|_| InvalidResponse::BadUpgrade)
             }
             _ => Err(InvalidResponse::BadUpgrade),
         },

@@ -1,4 +1,4 @@
-//! Finds the end of a head in a growing buffer, in linear time however the bytes arrive.
+//! Finds the lines of a head in a growing buffer, in linear time however the bytes arrive.
 //!
 //! It looks at line ends alone; what the lines say is read once, when all of them are there.
 
@@ -10,6 +10,8 @@ use super::error::InvalidFields;
 
 /// Empty lines that may stand before a request (RFC 9112, 2.2: at least one is to be ignored).
 const MAX_EMPTY_LINES: u8 = 2;
+/// Ends of lines that are kept from the scan: those of an ordinary head.
+const REMEMBERED_LINES: usize = 48;
 
 /// How far a head has been scanned. One per connection and direction; ready again for the next head
 /// after each one that was found.
@@ -22,6 +24,15 @@ pub struct HeadScanner {
     empty_lines: u8,
 }
 
+/// The ends of the lines of a head, each behind its CRLF; the last is the end of the head.
+#[derive(Debug)]
+pub(super) struct Lines {
+    /// Those beyond are looked up again when they are asked for.
+    first: [u32; REMEMBERED_LINES],
+    count: usize,
+    end: usize,
+}
+
 /// Why there is no head, although bytes are there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ScanFault {
@@ -30,36 +41,65 @@ pub(super) enum ScanFault {
 }
 
 impl HeadScanner {
-    /// The length of the head at the beginning of `buf`, the empty line included, once it is whole.
-    pub(super) fn find_end(
+    /// The lines of the head at the beginning of `buf`, once it is whole.
+    pub(super) fn find_lines(
         &mut self,
         buf: &[u8],
         limits: &HeadLimits,
-    ) -> Result<Option<usize>, ScanFault> {
-        loop {
-            let unread = buf.get(self.searched..).unwrap_or_default();
-            let Some(line_feed) = memchr(b'\n', unread) else {
-                self.searched = buf.len();
-                return self.check_partial(buf.len(), limits).map(|()| None);
-            };
-            let end = self.searched + line_feed + 1;
-            let line = buf.get(self.line_start..end).unwrap_or_default();
-            if !line.ends_with(b"\r\n") {
+    ) -> Result<Option<Lines>, ScanFault> {
+        let continued = self.searched > 0;
+        let mut lines = Lines {
+            first: [0; REMEMBERED_LINES],
+            count: 0,
+            end: 0,
+        };
+        if !self.scan(buf, limits, &mut lines)? {
+            return Ok(None);
+        }
+        if continued {
+            // Some of the ends went by in earlier calls: once more, now that all is there.
+            lines.count = 0;
+            self.scan(buf, limits, &mut lines)?;
+        }
+        Ok(Some(lines))
+    }
+
+    /// Whether the empty line is there.
+    fn scan(
+        &mut self,
+        buf: &[u8],
+        limits: &HeadLimits,
+        lines: &mut Lines,
+    ) -> Result<bool, ScanFault> {
+        let max_bytes = limits.header_bytes.min(u32::MAX as usize);
+        let (mut start, mut searched) = (self.line_start, self.searched);
+        // Of the first line; the others are bounded by the head.
+        let mut max_line_bytes = match start {
+            0 => limits.request_line_bytes.saturating_add(2),
+            _ => usize::MAX,
+        };
+        while let Some(length) = memchr(b'\n', buf.get(searched..).unwrap_or_default()) {
+            let end = searched + length + 1;
+            let line = buf.get(start..end).unwrap_or_default();
+            let [.., b'\r', b'\n'] = line else {
                 return Err(ScanFault::Fields(InvalidFields::BareLf));
-            }
-            if self.line_start == 0 && line.len() > limits.request_line_bytes.saturating_add(2) {
+            };
+            if line.len() > max_line_bytes {
                 return Err(ScanFault::StartLineTooLong);
             }
-            if end > limits.header_bytes {
+            if end > max_bytes {
                 return Err(ScanFault::Fields(InvalidFields::TooLarge));
             }
+            lines.push(end);
             if line.len() == 2 {
                 *self = Self::default();
-                return Ok(Some(end));
+                return Ok(true);
             }
-            self.line_start = end;
-            self.searched = end;
+            max_line_bytes = usize::MAX;
+            (start, searched) = (end, end);
         }
+        (self.line_start, self.searched) = (start, buf.len());
+        self.check_partial(buf.len(), limits).map(|()| false)
     }
 
     /// Whether what is there of an unfinished head may still grow.
@@ -84,6 +124,37 @@ impl HeadScanner {
     }
 }
 
+impl Lines {
+    fn push(&mut self, end: usize) {
+        if let Some(slot) = self.first.get_mut(self.count) {
+            *slot = end as u32;
+        }
+        self.count += 1;
+        self.end = end;
+    }
+
+    /// The length of the head, the empty line included.
+    pub(super) fn end(&self) -> usize {
+        self.end
+    }
+
+    /// How many lines there are, the empty one included.
+    pub(super) fn count(&self) -> usize {
+        self.count
+    }
+
+    /// The end of the line that has this number and begins at `start` of `head`.
+    pub(super) fn end_of(&self, number: usize, start: usize, head: &[u8]) -> usize {
+        match self.first.get(number) {
+            Some(end) => *end as usize,
+            None => {
+                let rest = head.get(start..).unwrap_or_default();
+                memchr(b'\n', rest).map_or(head.len(), |length| start + length + 1)
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -92,18 +163,28 @@ mod tests {
     fn no_byte_is_searched_twice() {
         let limits = HeadLimits::default();
         let mut scanner = HeadScanner::default();
-        assert_eq!(
-            scanner.find_end(b"GET / HTTP/1.1\r\nHos", &limits),
-            Ok(None)
-        );
-        assert_eq!((scanner.line_start, scanner.searched), (16, 19));
-        assert_eq!(
-            scanner.find_end(b"GET / HTTP/1.1\r\nHost: a", &limits),
-            Ok(None)
-        );
-        assert_eq!((scanner.line_start, scanner.searched), (16, 23));
         let whole = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
-        assert_eq!(scanner.find_end(whole, &limits), Ok(Some(whole.len())));
+        assert!(scanner.find_lines(&whole[..19], &limits).unwrap().is_none());
+        assert_eq!((scanner.line_start, scanner.searched), (16, 19));
+        assert!(scanner.find_lines(&whole[..23], &limits).unwrap().is_none());
+        assert_eq!((scanner.line_start, scanner.searched), (16, 23));
+        let lines = scanner.find_lines(whole, &limits).unwrap().unwrap();
+        assert_eq!((lines.count(), lines.end()), (3, whole.len()));
         assert_eq!((scanner.line_start, scanner.searched), (0, 0));
+    }
+
+    #[test]
+    fn ends_are_those_of_the_lines_also_beyond_the_remembered() {
+        let mut head = b"GET / HTTP/1.1\r\n".to_vec();
+        (0..60).for_each(|_| head.extend_from_slice(b"a:b\r\n"));
+        head.extend_from_slice(b"\r\n");
+        let found = HeadScanner::default().find_lines(&head, &HeadLimits::default());
+        let lines = found.unwrap().unwrap();
+        assert_eq!((lines.count(), lines.end()), (62, head.len()));
+        let mut start = 16;
+        for number in 1..61 {
+            assert_eq!(lines.end_of(number, start, &head), start + 5);
+            start += 5;
+        }
     }
 }

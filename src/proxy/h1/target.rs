@@ -2,27 +2,44 @@
 //!
 //! It does not normalize: a path goes on as it came.
 
+use std::net::Ipv6Addr;
+
 use bytes::Bytes;
-use http::header::HeaderValue;
-use http::uri::{Authority, Scheme};
+use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{Method, Uri, Version};
 
 use super::error::InvalidRequest;
 use super::fields::{Fields, Seen};
 
-/// The target as a URI, if its form fits the method.
-pub(super) fn parse(method: &Method, target: Bytes) -> Result<Uri, InvalidRequest> {
-    check_bytes(&target)?;
-    match target.first() {
-        _ if *method == Method::CONNECT => authority_form(target),
-        Some(b'/') => Uri::from_maybe_shared(target).map_err(|_| InvalidRequest::BadTarget),
-        Some(b'*') if target.len() == 1 && *method == Method::OPTIONS => {
-            Uri::from_maybe_shared(target).map_err(|_| InvalidRequest::BadTarget)
+/// The target, a part of `head`, as a URI, if its form fits the method.
+pub(super) fn parse(method: &Method, head: &Bytes, target: &[u8]) -> Result<Uri, InvalidRequest> {
+    match target {
+        [b'/', ..] if *method != Method::CONNECT => origin_form(head, target),
+        [b'*'] if *method == Method::OPTIONS => Ok(Uri::from_static("*")),
+        [b'*'] => Err(InvalidRequest::TargetForm),
+        [] => Err(InvalidRequest::BadRequestLine),
+        _ => {
+            check_bytes(target)?;
+            match *method == Method::CONNECT {
+                true => authority_form(head.slice_ref(target)),
+                false => absolute_form(head.slice_ref(target)),
+            }
         }
-        Some(b'*') if target.len() == 1 => Err(InvalidRequest::TargetForm),
-        Some(_) => absolute_form(target),
-        None => Err(InvalidRequest::BadRequestLine),
     }
+}
+
+/// `http` reads the path once. What it takes and we do not shows in what it made of it.
+fn origin_form(head: &Bytes, target: &[u8]) -> Result<Uri, InvalidRequest> {
+    if let Ok(uri) = Uri::from_maybe_shared(head.slice_ref(target))
+        && let Some(path) = uri.path_and_query().map(PathAndQuery::as_str)
+        && path.len() == target.len()
+        && path.is_ascii()
+    {
+        return Ok(uri);
+    }
+    Err(check_bytes(target)
+        .err()
+        .unwrap_or(InvalidRequest::BadTarget))
 }
 
 /// Visible ASCII without `#`: a fragment is never sent, and readers differ on where it begins.
@@ -103,11 +120,11 @@ pub(super) fn authority(
     }
 }
 
-fn host_field(value: &HeaderValue) -> Result<Authority, InvalidRequest> {
-    if !is_host(value.as_bytes()) {
+fn host_field(value: &Bytes) -> Result<Authority, InvalidRequest> {
+    if !is_host(value) {
         return Err(InvalidRequest::BadHost);
     }
-    Authority::try_from(value.as_bytes()).map_err(|_| InvalidRequest::BadHost)
+    Authority::from_maybe_shared(value.clone()).map_err(|_| InvalidRequest::BadHost)
 }
 
 fn same(host: &Authority, target: &Authority, default_port: Option<u16>) -> bool {
@@ -117,21 +134,40 @@ fn same(host: &Authority, target: &Authority, default_port: Option<u16>) -> bool
 
 /// A name or an address, with an optional port. Narrower than RFC 3986: no escapes, no sub-delims.
 fn is_host(text: &[u8]) -> bool {
-    match text {
-        [b'[', rest @ ..] => {
-            let Some(end) = rest.iter().position(|b| *b == b']') else {
-                return false;
-            };
-            let (address, port) = rest.split_at(end);
-            let text = std::str::from_utf8(address).unwrap_or_default();
-            text.parse::<std::net::Ipv6Addr>().is_ok() && is_port(port.get(1..).unwrap_or_default())
-        }
-        _ => {
-            let named = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_');
-            let end = text.iter().position(|b| !named(b)).unwrap_or(text.len());
-            end > 0 && is_port(text.get(end..).unwrap_or_default())
-        }
+    if let [b'[', rest @ ..] = text {
+        return is_ipv6_host(rest);
     }
+    let is_of_name = |b: &u8| NAME_BYTES.get(usize::from(*b)) == Some(&true);
+    let end = text
+        .iter()
+        .position(|b| !is_of_name(b))
+        .unwrap_or(text.len());
+    end > 0 && is_port(text.get(end..).unwrap_or_default())
+}
+
+/// Letters, digits, `-`, `.` and `_`, which is not of host names, but of those in clusters.
+static NAME_BYTES: [bool; 256] = build_name_bytes();
+
+#[expect(clippy::indexing_slicing, reason = "runs while compiling")]
+const fn build_name_bytes() -> [bool; 256] {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < table.len() {
+        let b = byte as u8;
+        table[byte] = b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_');
+        byte += 1;
+    }
+    table
+}
+
+/// The rest behind the bracket that opens an address.
+fn is_ipv6_host(rest: &[u8]) -> bool {
+    let Some(end) = rest.iter().position(|b| *b == b']') else {
+        return false;
+    };
+    let (address, port) = rest.split_at(end);
+    let text = std::str::from_utf8(address).unwrap_or_default();
+    text.parse::<Ipv6Addr>().is_ok() && is_port(port.get(1..).unwrap_or_default())
 }
 
 /// Nothing, or a colon and a port.
