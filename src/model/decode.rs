@@ -247,7 +247,10 @@ impl<'t, T: Decode<'t>> Decode<'t> for Vec<At<T>> {
             );
         };
         let read = |item: &NodeId| T::decode(*item, reader).map(|value| At { at: *item, value });
-        Some(items.iter().filter_map(read).collect())
+        // Almost always all of them can be read.
+        let mut values = Vec::with_capacity(items.len());
+        values.extend(items.iter().filter_map(read));
+        Some(values)
     }
 
     fn shape() -> Shape {
@@ -275,6 +278,7 @@ impl<'t, S: FromText<'t>> Decode<'t> for Short<S> {
                 at,
                 value: text.as_ref(),
             }))),
+            Value::Null => reader.expected(at, "a text", "write a value, or remove the item"),
             _ => S::decode(at, reader).map(Self),
         }
     }

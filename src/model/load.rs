@@ -1,11 +1,11 @@
 //! The one way from a text to a `Config`: YAML, keys and types, then what ties them together.
 
 use super::config::Config;
-use super::decode::{Decode, Reader, shortened};
+use super::decode::{Decode, Reader};
 use super::diagnostic::{Diagnostic, Severity};
 use super::parse::{self, Parsed};
 use super::raw::RawConfig;
-use super::route::RouteError;
+use super::route::{RouteError, RouteTable};
 use super::secret::{Resolve, SecretRef};
 use super::snapshot::{Snapshot, SnapshotError};
 use super::yaml::{self, Place, SyntaxError, Tree, Value};
@@ -71,20 +71,26 @@ fn compile(parsed: Parsed, reader: &mut Reader<'_>) -> Option<Config> {
     let Err(error) = Snapshot::build(&config, 0) else {
         return Some(config);
     };
-    let rule = match &error {
+    let rule = rule_at_fault(&config, &error).and_then(|index| rules.get(index));
+    let at = rule.copied().unwrap_or(Tree::ROOT);
+    let help =
+        "make its regular expressions smaller: `pathType: prefix`, or fewer counted repetitions";
+    reader.error(at, error.to_string(), help);
+    None
+}
+
+/// The rule that does not compile even alone, if it is not all of them together that do not.
+fn rule_at_fault(config: &Config, error: &SnapshotError) -> Option<usize> {
+    match error {
         SnapshotError::Route(
             RouteError::Condition { rule, .. } | RouteError::Path { rule, .. },
         ) => config.rules.iter().position(|other| other.name == *rule),
+        SnapshotError::Route(RouteError::Paths(_)) => config
+            .rules
+            .iter()
+            .position(|rule| RouteTable::build(std::slice::from_ref(rule)).is_err()),
         _ => None,
-    };
-    let at = rule
-        .and_then(|index| rules.get(index))
-        .copied()
-        .unwrap_or(Tree::ROOT);
-    let help =
-        "make its regular expressions smaller: `pathType: prefix`, or fewer counted repetitions";
-    reader.error(at, shortened(&error.to_string()), help);
-    None
+    }
 }
 
 fn is_empty(tree: &Tree<'_>) -> bool {

@@ -49,22 +49,17 @@ pub(super) struct Parsed {
 /// Reads the whole document; `None` where the reader has noted an error.
 pub(super) fn config(reader: &mut Reader<'_>, resolve: &mut Resolve<'_>) -> Option<Parsed> {
     let raw = RawConfig::decode(Tree::ROOT, reader)?;
-    let server = raw.server.clone()?;
+    let server = raw.server.as_ref()?;
     let listeners = listener::listeners(&server.value, reader);
     let upstreams = upstream::upstreams(&server.value, reader);
-    let (places, rules) = rule::rules(&server, &upstreams, reader);
+    let (places, rules) = rule::rules(server, &upstreams, reader);
     let config = Config {
         workers: server.value.workers(),
         headers: header::headers(&server.value, reader, resolve),
         trusted_proxies: trusted_proxies(&server.value, reader),
         via: server.value.via(),
         error_header: server.value.error_header(),
-        limits: limits(
-            &server
-                .value
-                .limits
-                .map_or_else(RawLimits::default, |at| at.value),
-        ),
+        limits: limits(&process::section(&server.value.limits)),
         drain: process::drain(&raw),
         reload: process::reload(&raw),
         admin: process::admin(&raw, &listeners, reader, resolve)?,

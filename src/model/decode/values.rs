@@ -236,7 +236,10 @@ pub(in crate::model) fn decode_word<'t, T: Copy>(
     let wanted = format!("one of {}", names.join(", "));
     let help = match nearest(&text.to_ascii_lowercase(), names.iter().copied()) {
         Some(near) => format!("did you mean `{near}`?"),
-        None => format!("write {}", names.join(" or ")),
+        None => match names.split_last() {
+            Some((last, rest)) => format!("write {} or {last}", rest.join(", ")),
+            None => String::new(),
+        },
     };
     reader.expected(at, &wanted, &help)
 }

@@ -11,7 +11,6 @@ const LONGEST_LABEL: usize = 63;
 
 /// A rule's `host`: a name, an address, or `*.` and a name.
 pub(super) fn pattern(text: &str) -> Result<HostPattern, Fault> {
-    let shown = shortened(text);
     if text == "*" {
         return Err(Fault::new(
             "`*` is not a host",
@@ -22,7 +21,7 @@ pub(super) fn pattern(text: &str) -> Result<HostPattern, Fault> {
         return name(parent).map(HostPattern::Wildcard);
     }
     if text.contains('*') {
-        let message = format!("`{shown}` has its `*` in the wrong place");
+        let message = format!("`{}` has its `*` in the wrong place", shortened(text));
         return Err(Fault::new(
             message,
             "a wildcard stands for whole names in front: `*.example.com`",
@@ -40,7 +39,7 @@ pub(super) fn pattern(text: &str) -> Result<HostPattern, Fault> {
     let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
     let with_port = |(host, port): &(&str, &str)| !host.contains(':') && digits(port);
     if let Some((host, _)) = text.rsplit_once(':').filter(with_port) {
-        let message = format!("`{shown}` has a port, which is not compared");
+        let message = format!("`{}` has a port, which is not compared", shortened(text));
         return Err(Fault::new(message, format!("write `{}`", shortened(host))));
     }
     name(text).map(HostPattern::Exact)

@@ -3,6 +3,7 @@
 //! Not here: the programs that match them (`matcher`).
 
 use std::collections::HashMap;
+use std::rc::Rc;
 
 use regex_syntax::hir::{Hir, HirKind, Look};
 
@@ -22,25 +23,23 @@ pub(super) struct Reach {
 /// Patterns that were looked at already: many rules repeat one.
 #[derive(Default)]
 pub(super) struct Patterns<'t> {
-    known: HashMap<&'t str, Result<Reach, Fault>>,
+    known: HashMap<&'t str, Result<Rc<Reach>, Fault>>,
 }
 
 impl<'t> Patterns<'t> {
-    pub(super) fn reach(&mut self, pattern: &'t str) -> Result<Reach, Fault> {
+    /// `None` is a pattern in which every character stands for itself: it takes whatever begins so.
+    pub(super) fn reach(&mut self, pattern: &'t str) -> Result<Option<Rc<Reach>>, Fault> {
         if is_literal(pattern) {
-            return Ok(Reach {
-                prefix: pattern.to_owned(),
-                whole: true,
-            });
+            return Ok(None);
         }
-        self.known
+        let known = self
+            .known
             .entry(pattern)
-            .or_insert_with(|| analyse(pattern))
-            .clone()
+            .or_insert_with(|| analyse(pattern).map(Rc::new));
+        known.clone().map(Some)
     }
 }
 
-/// Whether every character stands for itself.
 fn is_literal(pattern: &str) -> bool {
     !pattern.contains([
         '\\', '.', '+', '*', '?', '(', ')', '|', '[', ']', '{', '}', '^', '$',

@@ -1,6 +1,7 @@
 //! `rules`: which request goes where.
 
 use std::collections::HashSet;
+use std::rc::Rc;
 
 use super::pattern::{Patterns, Reach};
 use super::upstream::Upstreams;
@@ -12,11 +13,10 @@ use crate::model::decode::{At, Reader, shortened};
 use crate::model::raw::{PathType, RawMatch, RawRule, RawServer};
 use crate::model::yaml::NodeId;
 
-/// A rule that is valid, with what the search for unreachable rules wants to know of it.
-pub(super) struct Placed {
+/// Where a rule stands, and what its regular expression takes if it has a real one.
+pub(super) struct Mark {
     pub(super) at: NodeId,
-    pub(super) rule: Rule,
-    pub(super) reach: Option<Reach>,
+    pub(super) reach: Option<Rc<Reach>>,
 }
 
 pub(super) fn rules<'t>(
@@ -37,14 +37,19 @@ pub(super) fn rules<'t>(
         patterns: Patterns::default(),
         used: HashSet::new(),
     };
-    let mut placed: Vec<_> = written.iter().filter_map(|raw| parse.rule(raw)).collect();
+    let mut rules = Vec::with_capacity(written.len());
+    let mut marks = Vec::with_capacity(written.len());
+    for raw in written {
+        let Some((rule, reach)) = parse.rule(raw) else {
+            continue;
+        };
+        rules.push(rule);
+        marks.push(Mark { at: raw.at, reach });
+    }
     parse.warn_unused();
-    rule_names::check(written, &mut placed, reader);
-    shadow::warn(&placed, reader);
-    placed
-        .into_iter()
-        .map(|placed| (placed.at, placed.rule))
-        .unzip()
+    rule_names::check(written, &mut rules, reader);
+    shadow::warn(&rules, &marks, reader);
+    (marks.into_iter().map(|mark| mark.at).collect(), rules)
 }
 
 fn warn_empty(server: &At<RawServer<'_>>, reader: &mut Reader<'_>) {
@@ -76,7 +81,7 @@ struct Parse<'p, 't> {
 }
 
 impl<'t> Parse<'_, 't> {
-    fn rule(&mut self, raw: &At<RawRule<'t>>) -> Option<Placed> {
+    fn rule(&mut self, raw: &At<RawRule<'t>>) -> Option<(Rule, Option<Rc<Reach>>)> {
         let rule = &raw.value;
         let host = match rule.host {
             None => Some(HostPattern::Any),
@@ -98,11 +103,7 @@ impl<'t> Parse<'_, 't> {
             query: query?,
             upstreams: upstreams?,
         };
-        Some(Placed {
-            at: raw.at,
-            rule,
-            reach,
-        })
+        Some((rule, reach))
     }
 
     /// The name as written, or the empty one for `rule_names` to fill in.
@@ -114,15 +115,14 @@ impl<'t> Parse<'_, 't> {
             .accept(text, name::check("a rule's name", text.value))
     }
 
-    fn path(&mut self, raw: &At<RawRule<'t>>) -> Option<(PathPattern, Option<Reach>)> {
+    fn path(&mut self, raw: &At<RawRule<'t>>) -> Option<(PathPattern, Option<Rc<Reach>>)> {
         let Some(path) = raw.value.path else {
             if let Some(path_type) = raw.value.path_type {
                 let help = "add `path`, or leave `pathType` out";
                 self.reader
                     .error(path_type.at, "there is a `pathType` and no `path`", help);
             }
-            let any = self.patterns.reach("/").ok();
-            return Some((PathPattern::Regex("/".to_owned()), any));
+            return Some((PathPattern::Regex("/".to_owned()), None));
         };
         match raw.value.path_type() {
             PathType::Regex => self.regex_path(path),
@@ -141,10 +141,11 @@ impl<'t> Parse<'_, 't> {
         }
     }
 
-    fn regex_path(&mut self, path: At<&'t str>) -> Option<(PathPattern, Option<Reach>)> {
+    fn regex_path(&mut self, path: At<&'t str>) -> Option<(PathPattern, Option<Rc<Reach>>)> {
         let reach = self.patterns.reach(path.value);
         let reach = self.reader.accept(path, reach)?;
-        if !reach.prefix.is_empty() && !reach.prefix.starts_with('/') {
+        let prefix = reach.as_ref().map_or(path.value, |reach| &reach.prefix);
+        if !prefix.is_empty() && !prefix.starts_with('/') {
             let message = "this rule can never match: a path begins with `/`";
             self.reader.warn(
                 path.at,
@@ -152,7 +153,7 @@ impl<'t> Parse<'_, 't> {
                 format!("write `/{}`", shortened(path.value)),
             );
         }
-        Some((PathPattern::Regex(path.value.to_owned()), Some(reach)))
+        Some((PathPattern::Regex(path.value.to_owned()), reach))
     }
 
     fn methods(&mut self, rule: &RawRule<'t>) -> Option<Vec<String>> {
@@ -275,7 +276,7 @@ impl<'t> Parse<'_, 't> {
                 weight: raw.value.0.weight().0,
             });
         }
-        if targets.len() < list.value.len() {
+        if targets.is_empty() || targets.len() < list.value.len() {
             return None;
         }
         if targets.iter().all(|target| target.weight == 0) {
@@ -312,6 +313,10 @@ impl<'t> Parse<'_, 't> {
     }
 
     fn warn_unused(&mut self) {
+        // A rule that could not be read may well have named them.
+        if self.reader.has_errors() {
+            return;
+        }
         for index in 0..self.upstreams.len() {
             let used = u32::try_from(index).is_ok_and(|index| self.used.contains(&index));
             let Some(at) = self.upstreams.place_of(index).filter(|_| !used) else {
@@ -329,35 +334,41 @@ impl<'t> Parse<'_, 't> {
 }
 
 fn literal_path(text: &str) -> Result<&str, Fault> {
+    let valid = text.starts_with('/')
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'?' | b'#'));
+    if valid {
+        Ok(text)
+    } else {
+        Err(refuse_path(text))
+    }
+}
+
+fn refuse_path(text: &str) -> Fault {
     let shown = shortened(text);
     if !text.starts_with('/') {
         let help = format!("write `/{shown}`");
-        return Err(Fault::new(
-            format!("the path `{shown}` does not begin with `/`"),
-            help,
-        ));
+        return Fault::new(format!("the path `{shown}` does not begin with `/`"), help);
     }
     if text.contains(['?', '#']) {
         let message = format!("the path `{shown}` has a query, which this `pathType` does not see");
-        return Err(Fault::new(message, "put it under the rule's `query`"));
+        return Fault::new(message, "put it under the rule's `query`");
     }
-    if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
-        let message = format!("the path `{shown}` has characters that no request's path can have");
-        return Err(Fault::new(message, "percent-encode them: a space is `%20`"));
-    }
-    Ok(text)
+    let message = format!("the path `{shown}` has characters that no request's path can have");
+    Fault::new(message, "percent-encode them: a space is `%20`")
 }
 
 fn method(text: &str) -> Result<String, Fault> {
-    let shown = shortened(text);
     if http::Method::from_bytes(text.as_bytes()).is_err() {
-        return Err(Fault::new(
-            format!("`{shown}` is not a method"),
-            "write it like `GET`",
-        ));
+        let message = format!("`{}` is not a method", shortened(text));
+        return Err(Fault::new(message, "write it like `GET`"));
     }
     if text.bytes().any(|byte| byte.is_ascii_lowercase()) {
-        let message = format!("`{shown}` is not a method: they are in upper case");
+        let message = format!(
+            "`{}` is not a method: they are in upper case",
+            shortened(text)
+        );
         return Err(Fault::new(
             message,
             format!("write `{}`", text.to_ascii_uppercase()),

@@ -1,14 +1,47 @@
 //! The names of rules, by which metrics and logs know them: unique, and made where none was written.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
-use super::rule::Placed;
 use crate::model::config::{HostPattern, PathPattern, Rule};
 use crate::model::decode::{At, Reader, shortened};
 use crate::model::raw::RawRule;
 
 /// Names are unique: two alike that were written are an error, made ones get a number.
-pub(super) fn check(written: &[At<RawRule<'_>>], placed: &mut [Placed], reader: &mut Reader<'_>) {
+pub(super) fn check(written: &[At<RawRule<'_>>], rules: &mut [Rule], reader: &mut Reader<'_>) {
+    refuse_repeated(written, reader);
+    let unnamed = rules
+        .iter()
+        .map(|rule| rule.name.is_empty())
+        .collect::<Vec<_>>();
+    for rule in rules.iter_mut().filter(|rule| rule.name.is_empty()) {
+        rule.name = made_name(rule);
+    }
+    let repeated = repeated(rules, &unnamed);
+    if repeated.is_empty() {
+        return;
+    }
+    let mut taken = rules.iter().map(|rule| (rule.name.clone(), 1)).collect();
+    for index in repeated {
+        if let Some(rule) = rules.get_mut(index) {
+            rule.name = numbered(&rule.name, &mut taken);
+        }
+    }
+}
+
+/// The made names that a written or an earlier made one has already.
+fn repeated(rules: &[Rule], made: &[bool]) -> Vec<usize> {
+    let each = || rules.iter().zip(made).enumerate();
+    let written = each()
+        .filter(|(_, (_, made))| !**made)
+        .map(|(_, (rule, _))| rule.name.as_str());
+    let mut seen: HashSet<&str> = written.collect();
+    let made = each().filter(|(_, (_, made))| **made);
+    made.filter(|(_, (rule, _))| !seen.insert(&rule.name))
+        .map(|(index, _)| index)
+        .collect()
+}
+
+fn refuse_repeated(written: &[At<RawRule<'_>>], reader: &mut Reader<'_>) {
     let mut lines: HashMap<&str, u32> = HashMap::new();
     for name in written.iter().filter_map(|raw| raw.value.name) {
         let line = reader.tree.place(name.at).line;
@@ -18,13 +51,6 @@ pub(super) fn check(written: &[At<RawRule<'_>>], placed: &mut [Placed], reader: 
         let message = format!("two rules have the name `{}`", shortened(name.value));
         let help = format!("give one another name; the first is on line {first}");
         reader.error(name.at, message, help);
-    }
-    let mut taken = lines.keys().map(|name| ((*name).to_owned(), 1)).collect();
-    for placed in placed
-        .iter_mut()
-        .filter(|placed| placed.rule.name.is_empty())
-    {
-        placed.rule.name = free_name(made_name(&placed.rule), &mut taken);
     }
 }
 
@@ -40,20 +66,17 @@ fn made_name(rule: &Rule) -> String {
     }
 }
 
-/// The name itself, or with the next number: `/cart`, `/cart #2`.
-fn free_name(name: String, taken: &mut HashMap<String, u32>) -> String {
+/// The name with the next free number: `/cart #2`.
+fn numbered(name: &str, taken: &mut HashMap<String, u32>) -> String {
     // The number beside a name is the last that was given, so that many rules alike do not search
     // again and again from 1.
-    let Some(mut number) = taken.get(&name).copied() else {
-        taken.insert(name.clone(), 1);
-        return name;
-    };
+    let mut number = taken.get(name).copied().unwrap_or(1);
     loop {
         number = number.saturating_add(1);
         let candidate = format!("{name} #{number}");
         if !taken.contains_key(&candidate) {
             taken.insert(candidate.clone(), 1);
-            taken.insert(name, number);
+            taken.insert(name.to_owned(), number);
             return candidate;
         }
     }

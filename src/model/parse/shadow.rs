@@ -6,29 +6,40 @@
 
 use std::collections::HashMap;
 
-use super::rule::Placed;
+use super::pattern::Reach;
+use super::rule::Mark;
 use crate::model::config::{HostPattern, PathPattern, Rule, ValueMatch, ValuePattern};
 use crate::model::decode::{Reader, shortened};
+use crate::model::yaml::NodeId;
 
 /// Earlier rules of one host and path whose conditions are compared.
 const MOST_COMPARED: usize = 32;
 /// Pairs of conditions that are compared for two rules.
 const MOST_PAIRS: usize = 4_096;
 
-pub(super) fn warn(rules: &[Placed], reader: &mut Reader<'_>) {
-    let mut earlier = Earlier::new(rules);
-    for (index, placed) in (0_u32..).zip(rules) {
-        let Some(place) = Extent::of(placed) else {
+/// A rule, where it stands, and what its regular expression takes.
+#[derive(Clone, Copy)]
+struct Placed<'r> {
+    at: NodeId,
+    rule: &'r Rule,
+    reach: Option<&'r Reach>,
+}
+
+pub(super) fn warn(rules: &[Rule], marks: &[Mark], reader: &mut Reader<'_>) {
+    let mut earlier = Earlier::new(rules, marks);
+    for index in 0..u32::try_from(rules.len()).unwrap_or(u32::MAX) {
+        let Some(placed) = earlier.rule(index) else {
             continue;
         };
-        match earlier.covering(placed, &place) {
+        let extent = Extent::of(placed);
+        match earlier.covering(placed, &extent) {
             Some(first) => warn_covered(placed, first, reader),
-            None => earlier.add(index, placed, &place),
+            None => earlier.add(index, placed, &extent),
         }
     }
 }
 
-fn warn_covered(placed: &Placed, first: &Placed, reader: &mut Reader<'_>) {
+fn warn_covered(placed: Placed<'_>, first: Placed<'_>, reader: &mut Reader<'_>) {
     let (path, line) = (reader.tree.path(first.at), reader.tree.place(first.at).line);
     let name = shortened(&first.rule.name);
     let message = format!("this rule can never match: `{name}` takes all of it first");
@@ -60,8 +71,8 @@ enum Kind {
 }
 
 impl<'r> Extent<'r> {
-    fn of(placed: &'r Placed) -> Option<Self> {
-        let (kind, text, prefix) = match (&placed.rule.path, &placed.reach) {
+    fn of(placed: Placed<'r>) -> Self {
+        let (kind, text, prefix) = match (&placed.rule.path, placed.reach) {
             (PathPattern::Exact(path), _) => (Kind::Exact, path, path),
             (PathPattern::Prefix(path), _) if path == "/" => (Kind::Start, path, path),
             (PathPattern::Prefix(path), _) => (Kind::Elements, path, path),
@@ -69,9 +80,9 @@ impl<'r> Extent<'r> {
                 (Kind::Start, &reach.prefix, &reach.prefix)
             }
             (PathPattern::Regex(pattern), Some(reach)) => (Kind::Regex, pattern, &reach.prefix),
-            (PathPattern::Regex(_), None) => return None,
+            (PathPattern::Regex(literal), None) => (Kind::Start, literal, literal),
         };
-        Some(Self { kind, text, prefix })
+        Self { kind, text, prefix }
     }
 }
 
@@ -85,7 +96,8 @@ const ANY_HOST: Group = 0;
 
 /// The rules so far that nothing before them covers.
 struct Earlier<'r> {
-    rules: &'r [Placed],
+    rules: &'r [Rule],
+    marks: &'r [Mark],
     exact: HashMap<&'r str, Group>,
     /// By what stands behind the `*.`.
     wildcards: HashMap<&'r str, Group>,
@@ -102,9 +114,10 @@ struct Bucket {
 }
 
 impl<'r> Earlier<'r> {
-    fn new(rules: &'r [Placed]) -> Self {
+    fn new(rules: &'r [Rule], marks: &'r [Mark]) -> Self {
         Self {
             rules,
+            marks,
             exact: HashMap::with_capacity(rules.len()),
             wildcards: HashMap::new(),
             table: HashMap::with_capacity(rules.len()),
@@ -112,7 +125,19 @@ impl<'r> Earlier<'r> {
         }
     }
 
-    fn add(&mut self, index: u32, placed: &'r Placed, extent: &Extent<'r>) {
+    fn rule(&self, index: u32) -> Option<Placed<'r>> {
+        let (rule, mark) = (
+            self.rules.get(index as usize)?,
+            self.marks.get(index as usize)?,
+        );
+        Some(Placed {
+            at: mark.at,
+            rule,
+            reach: mark.reach.as_deref(),
+        })
+    }
+
+    fn add(&mut self, index: u32, placed: Placed<'r>, extent: &Extent<'r>) {
         let group = self.group(&placed.rule.host);
         if extent.kind == Kind::Start {
             let length = extent.text.len();
@@ -124,7 +149,7 @@ impl<'r> Earlier<'r> {
         }
         let address = (group, extent.kind, Hash::of(extent.text).0);
         let bucket = self.table.entry(address).or_default();
-        if is_free(&placed.rule) {
+        if is_free(placed.rule) {
             bucket.free.get_or_insert(index);
         } else if bucket.conditional.len() < MOST_COMPARED {
             bucket.conditional.push(index);
@@ -141,7 +166,7 @@ impl<'r> Earlier<'r> {
     }
 
     /// An earlier rule that takes all that this one would take.
-    fn covering(&self, placed: &Placed, extent: &Extent<'_>) -> Option<&'r Placed> {
+    fn covering(&self, placed: Placed<'_>, extent: &Extent<'_>) -> Option<Placed<'r>> {
         let host = match &placed.rule.host {
             HostPattern::Any => return self.in_group(ANY_HOST, placed, extent),
             HostPattern::Exact(name) => {
@@ -164,7 +189,12 @@ impl<'r> Earlier<'r> {
     }
 
     /// Among the wildcards above a name.
-    fn in_wildcards(&self, name: &str, placed: &Placed, extent: &Extent<'_>) -> Option<&'r Placed> {
+    fn in_wildcards(
+        &self,
+        name: &str,
+        placed: Placed<'_>,
+        extent: &Extent<'_>,
+    ) -> Option<Placed<'r>> {
         if self.wildcards.is_empty() {
             return None;
         }
@@ -176,7 +206,12 @@ impl<'r> Earlier<'r> {
             .find_map(|group| self.in_group(*group, placed, extent))
     }
 
-    fn in_group(&self, group: Group, placed: &Placed, extent: &Extent<'_>) -> Option<&'r Placed> {
+    fn in_group(
+        &self,
+        group: Group,
+        placed: Placed<'_>,
+        extent: &Extent<'_>,
+    ) -> Option<Placed<'r>> {
         let at = |kind, hash: Hash, text: &str| self.at((group, kind, hash.0), text, placed);
         let mut hash = Hash::START;
         for (length, byte) in extent.prefix.bytes().enumerate() {
@@ -206,23 +241,21 @@ impl<'r> Earlier<'r> {
         group: Group,
         hash: Hash,
         text: &str,
-        placed: &Placed,
-    ) -> Option<&'r Placed> {
+        placed: Placed<'_>,
+    ) -> Option<Placed<'r>> {
         let present = self.start_lengths.get(text.len()).copied().unwrap_or(false);
         present
             .then(|| self.at((group, Kind::Start, hash.0), text, placed))
             .flatten()
     }
 
-    fn at(&self, address: Address, text: &str, placed: &Placed) -> Option<&'r Placed> {
+    fn at(&self, address: Address, text: &str, placed: Placed<'_>) -> Option<Placed<'r>> {
         let bucket = self.table.get(&address)?;
         let all = bucket.free.iter().chain(&bucket.conditional);
-        all.filter_map(|index| self.rules.get(*index as usize))
-            .find(|earlier| {
-                // Two texts may have one hash.
-                let same = Extent::of(earlier).is_some_and(|extent| extent.text == text);
-                same && conditions_cover(&earlier.rule, &placed.rule)
-            })
+        all.filter_map(|index| self.rule(*index)).find(|earlier| {
+            // Two texts may have one hash.
+            Extent::of(*earlier).text == text && conditions_cover(earlier.rule, placed.rule)
+        })
     }
 }
 

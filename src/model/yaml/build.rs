@@ -69,9 +69,10 @@ struct Anchor {
 
 impl<'t> Builder<'t> {
     fn new(bytes: usize) -> Self {
-        // About one node per 16 bytes in configurations as people write them.
+        // Configurations as people write them have fewer nodes than that, and what is not used of
+        // the room is never touched.
         let tree = Tree {
-            nodes: Vec::with_capacity(bytes / 16),
+            nodes: Vec::with_capacity(bytes / 6),
         };
         let (open, anchors) = (Vec::new(), HashMap::new());
         Self {
