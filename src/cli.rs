@@ -1,7 +1,11 @@
 //! The command line: what can be asked for, and who answers. The only place that knows clap.
 
+mod ask;
 mod check;
+mod remote;
 mod schema;
+mod status;
+mod top;
 
 use std::process::ExitCode;
 
@@ -21,6 +25,24 @@ enum Command {
     Check(check::Args),
     /// Print the JSON Schema of the configuration, for editors.
     Schema,
+    /// Show a running program: state, workers, routes, upstreams.
+    Status(status::Args),
+    /// Show it again and again, with rates.
+    Top(top::Args),
+    /// Have a running program look at its configuration now; returns when the reload is over.
+    Reload(ask::Plain),
+    /// Have a running program finish what it does and end.
+    Drain(ask::Drain),
+    /// Have a sidecar end once its last connection has ended.
+    Quit(ask::Plain),
+    /// Bring an earlier generation back, and stay there until the file changes.
+    Rollback(ask::Rollback),
+    /// Follow the file again after a rollback.
+    Unpin(ask::Plain),
+    /// Change what a running program logs.
+    LogLevel(ask::LogLevel),
+    /// Wait until a running program is ready.
+    WaitReady(ask::WaitReady),
 }
 
 /// Exit codes: 0 is fine, 1 failed or invalid, 2 (from clap) a command line that makes no sense.
@@ -28,5 +50,14 @@ pub fn run() -> ExitCode {
     match Cli::parse().command {
         Command::Check(args) => check::run(&args),
         Command::Schema => schema::run(),
+        Command::Status(args) => status::run(&args),
+        Command::Top(args) => top::run(&args),
+        Command::Reload(args) => ask::reload(&args),
+        Command::Drain(args) => ask::drain(&args),
+        Command::Quit(args) => ask::quit(&args),
+        Command::Rollback(args) => ask::rollback(&args),
+        Command::Unpin(args) => ask::unpin(&args),
+        Command::LogLevel(args) => ask::log_level(&args),
+        Command::WaitReady(args) => ask::wait_ready(&args),
     }
 }

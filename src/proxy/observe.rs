@@ -177,12 +177,12 @@ struct ListenerCells {
 }
 
 impl Observer {
-    /// `recorder` is the row of the worker in `slot`.
-    pub fn new(recorder: Recorder, slot: u16) -> Observer {
+    /// `recorder` is the worker's own row.
+    pub fn new(recorder: Recorder) -> Observer {
         Observer {
+            slot: recorder.slot(),
             in_flight_cell: recorder.counter(Key::new(Family::InFlight, 0, 0, 0)),
             recorder,
-            slot,
             requests: Cell::new(0),
             in_flight: Cell::new(0),
             connections: Cell::new(0),

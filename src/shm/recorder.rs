@@ -126,6 +126,13 @@ impl Recorder {
         &self.segment
     }
 
+    /// The slot that the row was leased for.
+    pub fn slot(&self) -> u16 {
+        self.segment
+            .lease_of(self.row)
+            .map_or(0, |lease| lease.slot)
+    }
+
     pub fn beat(&self) {
         self.segment.beat(self.row);
     }

@@ -110,7 +110,7 @@ impl Stage {
 fn observer() -> Observer {
     let segment = Segment::create_sized(Layout { chunks: 16 }).unwrap();
     let row = segment.lease(0).unwrap();
-    Observer::new(Recorder::open(segment, row).unwrap(), 0)
+    Observer::new(Recorder::open(segment, row).unwrap())
 }
 
 /// One end of a connection.
