@@ -23,7 +23,7 @@ use date::Date;
 use observe::{ObserveError, Observer};
 use phase::{OpenGuard, Phase, Presence};
 use scratch::Scratch;
-use timers::Timers;
+use timers::{Tick, Timers};
 use upstream::addresses::Addresses;
 use upstream::endpoint::Endpoints;
 
@@ -169,6 +169,7 @@ impl Proxy {
         if self.is_draining() {
             return;
         }
+        self.presence.drain_began.set(Some(self.timers.now()));
         self.presence.enter(Phase::Draining);
         self.timers.ring_all();
         let proxy = Rc::downgrade(self);
@@ -212,6 +213,10 @@ impl Proxy {
 
     fn active(&self) -> Option<Arc<Active>> {
         self.active.load_full()
+    }
+
+    fn drain_began(&self) -> Option<Tick> {
+        self.presence.drain_began.get()
     }
 
     fn open_connection(self: &Rc<Self>, listener: u32) -> OpenGuard {

@@ -8,7 +8,6 @@ use bytes::Bytes;
 use http::HeaderMap;
 
 use super::client::ClientBody;
-use super::echo::EchoBody;
 use super::error::Reason;
 use super::tunnel::Switched;
 use super::upstream::body::UpstreamBody;
@@ -20,7 +19,6 @@ pub(super) enum Body {
     Client(ClientBody),
     /// From an HTTP/1 upstream; pulling it also pushes the rest of the request there.
     Upstream(Box<UpstreamBody>),
-    Echo(Box<EchoBody>),
     /// No body: after a 101 the upstream's connection carries another protocol.
     Switched(Box<Switched>),
 }
@@ -54,7 +52,6 @@ impl Body {
             }
             Self::Client(body) => body.poll_frame(cx),
             Self::Upstream(body) => body.poll_frame(cx),
-            Self::Echo(body) => body.poll_frame(cx),
         }
     }
 
@@ -73,7 +70,6 @@ impl Body {
             Self::Full(all) => Size::Known(all.len() as u64),
             Self::Client(body) => body.size(),
             Self::Upstream(body) => body.size(),
-            Self::Echo(_) => Size::Unknown,
         }
     }
 }

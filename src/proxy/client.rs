@@ -27,6 +27,9 @@ pub(super) use incoming::{ClientBody, Incoming, Wait};
 
 /// Pipelined bytes that are read ahead while a request is under way, to notice the client's end.
 const READ_AHEAD: usize = 16 * 1024;
+/// How long a connection that was made just before the worker began to drain may take to send its
+/// first request: its client cannot know that there is a reason to try elsewhere.
+const FIRST_REQUEST: Duration = Duration::from_secs(1);
 
 pub(super) struct Client {
     pub(super) proxy: Rc<Proxy>,
@@ -79,12 +82,15 @@ impl Client {
 
     /// Waits without a buffer.
     pub(super) fn poll_idle(&self, cx: &mut Context<'_>, until: Tick, keep: Keep) -> Poll<Woken> {
+        self.alarm.attend(cx);
         if self.io.borrow().stream.poll_readable(cx).is_ready() {
             return Poll::Ready(Woken::Readable);
         }
-        if keep == Keep::UntilDrain && self.proxy.is_draining() {
-            return Poll::Ready(Woken::Draining);
-        }
+        let until = match (self.proxy.drain_began(), keep) {
+            (Some(_), Keep::UntilDrain) => return Poll::Ready(Woken::Draining),
+            (Some(began), Keep::UntilServed) => until.min(began.after(FIRST_REQUEST)),
+            (None, _) => until,
+        };
         self.alarm.poll(cx, until).map(|()| Woken::TimedOut)
     }
 
@@ -152,6 +158,7 @@ impl Client {
 
     /// Watches a client that waits for its response: writes what is queued, and is ready when the
     /// client is gone. The end of its request stream counts as that, as it does for other proxies.
+    /// While its body is still coming, it is the body that breaks.
     pub(super) fn poll_gone(&self, cx: &mut Context<'_>) -> Poll<Reason> {
         let Io {
             stream,

@@ -35,6 +35,8 @@ const LINGER: Duration = Duration::from_secs(5);
 enum Next {
     /// It waits for the next request.
     Keep,
+    /// It still waits: nothing was there after all.
+    Wait,
     Close,
     /// Closed, after a while of listening to what the client still sends.
     Linger,
@@ -63,12 +65,13 @@ pub(super) async fn serve(
     while idle(&client, keep).await == Woken::Readable {
         // The future of a request is large, and most connections are idle most of the time.
         match Box::pin(requests(&client, listener, admission)).await {
-            Next::Keep => client.rest(),
+            Next::Keep => keep = Keep::UntilDrain,
+            Next::Wait => {}
             Next::Close => return,
             Next::Linger => return Box::pin(linger(&client)).await,
             Next::Break => return client.reset(),
         }
-        keep = Keep::UntilDrain;
+        client.rest();
     }
 }
 
@@ -97,7 +100,7 @@ async fn request(client: &Rc<Client>, listener: u32, admission: Admission) -> Ne
     let arrival = poll_fn(|cx| client.poll_head(cx, &mut scanner, &limits, due)).await;
     let head = match arrival {
         Ok(Arrival::Request(head)) => Ok(head),
-        Ok(Arrival::Nothing) => return Next::Keep,
+        Ok(Arrival::Nothing) => return Next::Wait,
         Ok(Arrival::Closed) => return Next::Close,
         Err(reason) => Err(reason),
     };
@@ -132,13 +135,15 @@ async fn exchange(client: &Rc<Client>, head: RequestHead, visit: &mut Visit) -> 
         let handling = pin!(handler::handle(request, &inbound, visit));
         while_there(client, handling).await
     };
-    match response {
+    let next = match response {
         Ok(response) => answer::answer(client, response, &asked, visit).await,
         Err(reason) => {
             visit.seen.reason = Some(reason);
             Next::Close
         }
-    }
+    };
+    visit.seen.request_bytes += client.with_incoming(|incoming| incoming.received());
+    next
 }
 
 /// A request that cannot be served; what follows it cannot be read either.

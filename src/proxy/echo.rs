@@ -6,12 +6,11 @@
 
 use std::fmt::Write as _;
 use std::future::poll_fn;
-use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
-use http::{HeaderValue, Request, Response, StatusCode, Uri, request};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri, request};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
@@ -25,21 +24,6 @@ use crate::model::snapshot::Upstream;
 
 const LONGEST_DELAY: Duration = Duration::from_secs(60);
 
-/// Tells of the request when its body has come to its end.
-pub(super) struct EchoBody {
-    request: Body,
-    hash: Sha256,
-    bytes: u64,
-    report: Value,
-    state: State,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
-    Listening,
-    Told,
-}
-
 pub(super) async fn answer(
     request: Request<Body>,
     inbound: &Inbound,
@@ -47,24 +31,15 @@ pub(super) async fn answer(
     route: &Route,
     upstream: &Upstream,
 ) -> Result<Response<Body>, Reason> {
-    let (head, body) = request.into_parts();
+    let (head, mut body) = request.into_parts();
+    let received = receive(&mut body).await?;
     let wish = Wish::of(&head.uri);
     if let Some(delay) = wish.delay {
         let mut patience = Patience::default();
         poll_fn(|cx| patience.poll(cx, &inbound.alarm, delay)).await;
     }
-    let mut echo = EchoBody {
-        report: report(&head, visit, route, upstream),
-        request: body,
-        hash: Sha256::new(),
-        bytes: 0,
-        state: State::Listening,
-    };
-    let body = match echo.request {
-        Body::Empty => Body::Full(echo.tell()),
-        _ => Body::Echo(Box::new(echo)),
-    };
-    let mut response = Response::new(body);
+    let report = report(&head, &received, visit, route, upstream);
+    let mut response = Response::new(Body::Full(Bytes::from(format!("{report}\n"))));
     *response.status_mut() = wish.status;
     response
         .headers_mut()
@@ -102,69 +77,65 @@ impl Wish {
     }
 }
 
-fn report(head: &request::Parts, visit: &Visit, route: &Route, upstream: &Upstream) -> Value {
-    let headers: Vec<[String; 2]> = head
-        .headers
-        .iter()
-        .map(|(name, value)| {
-            [
-                name.as_str().to_owned(),
-                String::from_utf8_lossy(value.as_bytes()).into_owned(),
-            ]
-        })
-        .collect();
+fn report(
+    head: &request::Parts,
+    received: &Received,
+    visit: &Visit,
+    route: &Route,
+    upstream: &Upstream,
+) -> Value {
     json!({
         "method": head.method.as_str(),
         "uri": head.uri.to_string(),
         "path": head.uri.path(),
         "query": head.uri.query(),
         "version": format!("{:?}", head.version),
-        "headers": headers,
+        "headers": lines(&head.headers),
         "client": visit.seen.client.to_string(),
         "route": route.name,
         "upstream": upstream.id,
         "generation": visit.seen.generation,
+        "bodyBytes": received.bytes,
+        "bodySha256": received.sha256,
+        "trailers": received.trailers.as_ref().map(lines),
     })
 }
 
-impl EchoBody {
-    pub(super) fn poll_frame(
-        &mut self,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame, Reason>>> {
-        while self.state == State::Listening {
-            match ready!(self.request.poll_frame(cx)) {
-                Some(Ok(Frame::Data(data))) => {
-                    self.bytes += data.len() as u64;
-                    self.hash.update(&data);
-                }
-                Some(Ok(Frame::Trailers(trailers))) => {
-                    let names: Vec<&str> = trailers.keys().map(|name| name.as_str()).collect();
-                    self.add("trailers", json!(names));
-                }
-                Some(Err(reason)) => return Poll::Ready(Some(Err(reason))),
-                None => return Poll::Ready(Some(Ok(Frame::Data(self.tell())))),
+/// What is left of a body that has been listened to.
+struct Received {
+    bytes: u64,
+    sha256: String,
+    trailers: Option<HeaderMap>,
+}
+
+async fn receive(body: &mut Body) -> Result<Received, Reason> {
+    let mut hash = Sha256::new();
+    let (mut bytes, mut trailers) = (0, None);
+    while let Some(frame) = poll_fn(|cx| body.poll_frame(cx)).await {
+        match frame? {
+            Frame::Data(data) => {
+                bytes += data.len() as u64;
+                hash.update(&data);
             }
+            Frame::Trailers(last) => trailers = Some(last),
         }
-        Poll::Ready(None)
     }
+    let mut sha256 = String::with_capacity(64);
+    for byte in hash.finalize() {
+        // Writing to memory does not fail.
+        let _ = write!(sha256, "{byte:02x}");
+    }
+    Ok(Received {
+        bytes,
+        sha256,
+        trailers,
+    })
+}
 
-    fn tell(&mut self) -> Bytes {
-        self.state = State::Told;
-        let digest = self.hash.finalize_reset();
-        let mut hex = String::with_capacity(64);
-        for byte in digest {
-            // Writing to memory does not fail.
-            let _ = write!(hex, "{byte:02x}");
-        }
-        self.add("bodyBytes", json!(self.bytes));
-        self.add("bodySha256", json!(hex));
-        Bytes::from(format!("{}\n", self.report))
-    }
-
-    fn add(&mut self, key: &str, value: Value) {
-        if let Some(fields) = self.report.as_object_mut() {
-            fields.insert(key.to_owned(), value);
-        }
-    }
+fn lines(headers: &HeaderMap) -> Vec<[String; 2]> {
+    let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
+    headers
+        .iter()
+        .map(|(name, value)| [name.as_str().to_owned(), text(value)])
+        .collect()
 }

@@ -3,7 +3,7 @@
 //!
 //! Not here: binding; the supervisor owns the sockets.
 
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -115,6 +115,20 @@ fn start(proxy: &Rc<Proxy>, tcp: TcpStream, peer: SocketAddr, listener: u32) {
     } else {
         Admission::Serve
     };
+    // Owned by the proxy: it counts its connections, and ends them when it is out of time.
+    drop(tokio::task::spawn_local(connect(
+        proxy, tcp, peer, listener, admission,
+    )));
+}
+
+/// The task of one connection.
+fn connect(
+    proxy: &Rc<Proxy>,
+    tcp: TcpStream,
+    peer: SocketAddr,
+    listener: u32,
+    admission: Admission,
+) -> impl Future<Output = ()> + use<> {
     let open = proxy.open_connection(listener);
     let serving = connection::serve(
         Rc::clone(proxy),
@@ -123,8 +137,13 @@ fn start(proxy: &Rc<Proxy>, tcp: TcpStream, peer: SocketAddr, listener: u32) {
         listener,
         admission,
     );
-    // Owned by the proxy: it counts its connections, and `until_aborted` ends them at the deadline.
-    drop(tokio::task::spawn_local(async move {
-        open.until_aborted(serving).await;
-    }));
+    open.until_aborted(serving)
+}
+
+#[cfg(test)]
+pub(super) async fn size_of_connection(proxy: &Rc<Proxy>) -> usize {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let tcp = TcpStream::connect(address).await.unwrap();
+    size_of_val(&connect(proxy, tcp, address, 0, Admission::Serve))
 }

@@ -17,12 +17,13 @@ pub(super) enum Stream {
     Tcp(TcpStream),
 }
 
-/// What a look at a socket that should be silent shows.
+/// What the kernel has of a socket's input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Silence {
-    Silent,
-    /// It has bytes, has ended or is broken: not fit for a new request.
-    Broken,
+pub(super) enum Look {
+    Nothing,
+    Bytes,
+    /// In an orderly way or not.
+    Ended,
 }
 
 impl Stream {
@@ -57,15 +58,16 @@ impl Stream {
     }
 
     /// Asks the kernel, not the reactor: what has arrived since it was last polled counts too.
-    pub(super) fn silence(&self) -> Silence {
+    pub(super) fn look(&self) -> Look {
         let mut byte = [0_u8; 1];
         let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
         let seen = match self {
             Self::Tcp(tcp) => rustix::net::recv(tcp, &mut byte, flags),
         };
         match seen {
-            Err(rustix::io::Errno::WOULDBLOCK | rustix::io::Errno::INTR) => Silence::Silent,
-            _ => Silence::Broken,
+            Err(rustix::io::Errno::WOULDBLOCK | rustix::io::Errno::INTR) => Look::Nothing,
+            Ok((1.., _)) => Look::Bytes,
+            Ok(_) | Err(_) => Look::Ended,
         }
     }
 

@@ -87,8 +87,7 @@ impl Timers {
         }
     }
 
-    /// Wakes every connection that has an alarm armed, whatever its deadline: something changed that
-    /// all of them must look at.
+    /// Wakes every connection, whatever its deadline: something changed that all must look at.
     pub(super) fn ring_all(&self) {
         self.ring(NEVER);
     }
@@ -119,7 +118,7 @@ impl Timers {
         for entry in &mut self.entries.borrow_mut().all {
             if entry.due <= until {
                 entry.due = NEVER;
-                due.extend(entry.waker.take());
+                due.extend(entry.waker.clone());
             }
         }
         // Outside of the borrow: waking may run code of ours.
@@ -177,6 +176,11 @@ impl Timers {
 impl Alarm {
     pub(super) fn now(&self) -> Tick {
         self.timers.now()
+    }
+
+    /// The task that is woken for whatever happens here, from now on.
+    pub(super) fn attend(&self, cx: &mut Context<'_>) {
+        self.timers.arm(self.place, NEVER, cx.waker());
     }
 
     /// Ready once `due` has passed; until then the task is woken for it, and perhaps before.

@@ -109,7 +109,8 @@ impl Incoming {
             Size::Known(length) => length.saturating_sub(self.received),
             Size::Unknown => 0,
         };
-        self.wait != Wait::Continue && declared <= most
+        let failed = matches!(self.state, State::Failed(_));
+        !failed && self.wait != Wait::Continue && declared <= most
     }
 
     fn accept(&mut self, event: BodyEvent) -> Option<Result<Frame, Reason>> {

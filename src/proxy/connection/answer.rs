@@ -56,6 +56,8 @@ pub(super) async fn answer(
     }
     let shape = shape(client, head.status, body.size(), asked);
     encode(client, &head, &shape, asked);
+    // The values share the buffer that the body is read with.
+    drop(head);
     let mut sending = Sending {
         client,
         ended: shape.body == Sent::HeadOnly,
@@ -72,15 +74,23 @@ pub(super) async fn answer(
     };
     let sent = poll_fn(|cx| sending.poll(cx)).await;
     visit.seen.response_bytes = sending.bytes;
-    let next = match sent {
+    match sent {
         Ok(()) => settle(client, &mut sending.body, shape.persistence).await,
         Err(reason) => {
             visit.seen.reason = Some(reason);
-            Next::Break
+            give_up(shape.framing, reason)
         }
-    };
-    visit.seen.request_bytes = client.with_incoming(|incoming| incoming.received());
-    next
+    }
+}
+
+/// An end that the client can tell from the end of the body. Short of a length or of the last chunk
+/// it may be an orderly one, which lets all that was sent arrive.
+fn give_up(framing: Framing, reason: Reason) -> Next {
+    match framing {
+        Framing::UntilClose => Next::Break,
+        _ if reason == Reason::ClientStalled => Next::Break,
+        _ => Next::Close,
+    }
 }
 
 fn shape(client: &Client, status: StatusCode, size: Size, asked: &Asked) -> Shape {

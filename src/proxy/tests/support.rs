@@ -30,6 +30,7 @@ pub(super) struct Stage {
     pub(super) proxy: Rc<Proxy>,
     pub(super) address: SocketAddr,
     pub(super) observer: Rc<Observer>,
+    pub(super) config: Config,
     upstream: TcpListener,
     pub(super) listening: ListenerHandle,
 }
@@ -72,6 +73,7 @@ impl Stage {
             proxy,
             address,
             observer,
+            config,
             upstream,
             listening,
         }
@@ -84,6 +86,13 @@ impl Stage {
     /// The next connection that the proxy makes.
     pub(super) async fn upstream(&self) -> Wire {
         Wire::over(within(self.upstream.accept()).await.unwrap().0)
+    }
+
+    /// Whether the proxy has made no connection so far.
+    pub(super) async fn no_upstream_connection(&self) -> bool {
+        tokio::time::timeout(Duration::from_millis(30), self.upstream.accept())
+            .await
+            .is_err()
     }
 
     /// A client that has sent `request`, and the upstream's side of it with the head that came.
@@ -135,6 +144,16 @@ impl Wire {
     /// Up to and including the next empty line.
     pub(super) async fn head(&mut self) -> String {
         self.until("\r\n\r\n").await
+    }
+
+    /// The same, with nothing read ahead: what follows is left to whoever reads the stream.
+    pub(super) async fn head_only(&mut self) {
+        let mut byte = [0];
+        while !self.read.ends_with(b"\r\n\r\n") {
+            within(self.stream.read_exact(&mut byte)).await.unwrap();
+            self.read.extend_from_slice(&byte);
+        }
+        self.read.clear();
     }
 
     pub(super) async fn until(&mut self, mark: &str) -> String {

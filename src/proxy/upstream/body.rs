@@ -22,6 +22,8 @@ pub(in crate::proxy) struct UpstreamBody {
     alarm: Rc<Alarm>,
     /// `None` once the connection has been given back or closed.
     link: Option<Link>,
+    /// Given back last: pieces of it are on their way to the client.
+    inlet: Inlet,
     decoder: BodyDecoder,
     size: Size,
     state: State,
@@ -31,7 +33,6 @@ pub(in crate::proxy) struct UpstreamBody {
 
 struct Link {
     stream: Stream,
-    inlet: Inlet,
     upload: Upload,
 }
 
@@ -60,11 +61,8 @@ impl UpstreamBody {
         let mut body = Self {
             proxy,
             alarm,
-            link: Some(Link {
-                stream,
-                inlet,
-                upload,
-            }),
+            link: Some(Link { stream, upload }),
+            inlet,
             decoder: BodyDecoder::new(head.framing),
             size: match head.framing {
                 Framing::None => Size::Known(0),
@@ -119,7 +117,7 @@ impl UpstreamBody {
 
     fn poll_upload(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Reason>> {
         match &mut self.link {
-            Some(Link { stream, upload, .. }) => upload.poll(cx, stream, &self.alarm),
+            Some(Link { stream, upload }) => upload.poll(cx, stream, &self.alarm),
             None => Poll::Ready(Ok(())),
         }
     }
@@ -127,10 +125,7 @@ impl UpstreamBody {
     fn poll_download(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame, Reason>>> {
         let broken = || Poll::Ready(Some(Err(Reason::UpstreamBodyBroken)));
         loop {
-            let Some(Link { stream, inlet, .. }) = &mut self.link else {
-                return broken();
-            };
-            match self.decoder.decode(&mut inlet.buffer) {
+            match self.decoder.decode(&mut self.inlet.buffer) {
                 Ok(BodyEvent::Data(data)) => {
                     if matches!(self.decoder, BodyDecoder::Length(0)) {
                         self.end();
@@ -144,7 +139,10 @@ impl UpstreamBody {
                 Ok(BodyEvent::NeedMore) => {}
                 Err(_) => return broken(),
             }
-            match inlet.poll_fill(cx, stream, &self.proxy.buffers) {
+            let Some(Link { stream, .. }) = &mut self.link else {
+                return broken();
+            };
+            match self.inlet.poll_fill(cx, stream, &self.proxy.buffers) {
                 Poll::Ready(Ok(0)) if self.decoder.ends_at_close() => {
                     self.end();
                     return Poll::Ready(None);
@@ -159,7 +157,7 @@ impl UpstreamBody {
     fn end(&mut self) {
         self.state = State::Ended;
         if let Some(link) = &mut self.link {
-            let closes = self.persistence == Persistence::Close || !link.inlet.buffer.is_empty();
+            let closes = self.persistence == Persistence::Close || !self.inlet.buffer.is_empty();
             if closes {
                 link.upload.cut();
             }
@@ -171,35 +169,36 @@ impl UpstreamBody {
 
     /// A connection on which nothing is left to do is kept; any other is closed.
     fn give_back(&mut self) {
-        let Some(Link {
-            stream,
-            mut inlet,
-            upload,
-        }) = self.link.take()
-        else {
+        let Some(Link { stream, upload }) = self.link.take() else {
             return;
         };
-        let is_clean = upload.is_done() && inlet.buffer.is_empty();
+        let is_clean = upload.is_done() && self.inlet.buffer.is_empty();
         if is_clean && self.persistence == Persistence::KeepAlive {
             self.back
                 .endpoint
                 .keep(stream, self.back.bounds, self.alarm.now());
         }
-        inlet.rest(&self.proxy.buffers);
         self.proxy.buffers.give(upload.into_buffer());
     }
 
     /// The response is through and the request is not: an upstream that closes wants no more of it.
     fn poll_upstream_end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let Some(Link { stream, inlet, .. }) = &mut self.link else {
+        let Some(Link { stream, .. }) = &mut self.link else {
             return Poll::Ready(());
         };
-        match inlet.poll_fill(cx, stream, &self.proxy.buffers) {
+        match self.inlet.poll_fill(cx, stream, &self.proxy.buffers) {
             Poll::Pending => Poll::Pending,
             Poll::Ready(_) => {
                 self.link = None;
                 Poll::Ready(())
             }
         }
+    }
+}
+
+impl Drop for UpstreamBody {
+    fn drop(&mut self) {
+        self.inlet.buffer.clear();
+        self.inlet.rest(&self.proxy.buffers);
     }
 }

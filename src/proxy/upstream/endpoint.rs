@@ -10,7 +10,7 @@ use std::rc::Rc;
 use std::task::{Context, Waker};
 
 use crate::model::config::Keepalive;
-use crate::proxy::stream::{Silence, Stream};
+use crate::proxy::stream::{Look, Stream};
 use crate::proxy::timers::Tick;
 
 pub(in crate::proxy) struct Endpoint {
@@ -71,7 +71,7 @@ impl Idle {
     fn is_fit(&self, need: Need) -> bool {
         let mut nobody = Context::from_waker(Waker::noop());
         let quiet = need == Need::Likely && self.stream.poll_readable(&mut nobody).is_pending();
-        quiet || self.stream.silence() == Silence::Silent
+        quiet || self.stream.look() == Look::Nothing
     }
 }
 
@@ -147,7 +147,7 @@ mod tests {
     }
 
     async fn until_dead(endpoint: &Endpoint) {
-        while endpoint.idle.borrow()[0].stream.silence() == Silence::Silent {
+        while endpoint.idle.borrow()[0].stream.look() == Look::Nothing {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }

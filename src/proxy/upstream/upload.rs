@@ -23,6 +23,7 @@ pub(in crate::proxy) struct Upload {
     head_len: usize,
     body: Body,
     framing: Framing,
+    pulled: Pulled,
     state: State,
     gate: Gate,
     replay: Replay,
@@ -34,11 +35,15 @@ pub(in crate::proxy) struct Upload {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
+enum Pulled {
     /// More of the body may come.
-    Pulling,
-    /// All of it waits to be written.
-    Ending,
+    Part,
+    All,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Sending,
     Done,
     /// The upstream takes no more of it.
     Cut,
@@ -71,17 +76,18 @@ impl Upload {
     ) -> Self {
         let head_len = out.front().len();
         out.keep_written();
-        let state = if matches!(body, Body::Empty) {
-            State::Ending
+        let pulled = if matches!(body, Body::Empty) {
+            Pulled::All
         } else {
-            State::Pulling
+            Pulled::Part
         };
         Self {
             out,
             head_len,
             body,
             framing,
-            state,
+            pulled,
+            state: State::Sending,
             gate,
             replay: Replay::Whole,
             idempotent: method.is_idempotent(),
@@ -105,9 +111,7 @@ impl Upload {
     pub(in crate::proxy) fn rewind(&mut self) {
         self.out.rewind();
         self.stall.renew();
-        if matches!(self.state, State::Done | State::Cut) {
-            self.state = State::Ending;
-        }
+        self.state = State::Sending;
     }
 
     /// A byte of the response has come: there will be no second try.
@@ -136,7 +140,7 @@ impl Upload {
     }
 
     pub(in crate::proxy) fn is_over(&self) -> bool {
-        matches!(self.state, State::Done | State::Cut)
+        self.state != State::Sending
     }
 
     pub(in crate::proxy) fn into_buffer(self) -> bytes::BytesMut {
@@ -159,7 +163,10 @@ impl Upload {
             let before = self.out.written();
             match self.out.poll_flush(cx, stream) {
                 Poll::Ready(Ok(())) => self.stall.renew(),
-                Poll::Ready(Err(_)) => self.cut(),
+                Poll::Ready(Err(_)) => {
+                    self.cut();
+                    break;
+                }
                 Poll::Pending => {
                     if self.out.written() != before {
                         self.stall.renew();
@@ -168,10 +175,10 @@ impl Upload {
                     return stalled.map(|()| Err(Reason::UpstreamStalled));
                 }
             }
-            match self.state {
-                State::Ending => self.state = State::Done,
-                State::Pulling if starved => return Poll::Pending,
-                _ => {}
+            match self.pulled {
+                Pulled::All => self.state = State::Done,
+                Pulled::Part if starved => return Poll::Pending,
+                Pulled::Part => {}
             }
         }
         Poll::Ready(Ok(()))
@@ -185,7 +192,7 @@ impl Upload {
                 Poll::Pending => return Ok(true),
             }
         }
-        while self.state == State::Pulling && self.out.has_room() {
+        while self.pulled == Pulled::Part && self.out.has_room() {
             match self.body.poll_frame(cx) {
                 Poll::Ready(Some(Ok(Frame::Data(data)))) => {
                     self.forget_unless_first();
@@ -193,11 +200,11 @@ impl Upload {
                 }
                 Poll::Ready(Some(Ok(Frame::Trailers(trailers)))) => {
                     self.out.end(Some(&trailers), self.framing);
-                    self.state = State::Ending;
+                    self.pulled = Pulled::All;
                 }
                 Poll::Ready(None) => {
                     self.out.end(None, self.framing);
-                    self.state = State::Ending;
+                    self.pulled = Pulled::All;
                 }
                 Poll::Ready(Some(Err(reason))) => return Err(reason),
                 Poll::Pending => return Ok(true),
