@@ -255,7 +255,7 @@ fn a_request_is_served_by_the_generation_it_began_under() {
             let (mut client, mut upstream, _) = stage.forwarded(REQUEST).await;
             let mut config = stage.config.clone();
             config.via = true;
-            stage.proxy.commit(stage.proxy.prepare(&config, 2).unwrap());
+            stage.reload(&config);
             upstream.send(RESPONSE).await;
             let head = client.head().await;
             assert!(!head.contains("\r\nvia:"), "{head}");

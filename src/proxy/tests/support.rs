@@ -64,8 +64,7 @@ impl Stage {
         change(&mut config);
         let observer = Rc::new(observer());
         let proxy = Proxy::new(Rc::clone(&observer));
-        let index = Names::default().assign(&config, Instant::now(), &HashSet::new());
-        proxy.commit(proxy.prepare(&config, &index, 1).unwrap());
+        commit(&proxy, &config, 1);
         let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = socket.local_addr().unwrap();
         let listening = proxy.serve(socket, 0).unwrap();
@@ -77,6 +76,11 @@ impl Stage {
             upstream,
             listening,
         }
+    }
+
+    /// The next generation.
+    pub(super) fn reload(&self, config: &Config) {
+        commit(&self.proxy, config, 2);
     }
 
     pub(super) async fn client(&self) -> Wire {
@@ -113,6 +117,11 @@ impl Stage {
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
     }
+}
+
+fn commit(proxy: &Proxy, config: &Config, generation: u64) {
+    let index = Names::default().assign(config, Instant::now(), &HashSet::new());
+    proxy.commit(proxy.prepare(config, &index, generation).unwrap());
 }
 
 /// One that counts in a segment of its own.

@@ -61,9 +61,7 @@ fn a_tunnel_outlives_a_generation_and_ends_with_the_drain() {
         |_| {},
         |stage| async move {
             let (mut client, mut upstream) = switched(&stage).await;
-            stage
-                .proxy
-                .commit(stage.proxy.prepare(&stage.config, 2).unwrap());
+            stage.reload(&stage.config);
             client.send("ping").await;
             assert_eq!(upstream.exactly(4).await, "ping");
             stage.proxy.drain(Duration::from_millis(100));
