@@ -12,11 +12,12 @@ use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use bytes::{BufMut, BytesMut};
-use http::{Method, StatusCode};
+use http::{HeaderMap, Method, StatusCode};
 use sluice::proxy::h1::{
     BodyDecoder, BodyEvent, ConnectionField, Framing, HeadLimits, HeadScanner, RequestHead,
     RequestParts, ResponseHead, ResponseParts, encode_chunk_end, encode_chunk_header,
-    encode_last_chunk, encode_request_head, encode_response_head, parse_request, parse_response,
+    encode_last_chunk, encode_request_head, encode_response_head, parse_request,
+    parse_request_into, parse_response, parse_response_into,
 };
 
 const BROWSER: &[u8] = include_bytes!("../tests/fixtures/http1/requests/accept/none.browser.http");
@@ -76,6 +77,8 @@ fn benches() -> Vec<Bench> {
             "parse_nginx_response",
             refill(NGINX, |buf| drop(black_box(response(buf)))),
         ),
+        ("again_browser_request", refill(BROWSER, request_again())),
+        ("again_nginx_response", refill(NGINX, response_again())),
         ("encode_browser_request", encode_request()),
         ("encode_nginx_response", encode_response()),
         ("decode_10_chunks_of_1000", refill(&chunks(), decode)),
@@ -107,6 +110,27 @@ fn response(buf: &mut BytesMut) -> ResponseHead {
     let scanner = &mut HeadScanner::default();
     let head = parse_response(buf, &HeadLimits::default(), scanner, &Method::GET);
     head.expect("valid").expect("whole")
+}
+
+/// With the map of the request before.
+fn request_again() -> impl FnMut(&mut BytesMut) {
+    let mut spare = HeaderMap::new();
+    move |buf| {
+        let scanner = &mut HeadScanner::default();
+        let head = parse_request_into(&mut spare, buf, &HeadLimits::default(), scanner);
+        spare = black_box(head.expect("valid").expect("whole")).headers;
+        spare.clear();
+    }
+}
+
+fn response_again() -> impl FnMut(&mut BytesMut) {
+    let mut spare = HeaderMap::new();
+    move |buf| {
+        let (limits, scanner) = (HeadLimits::default(), &mut HeadScanner::default());
+        let head = parse_response_into(&mut spare, buf, &limits, scanner, &Method::GET);
+        spare = black_box(head.expect("valid").expect("whole")).headers;
+        spare.clear();
+    }
 }
 
 fn encode_request() -> Box<dyn FnMut()> {

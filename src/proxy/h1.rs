@@ -23,8 +23,8 @@ pub use encode::{
 };
 pub use error::{InvalidBody, InvalidFields, InvalidFraming, InvalidRequest, InvalidResponse};
 pub use framing::{Framing, Persistence};
-pub use request::{Expectation, RequestHead, parse_request};
-pub use response::{ResponseHead, ResponseKind, parse_response};
+pub use request::{Expectation, RequestHead, parse_request, parse_request_into};
+pub use response::{ResponseHead, ResponseKind, parse_response, parse_response_into};
 pub use scan::HeadScanner;
 
 /// Bounds on a head; the defaults are those of the configuration.

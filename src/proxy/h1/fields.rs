@@ -42,6 +42,15 @@ pub(super) struct Connection {
 }
 
 impl Fields {
+    /// To be filled; `map` brings the memory that it has, and nothing else.
+    pub(super) fn with_memory_of(mut map: HeaderMap) -> Self {
+        map.clear();
+        Self {
+            map,
+            ..Self::default()
+        }
+    }
+
     /// Reads the field lines of `head`: those behind the start line, which ends at `start`, up to
     /// the empty line. Trailers have no start line: there `number` and `start` are zero.
     pub(super) fn read(
@@ -75,8 +84,7 @@ impl Fields {
             return Err(fault_of_line(line));
         };
         let (name, value) = line.split_at(colon);
-        let value = trim(value.get(1..).unwrap_or_default());
-        let value = head.slice_ref(value);
+        let value = head.slice_ref(trim(value.get(1..).unwrap_or_default()));
         let name = match names::find(name) {
             Some(known) => {
                 if known.role != Role::Plain {

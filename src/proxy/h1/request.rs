@@ -48,6 +48,17 @@ pub fn parse_request(
     limits: &HeadLimits,
     scanner: &mut HeadScanner,
 ) -> Result<Option<RequestHead>, InvalidRequest> {
+    parse_request_into(&mut HeaderMap::new(), buf, limits, scanner)
+}
+
+/// As `parse_request`; the headers take the memory of `spare`, a map that is no longer needed. It is
+/// left alone while there is no head.
+pub fn parse_request_into(
+    spare: &mut HeaderMap,
+    buf: &mut BytesMut,
+    limits: &HeadLimits,
+    scanner: &mut HeadScanner,
+) -> Result<Option<RequestHead>, InvalidRequest> {
     scanner.skip_empty_lines(buf);
     if let Some(first) = buf.first()
         && !may_begin(*first)
@@ -57,7 +68,9 @@ pub fn parse_request(
     let Some(lines) = scanner.find_lines(buf, limits)? else {
         return Ok(None);
     };
-    parse_head(&buf.split_to(lines.end()).freeze(), &lines, limits).map(Some)
+    let head = buf.split_to(lines.end()).freeze();
+    let fields = Fields::with_memory_of(std::mem::take(spare));
+    parse_head(&head, &lines, fields, limits).map(Some)
 }
 
 /// Whether a request can begin so: a TLS hello and the like are refused at their first byte.
@@ -68,13 +81,13 @@ fn may_begin(byte: u8) -> bool {
 fn parse_head(
     head: &Bytes,
     lines: &Lines,
+    mut fields: Fields,
     limits: &HeadLimits,
 ) -> Result<RequestHead, InvalidRequest> {
     let line_end = lines.end_of(0, 0, head);
     let line = head.get(..line_end.saturating_sub(2)).unwrap_or_default();
     let (method, uri, version) =
         request_line(head, line).map_err(|fault| fault_of_line(line, fault))?;
-    let mut fields = Fields::default();
     fields.read(head, lines, 1, line_end, limits.header_count)?;
     let framing = framing::declared(&fields, version)?.unwrap_or(Framing::None);
     Ok(RequestHead {

@@ -47,6 +47,18 @@ pub fn parse_response(
     scanner: &mut HeadScanner,
     request_method: &Method,
 ) -> Result<Option<ResponseHead>, InvalidResponse> {
+    parse_response_into(&mut HeaderMap::new(), buf, limits, scanner, request_method)
+}
+
+/// As `parse_response`; the headers take the memory of `spare`, a map that is no longer needed. It
+/// is left alone while there is no head.
+pub fn parse_response_into(
+    spare: &mut HeaderMap,
+    buf: &mut BytesMut,
+    limits: &HeadLimits,
+    scanner: &mut HeadScanner,
+    request_method: &Method,
+) -> Result<Option<ResponseHead>, InvalidResponse> {
     let begins = buf.len().min(5);
     if buf.get(..begins) != b"HTTP/".get(..begins) {
         return Err(InvalidResponse::BadStatusLine);
@@ -54,25 +66,21 @@ pub fn parse_response(
     let Some(lines) = scanner.find_lines(buf, limits)? else {
         return Ok(None);
     };
-    parse_head(
-        &buf.split_to(lines.end()).freeze(),
-        &lines,
-        limits,
-        request_method,
-    )
-    .map(Some)
+    let head = buf.split_to(lines.end()).freeze();
+    let fields = Fields::with_memory_of(std::mem::take(spare));
+    parse_head(&head, &lines, fields, limits, request_method).map(Some)
 }
 
 fn parse_head(
     head: &Bytes,
     lines: &Lines,
+    mut fields: Fields,
     limits: &HeadLimits,
     request_method: &Method,
 ) -> Result<ResponseHead, InvalidResponse> {
     let line_end = lines.end_of(0, 0, head);
     let line = head.get(..line_end.saturating_sub(2)).unwrap_or_default();
     let (version, status) = status_line(line)?;
-    let mut fields = Fields::default();
     fields.read(head, lines, 1, line_end, limits.header_count)?;
     let kind = kind(status, request_method, &fields)?;
     let framing = body_framing(status, request_method, &kind, &fields, version)?;

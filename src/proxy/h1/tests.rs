@@ -208,3 +208,25 @@ fn chunk_lines_are_hexadecimal() {
         assert_eq!(out, line);
     }
 }
+
+#[test]
+fn a_spare_map_gives_its_memory_and_nothing_else() {
+    let mut spare = HeaderMap::with_capacity(50);
+    spare.insert("x-old", "1".parse().unwrap());
+    let memory = spare.capacity();
+    let scanner = &mut HeadScanner::default();
+    let limits = HeadLimits::default();
+    let mut buf = BytesMut::from("GET / HTTP/1.1\r\n");
+    assert!(
+        parse_request_into(&mut spare, &mut buf, &limits, scanner)
+            .unwrap()
+            .is_none()
+    );
+    assert_eq!(spare.len(), 1, "left alone");
+    buf.extend_from_slice(b"Host: a\r\n\r\n");
+    let head = parse_request_into(&mut spare, &mut buf, &limits, scanner)
+        .unwrap()
+        .unwrap();
+    assert_eq!((head.headers.len(), head.headers.capacity()), (1, memory));
+    assert_eq!(spare.capacity(), 0);
+}
