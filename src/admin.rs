@@ -9,6 +9,8 @@ mod command;
 mod config_view;
 mod counts;
 #[cfg(test)]
+mod documentation;
+#[cfg(test)]
 mod fixtures;
 mod metrics;
 mod probe;

@@ -186,16 +186,24 @@ impl Family {
     }
 }
 
-/// Method and status code as a detail: 16 methods of 512 codes, of which 100 to 599 are used.
+/// A code that HTTP does not define.
+const OTHER_CODE: u16 = 0x1ff;
+
+/// Method and status code as a detail: 16 methods of 512 codes; 0 is a request that was not answered.
 pub fn method_and_code(method: &http::Method, code: u16) -> u16 {
     let method = METHODS.iter().position(|known| *known == method.as_str());
     let method = method.unwrap_or(METHODS.len()) as u16;
-    let code = if (100..600).contains(&code) {
-        code - 99
-    } else {
-        0
+    let code = match code {
+        0 => 0,
+        100..600 => code - 99,
+        _ => OTHER_CODE,
     };
     method << 9 | code
+}
+
+/// Nothing was answered.
+pub fn has_no_code(detail: u16) -> bool {
+    detail & 0x1ff == 0
 }
 
 /// The labels of such a detail; `None` is `_other`.

@@ -101,7 +101,7 @@ pub const REQUESTS: Metric = counter(
 pub const REQUEST_DURATION: Metric = histogram(
     "sluice_http_request_duration_seconds",
     &["route", "upstream"],
-    "From a request's first byte to its answer's last.",
+    "From a request's head to the last byte of its answer.",
 );
 pub const IN_FLIGHT: Metric = gauge(
     "sluice_http_requests_in_flight",
@@ -131,7 +131,7 @@ pub const ACCEPTED: Metric = counter(
 pub const UPSTREAM_DURATION: Metric = histogram(
     "sluice_upstream_request_duration_seconds",
     &["upstream"],
-    "From a request's start towards an upstream to the last byte of its answer.",
+    "From a request's head to the head of the upstream's response.",
 );
 pub const UPSTREAM_CONNECT: Metric = histogram(
     "sluice_upstream_connect_duration_seconds",

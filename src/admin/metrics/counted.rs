@@ -10,7 +10,7 @@ use super::{Scrape, distribution, family, sample};
 use crate::admin::status::{ReloadResult, RestartReason};
 use crate::shm::names::{Labels, label_ids};
 use crate::shm::series::{
-    ConnectionState, Family, Key, NONE, Nature, OTHER, split_method_and_code,
+    ConnectionState, Family, Key, NONE, Nature, OTHER, has_no_code, split_method_and_code,
 };
 use crate::shm::totals::{Distribution, Totals};
 
@@ -134,7 +134,11 @@ fn values(scrape: &Scrape<'_>, key: Key) -> Vec<String> {
     match key.family() {
         Family::Requests => {
             let (method, code) = split_method_and_code(key.detail());
-            let code = code.map_or_else(|| OTHER_NAME.to_owned(), |code| code.to_string());
+            let code = match code {
+                Some(code) => code.to_string(),
+                None if has_no_code(key.detail()) => NO_NAME.to_owned(),
+                None => OTHER_NAME.to_owned(),
+            };
             vec![
                 name(key.first()),
                 name(key.second()),
