@@ -59,30 +59,24 @@ impl HeaderMatch {
             .iter()
             .any(|line| self.value.matches(line.as_bytes()))
     }
-
-    pub fn name(&self) -> &str {
-        self.name.as_str()
-    }
 }
 
 impl QueryMatch {
-    /// `query` is what stands behind the `?`, as sent; names and values are compared decoded, with
-    /// `+` as a space, the way forms are written.
+    /// `query` is what stands behind the `?`, as sent.
     pub fn matches(&self, query: &str) -> bool {
-        query
-            .split('&')
-            .filter(|pair| !pair.is_empty())
-            .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
-            .any(|(name, value)| {
-                *decode(name) == *self.name
-                    && (matches!(self.value, ValueMatch::Present)
-                        || self.value.matches(&decode(value)))
-            })
+        query_values(query, &self.name).any(|value| self.value.matches(&value))
     }
+}
 
-    pub fn name(&self) -> Cow<'_, str> {
-        String::from_utf8_lossy(&self.name)
-    }
+/// The values of every parameter of that name. Names and values are compared decoded, with `+` as a
+/// space, the way forms are written; a parameter without `=` has the empty value.
+pub fn query_values<'q>(query: &'q str, name: &[u8]) -> impl Iterator<Item = Cow<'q, [u8]>> {
+    query
+        .split('&')
+        .filter(|pair| !pair.is_empty())
+        .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
+        .filter(move |(written, _)| *decode(written) == *name)
+        .map(|(_, value)| decode(value))
 }
 
 impl ValueMatch {

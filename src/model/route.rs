@@ -14,6 +14,7 @@ use self::index::{PathIndex, Search};
 use super::config;
 use super::matcher::{HeaderMatch, MatcherCompiler, MatcherError, QueryMatch};
 
+mod explain;
 mod host;
 mod index;
 mod pattern;
@@ -21,6 +22,7 @@ mod regexes;
 #[cfg(test)]
 mod tests;
 
+pub use explain::{Mismatch, Verdict};
 pub use index::build::PathError;
 
 /// More rules than anybody writes, and few enough for their numbers.
@@ -149,7 +151,7 @@ impl Route {
 
 impl Conditions {
     fn hold(&self, query: &RouteQuery<'_>) -> bool {
-        (self.methods.is_empty() || self.methods.contains(query.method))
+        self.takes_method(query)
             && self
                 .headers
                 .iter()
@@ -159,11 +161,15 @@ impl Conditions {
                 .iter()
                 .all(|parameter| parameter.matches(query.parameters()))
     }
+
+    fn takes_method(&self, query: &RouteQuery<'_>) -> bool {
+        self.methods.is_empty() || self.methods.contains(query.method)
+    }
 }
 
 impl<'a> RouteQuery<'a> {
     /// What stands behind the `?`.
-    fn parameters(&self) -> &'a str {
+    pub fn parameters(&self) -> &'a str {
         self.path_and_query
             .get(self.path.len() + 1..)
             .unwrap_or_default()

@@ -101,6 +101,30 @@ impl PathIndex {
         }
     }
 
+    /// Every rule of the table whose path takes the request; some more than once.
+    pub(super) fn all<'s>(
+        &'s self,
+        table: u32,
+        query: &'s RouteQuery<'s>,
+    ) -> impl Iterator<Item = u32> {
+        self.beginnings(table, query.path_and_query.as_bytes())
+            .flat_map(move |node| {
+                let mut matched = None;
+                let candidates = self.candidates(node).iter();
+                candidates
+                    .filter(move |candidate| self.fits(node, candidate, query, &mut matched))
+                    .map(|candidate| candidate.rule)
+            })
+    }
+
+    /// Every rule of the table; some more than once.
+    pub(super) fn rules(&self, table: u32) -> impl Iterator<Item = u32> {
+        let nodes = self.nodes(table).iter();
+        nodes
+            .flat_map(|node| self.candidates(node))
+            .map(|candidate| candidate.rule)
+    }
+
     /// The literals that the target begins with, longest first.
     fn beginnings(&self, table: u32, target: &[u8]) -> impl Iterator<Item = &Node> {
         let nodes = self.nodes(table);

@@ -280,11 +280,14 @@ proptest! {
     ) {
         let table = RouteTable::build(&rules).unwrap();
         for request in &requests {
-            let (found, expected) = request.ask(|query| {
+            let (found, explained, expected) = request.ask(|query| {
                 let found = table.find(query).map(|route| route.index as usize);
-                (found, scan::find(&rules, query))
+                let verdicts = table.explain(query);
+                let explained = verdicts.iter().position(|one| *one == Verdict::Taken);
+                (found, explained, scan::find(&rules, query))
             });
             prop_assert_eq!(found, expected, "{:?}", request);
+            prop_assert_eq!(explained, expected, "{:?}", request);
         }
     }
 }
