@@ -2,6 +2,7 @@
 
 mod ask;
 mod check;
+mod explain;
 mod remote;
 mod schema;
 mod status;
@@ -23,6 +24,8 @@ struct Cli {
 enum Command {
     /// Validate a configuration: every error with its place and what to write instead.
     Check(check::Args),
+    /// Say where a request would go, why, and what would be sent there.
+    Explain(explain::Args),
     /// Print the JSON Schema of the configuration, for editors.
     Schema,
     /// Show a running program: state, workers, routes, upstreams.
@@ -49,6 +52,7 @@ enum Command {
 pub fn run() -> ExitCode {
     match Cli::parse().command {
         Command::Check(args) => check::run(&args),
+        Command::Explain(args) => explain::run(&args),
         Command::Schema => schema::run(),
         Command::Status(args) => status::run(&args),
         Command::Top(args) => top::run(&args),

@@ -82,7 +82,9 @@ fn header(wanted: &ValueMatch, query: &RouteQuery<'_>) -> String {
         );
     }
     let lines = query.headers.get_all(wanted.name.as_str());
-    let values = lines.iter().map(|line| String::from_utf8_lossy(line.as_bytes()));
+    let values = lines
+        .iter()
+        .map(|line| String::from_utf8_lossy(line.as_bytes()));
     value(&format!("header {}", wanted.name), &wanted.value, values)
 }
 
