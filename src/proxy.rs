@@ -18,6 +18,7 @@ use crate::model::config::Config;
 use crate::model::snapshot::{Snapshot, SnapshotError};
 use crate::shm::names::Index;
 use active::Active;
+use budget::Budget;
 use buffers::Buffers;
 use date::Date;
 use observe::{ObserveError, Observer};
@@ -29,6 +30,7 @@ use upstream::endpoint::Endpoints;
 
 mod active;
 mod body;
+mod budget;
 mod buffers;
 mod client;
 mod connection;
@@ -83,6 +85,7 @@ pub struct Proxy {
     presence: Presence,
     observer: Rc<Observer>,
     timers: Rc<Timers>,
+    budget: Budget,
     buffers: Buffers,
     scratch: Scratch,
     date: Date,
@@ -94,6 +97,7 @@ impl Proxy {
     pub fn new(observer: Rc<Observer>) -> Rc<Self> {
         Rc::new_cyclic(|proxy: &std::rc::Weak<Self>| {
             let timers = Timers::new();
+            let budget = Budget::default();
             let ringing = tokio::task::spawn_local(Rc::clone(&timers).run());
             let sweeping = tokio::task::spawn_local(sweep(proxy.clone()));
             Self {
@@ -103,7 +107,8 @@ impl Proxy {
                 presence: Presence::default(),
                 observer,
                 timers,
-                buffers: Buffers::default(),
+                budget: budget.clone(),
+                buffers: Buffers::new(budget.clone()),
                 scratch: Scratch::default(),
                 date: Date::default(),
                 helpers: vec![ringing.abort_handle(), sweeping.abort_handle()],
@@ -140,6 +145,11 @@ impl Proxy {
         self.active.store(Some(prepared.active));
     }
 
+    /// What connections and requests may take of memory, in bytes; `None` is as much as there is.
+    pub fn set_memory(&self, memory: Option<u64>) {
+        self.budget.set(memory);
+    }
+
     /// Of what is being served.
     pub fn generation(&self) -> Option<u64> {
         self.active
@@ -163,6 +173,14 @@ impl Proxy {
         self.addresses.set(name, addresses, &self.endpoints);
     }
 
+    /// Goes on serving, new connections too, and closes each after its next response: whoever sends
+    /// them here is about to learn that this is the end. Until `drain`.
+    pub fn leave(&self) {
+        if self.presence.phase.get() == Phase::Serving {
+            self.presence.enter(Phase::Leaving);
+        }
+    }
+
     /// Accepts no more, closes idle connections at once and others after their response; what is
     /// still open after `deadline` is dropped.
     pub fn drain(self: &Rc<Self>, deadline: Duration) {
@@ -184,6 +202,11 @@ impl Proxy {
     }
 
     pub fn is_draining(&self) -> bool {
+        matches!(self.presence.phase.get(), Phase::Draining | Phase::Aborting)
+    }
+
+    /// Whether clients are to make their next connection elsewhere.
+    fn is_leaving(&self) -> bool {
         self.presence.phase.get() != Phase::Serving
     }
 
@@ -224,10 +247,12 @@ impl Proxy {
     }
 
     fn connection_limit(&self) -> u32 {
-        self.active
+        let configured = self
+            .active
             .load()
             .as_ref()
-            .map_or(u32::MAX, |active| active.snapshot.limits.connections)
+            .map_or(u32::MAX, |active| active.snapshot.limits.connections);
+        configured.min(self.budget.connections())
     }
 
     fn is_crowded(&self) -> bool {

@@ -7,6 +7,8 @@ use std::cell::RefCell;
 
 use bytes::BytesMut;
 
+use super::budget::{Budget, LargeGuard};
+
 /// What a fresh buffer holds: a head with its usual headers and a small body.
 pub(super) const SMALL: usize = 8 * 1024;
 /// What a long body is read with.
@@ -17,9 +19,22 @@ const KEPT: usize = 32;
 #[derive(Default)]
 pub(super) struct Buffers {
     free: RefCell<Vec<BytesMut>>,
+    budget: Budget,
 }
 
 impl Buffers {
+    pub(super) fn new(budget: Budget) -> Self {
+        Self {
+            free: RefCell::default(),
+            budget,
+        }
+    }
+
+    /// Leave to use a buffer of `LARGE`, where there is memory for one more.
+    pub(super) fn take_large(&self) -> Option<LargeGuard> {
+        self.budget.take_large()
+    }
+
     pub(super) fn take(&self) -> BytesMut {
         self.free
             .borrow_mut()

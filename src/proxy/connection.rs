@@ -111,6 +111,8 @@ async fn request(client: &Rc<Client>, listener: u32, admission: Admission) -> Ne
     });
     let admitted = head.and_then(|head| {
         client.expect_body(Incoming::of(&head, &limits)?);
+        let room = client.proxy.budget.begin_exchange();
+        visit.room = Some(room.ok_or(Reason::Overloaded)?);
         Ok(head)
     });
     match admitted {

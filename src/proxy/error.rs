@@ -50,6 +50,7 @@ pub enum Reason {
     NoAddress,
     OutOfSockets,
     TooManyConnections,
+    Overloaded,
     DrainDeadline,
 }
 
@@ -62,7 +63,7 @@ struct Entry {
 }
 
 impl Reason {
-    pub const ALL: [Self; 31] = [
+    pub const ALL: [Self; 32] = [
         Self::MalformedRequest,
         Self::AmbiguousFraming,
         Self::BadTarget,
@@ -93,6 +94,7 @@ impl Reason {
         Self::NoAddress,
         Self::OutOfSockets,
         Self::TooManyConnections,
+        Self::Overloaded,
         Self::DrainDeadline,
     ];
 
@@ -227,6 +229,7 @@ impl Reason {
             Self::TooManyConnections => {
                 ("too_many_connections", 503, Proxy, "Too many connections")
             }
+            Self::Overloaded => ("overloaded", 503, Proxy, "Too many requests at once"),
             Self::DrainDeadline => ("drain_deadline", 503, Proxy, "Shutting down"),
             Self::ConnectTimeout => (
                 "connect_timeout",

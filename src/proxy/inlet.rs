@@ -8,20 +8,15 @@ use std::task::{Context, Poll, ready};
 
 use bytes::BytesMut;
 
+use super::budget::LargeGuard;
 use super::buffers::{Buffers, LARGE, SMALL};
 use super::stream::Stream;
 
 #[derive(Default)]
 pub(super) struct Inlet {
     pub(super) buffer: BytesMut,
-    size: Size,
-}
-
-#[derive(Clone, Copy, Default)]
-enum Size {
-    #[default]
-    Small,
-    Large,
+    /// There once a large buffer is used.
+    large: Option<LargeGuard>,
 }
 
 impl Inlet {
@@ -36,14 +31,14 @@ impl Inlet {
         let room = self.buffer.capacity() - self.buffer.len();
         let count = ready!(stream.poll_fill(cx, &mut self.buffer))?;
         if count == room && room >= SMALL {
-            self.size = Size::Large;
+            self.large = self.large.take().or_else(|| buffers.take_large());
         }
         Poll::Ready(Ok(count))
     }
 
     /// Gives the memory back unless something waits in it.
     pub(super) fn rest(&mut self, buffers: &Buffers) {
-        self.size = Size::Small;
+        self.large = None;
         if self.buffer.is_empty() {
             buffers.give(std::mem::take(&mut self.buffer));
         }
@@ -53,9 +48,9 @@ impl Inlet {
         if self.buffer.capacity() == 0 {
             self.buffer = buffers.take();
         }
-        let (least, most) = match self.size {
-            Size::Small => (SMALL / 4, SMALL),
-            Size::Large => (LARGE / 2, LARGE),
+        let (least, most) = match self.large {
+            None => (SMALL / 4, SMALL),
+            Some(_) => (LARGE / 2, LARGE),
         };
         if self.buffer.capacity() - self.buffer.len() < least {
             self.buffer.reserve(most);

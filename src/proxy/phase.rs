@@ -16,6 +16,8 @@ use super::timers::Tick;
 pub(super) enum Phase {
     #[default]
     Serving,
+    /// Still taking new connections, and telling clients to make their next one elsewhere.
+    Leaving,
     /// No new connections; those in use are closed after their response.
     Draining,
     /// Out of time: everything is dropped.

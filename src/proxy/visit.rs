@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use super::Proxy;
 use super::active::Active;
+use super::budget::ExchangeGuard;
 use super::error::Reason;
 use super::observe::Observation;
 
@@ -15,6 +16,8 @@ pub(super) struct Visit {
     pub(super) proxy: Rc<Proxy>,
     pub(super) active: Arc<Active>,
     pub(super) seen: Observation,
+    /// Held while it takes the memory of a request under way.
+    pub(super) room: Option<ExchangeGuard>,
 }
 
 impl Visit {
@@ -30,6 +33,7 @@ impl Visit {
             proxy: Rc::clone(proxy),
             active,
             seen,
+            room: None,
         }
     }
 }

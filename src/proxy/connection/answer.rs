@@ -111,7 +111,7 @@ fn shape(client: &Client, status: StatusCode, size: Size, asked: &Asked) -> Shap
     };
     let mut persistence = asked.persistence;
     let rest_is_small = client.with_incoming(|incoming| incoming.rest_is_within(DISCARDED));
-    if framing == Framing::UntilClose || client.proxy.is_draining() || !rest_is_small {
+    if framing == Framing::UntilClose || client.proxy.is_leaving() || !rest_is_small {
         persistence = Persistence::Close;
     }
     Shape {
@@ -245,6 +245,8 @@ async fn tunnel(
         date: None,
     };
     client.with_out(|out| h1::encode_response_head(&parts, out.front()));
+    // From here on it takes what two connections take.
+    visit.room = None;
     let mut patience = Patience::default();
     let bound = visit.active.snapshot.limits.write_timeout;
     if let Err(reason) = poll_fn(|cx| client.poll_flush(cx, &mut patience, bound)).await {

@@ -287,3 +287,68 @@ fn an_idle_connection_is_small() {
         },
     );
 }
+
+#[test]
+fn one_that_leaves_serves_whoever_comes_and_closes_after_the_answer() {
+    play(
+        |_| {},
+        |mut stage| async move {
+            let request = "GET / HTTP/1.1\r\nHost: h\r\n\r\n";
+            let (mut early, mut upstream, _) = stage.forwarded(request).await;
+            upstream.send(RESPONSE).await;
+            let head = early.head().await;
+            assert!(!head.contains("\r\nconnection:"), "{head}");
+            early.exactly(2).await;
+
+            stage.proxy.leave();
+            let late = stage.client().await;
+            for mut client in [early, late] {
+                client.send(request).await;
+                upstream.head().await;
+                upstream.send(RESPONSE).await;
+                let head = client.head().await;
+                assert!(head.contains("\r\nconnection: close\r\n"), "{head}");
+                assert_eq!(client.rest().await, "ok");
+            }
+
+            stage.proxy.drain(Duration::from_secs(20));
+            within(stage.listening.ended()).await;
+            within(stage.proxy.drained()).await;
+        },
+    );
+}
+
+#[test]
+fn requests_that_memory_has_no_room_for_are_refused_and_the_others_go_on() {
+    play(
+        |_| {},
+        |stage| async move {
+            // Room for more connections than requests.
+            stage.proxy.set_memory(Some(1 << 20));
+            let request = "GET / HTTP/1.1\r\nHost: h\r\n\r\n";
+            let mut held = Vec::new();
+            let refusal = loop {
+                let mut client = stage.client().await;
+                client.send(request).await;
+                // Either it comes to the upstream, or it is answered at once.
+                tokio::select! {
+                    upstream = stage.upstream() => held.push((client, upstream)),
+                    head = client.head() => break head,
+                }
+                assert!(held.len() < 1000, "no bound");
+            };
+            assert!(refusal.starts_with("HTTP/1.1 503 "), "{refusal}");
+            assert!(refusal.contains("x-sluice-error: overloaded"), "{refusal}");
+            assert!(!held.is_empty());
+            for (mut client, mut upstream) in held {
+                upstream.head().await;
+                upstream.send(RESPONSE).await;
+                assert!(client.head().await.starts_with("HTTP/1.1 200 "));
+            }
+            stage.proxy.set_memory(None);
+            let (mut client, mut upstream, _) = stage.forwarded(request).await;
+            upstream.send(RESPONSE).await;
+            assert!(client.head().await.starts_with("HTTP/1.1 200 "));
+        },
+    );
+}

@@ -1,0 +1,138 @@
+//! What connections and requests may take of a worker's memory, as counts: so many connections, so
+//! many requests at once, so many large buffers. Beyond them load is shed, before the kernel kills.
+//!
+//! Not here: how much memory there is; the supervisor divides the container's among the workers.
+
+use std::cell::Cell;
+use std::rc::Rc;
+
+const KIB: u64 = 1024;
+/// Of a connection that waits, or whose first bytes have come; the kernel's part of it too.
+const CONNECTION: u64 = 10 * KIB;
+/// Of a request under way: the state of it, a connection to an upstream, a small buffer each way.
+const EXCHANGE: u64 = 32 * KIB;
+/// Of a buffer that long bodies are read with.
+const LARGE_BUFFER: u64 = 80 * KIB;
+
+/// However little memory there is, a few are always served.
+const LEAST: u32 = 16;
+
+#[derive(Clone, Default)]
+pub(super) struct Budget(Rc<Counts>);
+
+#[derive(Default)]
+struct Counts {
+    bounds: Cell<Option<Bounds>>,
+    exchanges: Cell<u32>,
+    large_buffers: Cell<u32>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Bounds {
+    connections: u32,
+    exchanges: u32,
+    large_buffers: u32,
+}
+
+/// One request under way.
+pub(super) struct ExchangeGuard(Budget);
+
+/// One large buffer.
+pub(super) struct LargeGuard(Budget);
+
+impl Budget {
+    /// In bytes; `None` is as much as there is.
+    pub(super) fn set(&self, memory: Option<u64>) {
+        self.0.bounds.set(memory.map(Bounds::within));
+    }
+
+    pub(super) fn connections(&self) -> u32 {
+        self.0.bounds.get().map_or(u32::MAX, |b| b.connections)
+    }
+
+    pub(super) fn begin_exchange(&self) -> Option<ExchangeGuard> {
+        let most = self.0.bounds.get().map_or(u32::MAX, |b| b.exchanges);
+        take_one(&self.0.exchanges, most).then(|| ExchangeGuard(self.clone()))
+    }
+
+    pub(super) fn take_large(&self) -> Option<LargeGuard> {
+        let most = self.0.bounds.get().map_or(u32::MAX, |b| b.large_buffers);
+        take_one(&self.0.large_buffers, most).then(|| LargeGuard(self.clone()))
+    }
+}
+
+fn take_one(taken: &Cell<u32>, most: u32) -> bool {
+    let free = taken.get() < most;
+    taken.set(taken.get() + u32::from(free));
+    free
+}
+
+fn give_back(taken: &Cell<u32>) {
+    taken.set(taken.get().saturating_sub(1));
+}
+
+impl Bounds {
+    /// A half for connections, a quarter each for requests and large buffers.
+    fn within(memory: u64) -> Bounds {
+        let count = |part: u64, each: u64| {
+            let count = memory / part / each;
+            u32::try_from(count).unwrap_or(u32::MAX).max(LEAST)
+        };
+        Bounds {
+            connections: count(2, CONNECTION),
+            exchanges: count(4, EXCHANGE),
+            large_buffers: count(4, LARGE_BUFFER),
+        }
+    }
+}
+
+impl Drop for ExchangeGuard {
+    fn drop(&mut self) {
+        give_back(&self.0.0.exchanges);
+    }
+}
+
+impl Drop for LargeGuard {
+    fn drop(&mut self) {
+        give_back(&self.0.0.large_buffers);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_at_once_fits() {
+        for memory in [8 << 20, 64 << 20, 1 << 30] {
+            let bounds = Bounds::within(memory);
+            let connections = u64::from(bounds.connections) * CONNECTION;
+            let exchanges = u64::from(bounds.exchanges) * EXCHANGE;
+            let buffers = u64::from(bounds.large_buffers) * LARGE_BUFFER;
+            let taken = connections + exchanges + buffers;
+            assert!(taken <= memory, "{taken} of {memory}");
+            assert!(taken > memory / 2, "{taken} of {memory}");
+        }
+    }
+
+    #[test]
+    fn a_few_are_served_with_no_memory_at_all() {
+        let bounds = Bounds::within(0);
+        assert_eq!(bounds.connections, LEAST);
+        assert_eq!(bounds.exchanges, LEAST);
+    }
+
+    #[test]
+    fn what_is_over_is_given_back() {
+        let budget = Budget::default();
+        budget.set(Some(0));
+        let mut all: Vec<_> = (0..LEAST).map_while(|_| budget.begin_exchange()).collect();
+        assert_eq!(all.len(), LEAST as usize);
+        assert!(budget.begin_exchange().is_none());
+        all.pop();
+        assert!(budget.begin_exchange().is_some());
+        budget.set(None);
+        assert!(budget.take_large().is_some());
+        assert_eq!(budget.connections(), u32::MAX);
+    }
+}
