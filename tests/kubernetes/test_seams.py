@@ -1,0 +1,68 @@
+"""What the chart says and what the binary and Prometheus take are the same thing.
+
+Takes the binary from SLUICE_BIN, else from target/debug.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+import unittest
+from pathlib import Path
+
+import yaml
+
+import helm
+from cases import CHART, DEPLOY, ROOT, cases
+from test_chart import one
+from test_manifests import sources
+
+BINARY = Path(os.environ.get("SLUICE_BIN", ROOT / "target" / "debug" / "sluice"))
+
+
+def configurations():
+    """Name -> text of every configuration that is rendered or committed for Kubernetes."""
+    rendered = {f"chart: {name}": helm.render(CHART, values) for name, values in cases().items()}
+    committed = {str(path): objects for path, objects in sources().items()}
+    for name, objects in (rendered | committed).items():
+        for obj in objects:
+            if obj["kind"] == "ConfigMap":
+                for key, text in obj.get("data", {}).items():
+                    if key.endswith(".yaml"):
+                        yield f"{name}: {obj['metadata']['name']}", text
+
+
+@unittest.skipIf(not BINARY.exists(), f"no binary at {BINARY}")
+class Configurations(unittest.TestCase):
+    def test_every_configuration_passes_check(self):
+        checked = 0
+        for name, text in configurations():
+            with self.subTest(name), tempfile.TemporaryDirectory() as directory:
+                path = Path(directory, "sluice.yaml")
+                path.write_text(text)
+                done = subprocess.run([BINARY, "check", "-c", path], capture_output=True, text=True)
+                self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+                checked += 1
+        self.assertGreaterEqual(checked, 12)
+
+
+@unittest.skipIf(not shutil.which("promtool"), "no promtool")
+class Rules(unittest.TestCase):
+    def test_the_rendered_rules_pass_promtool(self):
+        rule = one(helm.render(CHART, cases()["everything"]), "PrometheusRule")
+        with tempfile.TemporaryDirectory() as directory:
+            rules = Path(directory, "rules.yaml")
+            rules.write_text(json.dumps(rule["spec"]))
+            self.promtool("check", "rules", rules)
+            # The tests name their rules as a file beside them.
+            tests = shutil.copy(DEPLOY / "prometheus" / "rules.test.yaml", directory)
+            self.promtool("test", "rules", tests)
+
+    def promtool(self, *arguments):
+        done = subprocess.run(["promtool", *arguments], capture_output=True, text=True)
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+
+
+if __name__ == "__main__":
+    unittest.main()
