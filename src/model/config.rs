@@ -34,6 +34,7 @@ pub struct Config {
     /// Whether answers made by the proxy itself carry their reason code as `x-sluice-error`.
     pub error_header: bool,
     pub limits: Limits,
+    pub lifecycle: Lifecycle,
     pub drain: Drain,
     pub reload: Reload,
     pub admin: Admin,
@@ -44,6 +45,20 @@ pub struct Config {
     pub access_log: Option<observe::AccessLog>,
     /// `None` traces nothing, and passes what clients send.
     pub tracing: Option<observe::Tracing>,
+}
+
+/// As long as endpoints usually need to go out of the load balancers.
+const EDGE_MIN_DELAY: Duration = Duration::from_secs(5);
+
+impl Config {
+    /// How long new connections are still taken after TERM.
+    pub fn drain_min_delay(&self) -> Duration {
+        let by_lifecycle = match self.lifecycle {
+            Lifecycle::Edge => EDGE_MIN_DELAY,
+            Lifecycle::Sidecar => Duration::ZERO,
+        };
+        self.drain.min_delay.unwrap_or(by_lifecycle)
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -204,8 +219,19 @@ pub struct Limits {
     pub connections: u32,
 }
 
+/// Whose end the end of the program is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Lifecycle {
+    /// Clients are elsewhere and are to go elsewhere: told to close, then no longer accepted.
+    Edge,
+    /// The client is the application in the same pod, which ends too: served until it has.
+    Sidecar,
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Drain {
+    /// How long new connections are still taken after TERM; `None` as the lifecycle has it.
+    pub min_delay: Option<Duration>,
     /// How long work in flight may take to end after TERM.
     pub timeout: Duration,
 }

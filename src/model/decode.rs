@@ -11,7 +11,7 @@ mod values;
 use super::diagnostic::{Diagnostic, Severity};
 use super::yaml::{NodeId, Tree, Value};
 pub(super) use shape::{Key, Shape};
-pub(super) use values::{Bytes, Number, Shown, Unlimited, decode_word, words};
+pub(super) use values::{Bytes, Delay, Number, Shown, Unlimited, decode_word, words};
 
 /// More findings than this are counted, not listed.
 const MAX_DIAGNOSTICS: usize = 1_000;

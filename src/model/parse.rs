@@ -3,6 +3,7 @@
 //!
 //! Not here: reading YAML (`yaml`, `decode`), and compiling rules into tables (`snapshot`).
 
+mod environment;
 mod header;
 mod host;
 mod listener;
@@ -15,6 +16,8 @@ mod rule_names;
 mod shadow;
 mod upstream;
 mod url;
+
+pub use environment::{Environment, InvalidVariable};
 
 use std::str::FromStr;
 
@@ -60,6 +63,7 @@ pub(super) fn config(reader: &mut Reader<'_>, resolve: &mut Resolve<'_>) -> Opti
         via: server.value.via(),
         error_header: server.value.error_header(),
         limits: limits(&process::section(&server.value.limits)),
+        lifecycle: raw.lifecycle(),
         drain: process::drain(&raw),
         reload: process::reload(&raw),
         admin: process::admin(&raw, &listeners, reader, resolve)?,

@@ -9,8 +9,8 @@ mod words;
 
 use std::time::Duration;
 
-use super::config::{LogFormat, LogLevel, OrphanedStreams};
-use super::decode::{Number, section};
+use super::config::{Lifecycle, LogFormat, LogLevel, OrphanedStreams};
+use super::decode::{Delay, Number, section};
 pub(super) use observe::{LogMode, RawAccessLog, RawTracing};
 pub(super) use server::{
     RawHeader, RawLimits, RawMatch, RawRule, RawServer, RawServerEntry, RawUpstream, Weight,
@@ -22,6 +22,9 @@ section! {
     RawConfig {
         /// What is accepted and where it goes.
         "server" server: RawServer<'t>; require,
+        /// What the program ends with: `edge`, by itself, so that clients are led elsewhere; `sidecar`,
+        /// with the application in its pod, which is served until its last connection has ended.
+        "lifecycle" lifecycle: Lifecycle = Lifecycle::Edge,
         /// How work in flight ends when the program is told to stop.
         "drain" drain: RawDrain<'t>,
         /// How a change of the file is taken up.
@@ -44,7 +47,10 @@ section! {
 section! {
     /// `drain:`
     RawDrain {
-        /// How long requests in flight may go on after SIGTERM; what is left then is cut off.
+        /// How long new connections are still taken after SIGTERM, since load balancers learn of it
+        /// late. Without it, `5s`, and nothing with `lifecycle: sidecar`.
+        "minDelay" min_delay: Delay,
+        /// How long requests in flight may go on after that; what is left then is cut off.
         "timeout" timeout: Duration = Duration::from_secs(30),
     }
 }

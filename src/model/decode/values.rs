@@ -29,6 +29,10 @@ pub(in crate::model) struct Bytes<const MIN: u64, const MAX: u64>(pub(in crate::
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::model) struct Unlimited(pub(in crate::model) Option<u64>);
 
+/// A duration that may be none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::model) struct Delay(pub(in crate::model) Duration);
+
 /// How a default is written.
 pub(in crate::model) trait Shown {
     fn shown(&self) -> String;
@@ -126,13 +130,23 @@ impl<'t> Decode<'t> for Unlimited {
 
 impl<'t> Decode<'t> for Duration {
     fn decode(at: NodeId, reader: &mut Reader<'t>) -> Option<Self> {
+        match Delay::decode(at, reader)? {
+            Delay(Self::ZERO) => reader.expected(at, "more than no time", "write at least `1ms`"),
+            Delay(duration) => Some(duration),
+        }
+    }
+
+    fn shape() -> Shape {
+        Shape::Duration
+    }
+}
+
+impl<'t> Decode<'t> for Delay {
+    fn decode(at: NodeId, reader: &mut Reader<'t>) -> Option<Self> {
         const HELP: &str = "write a number with its unit: `250ms`, `5s`, `1m` or `1h`";
         let text = reader.scalar(at, "a duration", HELP)?;
         match parse_duration(text) {
-            Some(Duration::ZERO) => {
-                reader.expected(at, "more than no time", "write at least `1ms`")
-            }
-            Some(duration) if duration <= MAX_DURATION => Some(duration),
+            Some(duration) if duration <= MAX_DURATION => Some(Self(duration)),
             Some(_) => reader.expected(at, "at most one year", "write a shorter time"),
             None => reader.expected(at, "a duration", HELP),
         }

@@ -10,6 +10,7 @@ use crate::model::template;
 pub(super) fn drain(raw: &RawConfig<'_>) -> Drain {
     let raw = section(&raw.drain);
     Drain {
+        min_delay: raw.min_delay.map(|at| at.value.0),
         timeout: raw.timeout(),
     }
 }

@@ -2,7 +2,7 @@
 
 use std::num::NonZeroU16;
 
-use crate::model::config::{HostHeader, LogFormat, LogLevel, OrphanedStreams, Workers};
+use crate::model::config::{HostHeader, Lifecycle, LogFormat, LogLevel, OrphanedStreams, Workers};
 use crate::model::decode::{Decode, Reader, Shape, Shown, words};
 use crate::model::yaml::NodeId;
 
@@ -26,6 +26,11 @@ words!(PathType {
 words!(HostHeader {
     "upstream" => Self::Upstream,
     "preserve" => Self::Preserve,
+});
+
+words!(Lifecycle {
+    "edge" => Self::Edge,
+    "sidecar" => Self::Sidecar,
 });
 
 words!(OrphanedStreams {

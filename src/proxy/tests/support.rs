@@ -12,9 +12,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::model::config::{
-    Admin, Config, Drain, HostHeader, HostPattern, Keepalive, Limits, Listener, Log, LogFormat,
-    LogLevel, Metrics, OrphanedStreams, PathPattern, Reload, Rule, Server, ServerHost, Target,
-    Upstream, UpstreamTimeouts, WeightedUpstream, Worker, Workers,
+    Admin, Config, Drain, HostHeader, HostPattern, Keepalive, Lifecycle, Limits, Listener, Log,
+    LogFormat, LogLevel, Metrics, OrphanedStreams, PathPattern, Reload, Rule, Server, ServerHost,
+    Target, Upstream, UpstreamTimeouts, WeightedUpstream, Worker, Workers,
 };
 use crate::proxy::observe::{Observation, Observer};
 use crate::proxy::{ListenerHandle, Proxy};
@@ -284,7 +284,9 @@ pub(super) fn config(upstream: SocketAddr) -> Config {
             write_timeout: Duration::from_secs(30),
             connections: 1000,
         },
+        lifecycle: Lifecycle::Edge,
         drain: Drain {
+            min_delay: None,
             timeout: Duration::from_secs(30),
         },
         reload: Reload {

@@ -1,0 +1,245 @@
+//! The settings that the environment may give: the few that whoever starts the program has to know
+//! whatever the file says, because probes and grace periods are built on them. They win over it.
+//!
+//! Not here: secrets, which the file refers to, and reading the environment, which is not pure.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::{Fault, listener};
+use crate::model::config::{Config, Lifecycle, LogLevel};
+use crate::model::decode::{Decode, Delay, Reader, shortened};
+use crate::model::diagnostic::{Diagnostic, Severity};
+use crate::model::load::Loaded;
+use crate::model::raw::RawConfig;
+use crate::model::yaml::{self, Tree};
+
+const ADMIN_LISTEN: &str = "SLUICE_ADMIN_LISTEN";
+const LIFECYCLE: &str = "SLUICE_LIFECYCLE";
+const DRAIN_MIN_DELAY: &str = "SLUICE_DRAIN_MIN_DELAY";
+const DRAIN_TIMEOUT: &str = "SLUICE_DRAIN_TIMEOUT";
+const LOG_LEVEL: &str = "SLUICE_LOG_LEVEL";
+
+/// What the environment settles.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Environment {
+    admin_listen: Option<SocketAddr>,
+    lifecycle: Option<Lifecycle>,
+    drain_min_delay: Option<Duration>,
+    drain_timeout: Option<Duration>,
+    log_level: Option<LogLevel>,
+}
+
+/// A variable whose value cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InvalidVariable {
+    name: &'static str,
+    fault: Fault,
+}
+
+impl fmt::Display for InvalidVariable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Fault { message, help } = &self.fault;
+        write!(f, "{}: {message}: {help}", self.name)
+    }
+}
+
+impl std::error::Error for InvalidVariable {}
+
+impl Environment {
+    /// Asks for each variable by name; an empty one counts as not set.
+    pub fn read(
+        variable: &mut dyn FnMut(&str) -> Option<String>,
+    ) -> Result<Self, Vec<InvalidVariable>> {
+        let mut reader = Variables {
+            variable,
+            invalid: Vec::new(),
+        };
+        let environment = Self {
+            admin_listen: reader.read(ADMIN_LISTEN, listener::address),
+            lifecycle: reader.read(LIFECYCLE, value),
+            drain_min_delay: reader.read(DRAIN_MIN_DELAY, |text| value(text).map(|Delay(d)| d)),
+            drain_timeout: reader.read(DRAIN_TIMEOUT, value),
+            log_level: reader.read(LOG_LEVEL, value),
+        };
+        match reader.invalid {
+            invalid if invalid.is_empty() => Ok(environment),
+            invalid => Err(invalid),
+        }
+    }
+
+    fn settle(&self, config: &mut Config) {
+        if let Some(lifecycle) = self.lifecycle {
+            config.lifecycle = lifecycle;
+        }
+        if let Some(min_delay) = self.drain_min_delay {
+            config.drain.min_delay = Some(min_delay);
+        }
+        if let Some(timeout) = self.drain_timeout {
+            config.drain.timeout = timeout;
+        }
+        if let Some(level) = self.log_level {
+            config.log.level = level;
+        }
+        if let Some(listen) = self.admin_listen {
+            config.admin.listen = listen;
+        }
+    }
+}
+
+impl Loaded {
+    /// The same, with what the environment settles.
+    #[must_use]
+    pub fn within(mut self, environment: &Environment) -> Self {
+        let Some(config) = &mut self.config else {
+            return self;
+        };
+        environment.settle(config);
+        let listen = config.admin.listen;
+        let taken = config.listeners.iter().any(|other| other.address == listen);
+        if environment.admin_listen.is_some() && taken {
+            self.config = None;
+            self.diagnostics.push(collision(listen));
+        }
+        self
+    }
+}
+
+fn collision(listen: SocketAddr) -> Diagnostic {
+    Diagnostic {
+        severity: Severity::Error,
+        path: "server.listen".to_owned(),
+        line: 1,
+        column: 1,
+        message: format!("`{listen}` is the address of the admin port, by {ADMIN_LISTEN}"),
+        help: "listen on another address".to_owned(),
+    }
+}
+
+struct Variables<'v> {
+    variable: &'v mut dyn FnMut(&str) -> Option<String>,
+    invalid: Vec<InvalidVariable>,
+}
+
+impl Variables<'_> {
+    fn read<T>(
+        &mut self,
+        name: &'static str,
+        parse: impl Fn(&str) -> Result<T, Fault>,
+    ) -> Option<T> {
+        let text = (self.variable)(name).filter(|text| !text.is_empty())?;
+        parse(&text)
+            .map_err(|fault| self.invalid.push(InvalidVariable { name, fault }))
+            .ok()
+    }
+}
+
+/// Read as the value of a key is, so that both take the same words and complain in the same way.
+fn value<T: for<'t> Decode<'t>>(text: &str) -> Result<T, Fault> {
+    let parsed = yaml::parse(text);
+    let Some(tree) = parsed.tree.filter(|_| parsed.errors.is_empty()) else {
+        return Err(Fault::new(
+            format!("`{}` is not a value", shortened(text)),
+            "write it as in the configuration",
+        ));
+    };
+    let mut reader = Reader::new(&tree, RawConfig::shape);
+    let value = T::decode(Tree::ROOT, &mut reader);
+    let found = reader.into_diagnostics().into_iter().next();
+    value.ok_or_else(|| {
+        let found = found.map(|found| (found.message, found.help));
+        let (message, help) = found.unwrap_or_default();
+        Fault { message, help }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::load;
+
+    const FILE: &str = "
+admin: {listen: '127.0.0.1:9901'}
+log: {level: warn}
+server: {listen: 8080, upstreams: [{id: a, url: 'builtin://echo'}], rules: [{upstreams: [a]}]}
+";
+
+    fn read(variables: &[(&str, &str)]) -> Result<Environment, Vec<String>> {
+        let find = |name: &str| variables.iter().find(|(known, _)| *known == name);
+        let mut variable = |name: &str| find(name).map(|(_, value)| (*value).to_owned());
+        Environment::read(&mut variable)
+            .map_err(|invalid| invalid.iter().map(ToString::to_string).collect())
+    }
+
+    fn within(variables: &[(&str, &str)]) -> Loaded {
+        let environment = read(variables).unwrap();
+        load(FILE, &mut |_| Err("no secrets here".to_owned())).within(&environment)
+    }
+
+    #[test]
+    fn it_wins_over_the_file() {
+        let config = within(&[
+            (ADMIN_LISTEN, "0.0.0.0:9999"),
+            (LIFECYCLE, "sidecar"),
+            (DRAIN_MIN_DELAY, "0s"),
+            (DRAIN_TIMEOUT, "1m"),
+            (LOG_LEVEL, "debug"),
+        ])
+        .config
+        .unwrap();
+        assert_eq!(config.admin.listen, "0.0.0.0:9999".parse().unwrap());
+        assert_eq!(config.lifecycle, Lifecycle::Sidecar);
+        assert_eq!(config.drain_min_delay(), Duration::ZERO);
+        assert_eq!(config.drain.timeout, Duration::from_secs(60));
+        assert_eq!(config.log.level, LogLevel::Debug);
+    }
+
+    #[test]
+    fn without_it_the_file_stands() {
+        let nothing = within(&[(LIFECYCLE, ""), ("SLUICE_PORT", "tcp://10.0.0.1:80")]);
+        assert_eq!(nothing, within(&[]));
+        let config = nothing.config.unwrap();
+        assert_eq!(config.lifecycle, Lifecycle::Edge);
+        assert_eq!(config.drain_min_delay(), Duration::from_secs(5));
+        assert_eq!(config.log.level, LogLevel::Warn);
+    }
+
+    #[test]
+    fn a_sidecar_waits_only_where_told_to() {
+        let config = within(&[(LIFECYCLE, "sidecar")]).config.unwrap();
+        assert_eq!(config.drain_min_delay(), Duration::ZERO);
+    }
+
+    #[test]
+    fn every_invalid_variable_is_named() {
+        let invalid = read(&[
+            (ADMIN_LISTEN, "nowhere"),
+            (LIFECYCLE, "edges"),
+            (DRAIN_MIN_DELAY, "5"),
+            (DRAIN_TIMEOUT, "[1s"),
+            (LOG_LEVEL, "loud"),
+        ])
+        .unwrap_err();
+        let names: Vec<_> = invalid.iter().map(|line| line.split(':').next()).collect();
+        let expected = [
+            ADMIN_LISTEN,
+            LIFECYCLE,
+            DRAIN_MIN_DELAY,
+            DRAIN_TIMEOUT,
+            LOG_LEVEL,
+        ];
+        assert_eq!(names, expected.map(Some));
+        assert!(invalid[1].contains("did you mean `edge`?"), "{invalid:?}");
+    }
+
+    #[test]
+    fn the_admin_port_takes_no_listeners_place() {
+        let loaded = within(&[(ADMIN_LISTEN, "0.0.0.0:8080")]);
+        assert_eq!(loaded.config, None);
+        let [error] = &loaded.diagnostics[..] else {
+            panic!("{loaded:?}");
+        };
+        assert!(error.message.contains(ADMIN_LISTEN), "{error:?}");
+    }
+}
