@@ -73,3 +73,6 @@ fn property(key: &Key) -> Value {
 fn default_value(written: &str) -> Value {
     serde_json::from_str(written).unwrap_or_else(|_| json!(written))
 }
+
+#[cfg(test)]
+mod tests;

@@ -12,7 +12,7 @@ pub(in crate::model) type Weight<const MIN: u64> = Number<MIN, 1_000_000>;
 section! {
     /// `server:`
     RawServer {
-        /// Where to accept connections: a port, an address with its port, or a list of them.
+        /// Where to accept connections: a port, an address with its port, or a list of them; without it, 8080.
         "listen" listen: OneOrMany<Short<RawListener<'t>>>,
         /// How many worker processes; `auto` follows the CPU quota of the container.
         "workers" workers: Workers = Workers::Auto,
