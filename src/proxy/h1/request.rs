@@ -19,6 +19,7 @@ use super::target;
 pub struct RequestHead {
     pub method: Method,
     /// As sent: origin-form, absolute-form, authority-form (CONNECT) or `*` (OPTIONS).
+    /// Only the missing path of an absolute-form is made `/`.
     pub uri: Uri,
     pub version: Version,
     /// As sent, hop-by-hop fields and Host included; values share the bytes that were read.

@@ -67,7 +67,25 @@ fn absolute_form(target: Bytes) -> Result<Uri, InvalidRequest> {
         return Err(InvalidRequest::TargetScheme);
     }
     check_target_authority(authority)?;
-    Ok(uri)
+    match uri
+        .path_and_query()
+        .is_some_and(|path| path.as_str().starts_with('?'))
+    {
+        true => with_root_path(uri),
+        false => Ok(uri),
+    }
+}
+
+/// `http://host?query` is right, but its path and query alone would be no target: `/?query` is.
+fn with_root_path(uri: Uri) -> Result<Uri, InvalidRequest> {
+    let mut parts = uri.into_parts();
+    let query = parts
+        .path_and_query
+        .as_ref()
+        .map_or("", PathAndQuery::as_str);
+    let path = PathAndQuery::try_from(["/", query].concat());
+    parts.path_and_query = Some(path.map_err(|_| InvalidRequest::BadTarget)?);
+    Uri::from_parts(parts).map_err(|_| InvalidRequest::BadTarget)
 }
 
 fn authority_form(target: Bytes) -> Result<Uri, InvalidRequest> {

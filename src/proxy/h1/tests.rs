@@ -230,3 +230,17 @@ fn a_spare_map_gives_its_memory_and_nothing_else() {
     assert_eq!((head.headers.len(), head.headers.capacity()), (1, memory));
     assert_eq!(spare.capacity(), 0);
 }
+
+#[test]
+fn an_absolute_form_without_a_path_is_forwarded_with_one() {
+    for (target, forwarded) in [
+        ("http://a", "/"),
+        ("http://a?b=/c", "/?b=/c"),
+        ("http://a/b", "/b"),
+    ] {
+        let head = request(&format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n"))
+            .unwrap()
+            .unwrap();
+        assert_eq!(head.uri.path_and_query().unwrap().as_str(), forwarded);
+    }
+}
