@@ -17,3 +17,4 @@ pub mod model;
 pub mod proxy;
 pub mod shm;
 pub mod source;
+pub mod supervisor;

@@ -1,0 +1,416 @@
+//! What the supervisor decides: which workers run, which generation they serve, what becomes of a
+//! new configuration. Pure: an event and the time go in, actions come out, and nothing else happens.
+//!
+//! Not here: doing any of it (`supervisor`), and judging a configuration (`model`).
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+mod backoff;
+pub mod fleet;
+pub mod guard;
+pub mod history;
+pub mod plan;
+mod reload;
+mod watch;
+
+pub use fleet::{Stage, WorkerId};
+pub use plan::{Plan, Settings, Source, Ticket};
+
+use fleet::Fleet;
+use guard::{Measured, Samples};
+use history::{History, Record};
+use reload::Transaction;
+use watch::Watch;
+
+/// How long a process may take from its start to its first message.
+pub const START_TIMEOUT: Duration = Duration::from_secs(20);
+/// How long a worker may take to swap what it has prepared.
+pub const COMMIT_TIMEOUT: Duration = Duration::from_secs(5);
+/// What a worker gets on top of its drain timeout before it is killed.
+pub const DRAIN_GRACE: Duration = Duration::from_secs(5);
+/// As many workers may die while they prepare one generation; then it is the generation's fault.
+pub const MAX_DEATHS: u32 = 3;
+
+/// What has happened.
+#[derive(Debug)]
+pub enum Event {
+    /// A valid configuration that is to be served.
+    Wanted(Box<Plan>),
+    /// One that is not valid; only remembered.
+    Refused(Box<Record>, Vec<Ticket>),
+    /// The answers to `Action::Bind`.
+    Bound {
+        generation: u64,
+    },
+    NotBound {
+        generation: u64,
+        reasons: Vec<String>,
+    },
+    /// From workers; the first says that it can be spoken to.
+    Ready(WorkerId),
+    Prepared(WorkerId, u64),
+    Rejected(WorkerId, u64, String),
+    Committed(WorkerId, u64),
+    /// Its process is gone, or could not be started.
+    Exited(WorkerId),
+    /// It does not beat, or its channel is full or broken.
+    Hung(WorkerId),
+    /// The counters, cumulative; told every second while a guard or a canary is configured.
+    Measured(Measured),
+    /// Follow the file again; the plan of what it says follows as `Wanted`.
+    Unpin,
+    Drain,
+    /// End at once, losing what is in flight.
+    Stop,
+    /// `State::deadline` has passed.
+    Tick,
+}
+
+/// What is to be done about it, in this order.
+#[derive(Debug, Clone)]
+pub enum Action {
+    Spawn {
+        worker: WorkerId,
+        slot: u16,
+    },
+    Kill {
+        worker: WorkerId,
+        reason: KillReason,
+    },
+    /// Make the sockets that a generation needs and that are not there; answered with an event.
+    Bind {
+        generation: u64,
+    },
+    /// Close the sockets that only this generation would have needed.
+    Unbind {
+        generation: u64,
+    },
+    Prepare {
+        worker: WorkerId,
+        generation: u64,
+    },
+    Abort {
+        worker: WorkerId,
+        generation: u64,
+    },
+    /// The generation is decided: open its sockets, take over what concerns the supervisor itself.
+    Open {
+        generation: u64,
+    },
+    Commit {
+        worker: WorkerId,
+        generation: u64,
+    },
+    /// All workers serve the generation: close what only earlier ones needed.
+    Retire {
+        generation: u64,
+    },
+    /// Let a worker end: at once where the time is zero, whenever it is done where there is none.
+    DrainWorker {
+        worker: WorkerId,
+        timeout: Option<Duration>,
+    },
+    /// The fate of a configuration is known.
+    Conclude {
+        record: Box<Record>,
+        tickets: Vec<Ticket>,
+    },
+    /// Bring this generation back: the one after it has made things worse.
+    GoBack {
+        to: u64,
+        from: u64,
+        why: String,
+    },
+    /// Every worker serves, for the first time.
+    AnnounceReady {
+        generation: u64,
+    },
+    Exit(ExitReason),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KillReason {
+    /// Said nothing after its start.
+    NotReady,
+    /// Did not answer `Prepare` or `Commit`.
+    NoAnswer,
+    Hung,
+    /// Cannot prepare what the others serve.
+    CannotServe,
+    /// Its time to drain is over.
+    DrainTimeout,
+    Stop,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ExitReason {
+    Drained,
+    /// By an operator who did not want to wait.
+    Stopped,
+    /// The first generation could not be served.
+    FailedToStart,
+}
+
+/// A configuration with its number. Numbers are never used twice.
+#[derive(Debug, Clone)]
+pub struct Generation {
+    pub number: u64,
+    pub plan: Arc<Plan>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Life {
+    Running,
+    Draining { until: Instant },
+    Ended,
+}
+
+#[derive(Debug)]
+pub struct State {
+    life: Life,
+    fleet: Fleet,
+    committed: Option<Generation>,
+    transaction: Option<Transaction>,
+    /// The newest that came while another was being committed.
+    next: Option<Box<Plan>>,
+    /// The committed one is under guard.
+    watch: Option<Watch>,
+    samples: Samples,
+    history: History,
+    /// The number whose configuration an operator or the guard has brought back.
+    pinned: Option<u64>,
+    last_number: u64,
+    announced: bool,
+    actions: Vec<Action>,
+}
+
+impl State {
+    /// Numbers go on after `last_number`: a new binary takes up where the old one was.
+    pub fn new(last_number: u64) -> State {
+        State {
+            life: Life::Running,
+            fleet: Fleet::default(),
+            committed: None,
+            transaction: None,
+            next: None,
+            watch: None,
+            samples: Samples::default(),
+            history: History::default(),
+            pinned: None,
+            last_number,
+            announced: false,
+            actions: Vec::new(),
+        }
+    }
+
+    pub fn handle(&mut self, event: Event, now: Instant) -> Vec<Action> {
+        if self.life == Life::Ended {
+            return Vec::new();
+        }
+        match event {
+            Event::Wanted(plan) => self.want(plan, now),
+            Event::Refused(record, tickets) => self.conclude(*record, tickets),
+            Event::Bound { generation } => self.bound(generation, now),
+            Event::NotBound {
+                generation,
+                reasons,
+            } => self.not_bound(generation, reasons, now),
+            Event::Ready(worker) => self.ready(worker, now),
+            Event::Prepared(worker, generation) => self.prepared(worker, generation, now),
+            Event::Rejected(worker, generation, reason) => {
+                self.rejected(worker, generation, reason, now);
+            }
+            Event::Committed(worker, generation) => self.worker_committed(worker, generation, now),
+            Event::Exited(worker) => self.exited(worker, now),
+            Event::Hung(worker) => self.kill(worker, KillReason::Hung),
+            Event::Measured(measured) => self.measured(measured, now),
+            Event::Unpin => self.pinned = None,
+            Event::Drain => self.drain(now),
+            Event::Stop => self.stop(),
+            Event::Tick => {}
+        }
+        self.look_at_the_clock(now);
+        self.announce();
+        self.end_if_drained();
+        std::mem::take(&mut self.actions)
+    }
+
+    /// When `Event::Tick` is due.
+    pub fn deadline(&self) -> Option<Instant> {
+        let drain = match self.life {
+            Life::Draining { until } => Some(until),
+            Life::Running | Life::Ended => None,
+        };
+        let reload = self.transaction.as_ref().and_then(Transaction::deadline);
+        let watch = self.watch.as_ref().map(Watch::deadline);
+        let all = [
+            drain,
+            reload,
+            watch,
+            self.fleet.deadline(self.spawning_slots()),
+        ];
+        all.into_iter().flatten().min()
+    }
+
+    fn look_at_the_clock(&mut self, now: Instant) {
+        for (worker, reason) in self.fleet.overdue(now) {
+            self.kill(worker, reason);
+        }
+        self.reload_clock(now);
+        self.watch_clock(now);
+        if self.life == Life::Running {
+            let wanted = self.wanted_slots();
+            self.fleet.trim(wanted);
+            let spawned = self.fleet.spawn_due(wanted, now);
+            self.actions.extend(spawned);
+        }
+        if matches!(self.life, Life::Draining { until } if until <= now) {
+            self.stop();
+        }
+    }
+
+    fn drain(&mut self, now: Instant) {
+        if self.life != Life::Running {
+            return;
+        }
+        self.give_up_reloads("draining", now);
+        let committed = self.committed.as_ref();
+        let timeout = committed.map_or(Duration::ZERO, |g| g.plan.settings.drain_timeout);
+        let until = now + timeout + DRAIN_GRACE;
+        self.life = Life::Draining { until };
+        for (worker, stage) in self.fleet.stages() {
+            match stage {
+                Stage::Starting { .. } => self.kill(worker, KillReason::Stop),
+                Stage::Killed => {}
+                Stage::Alive | Stage::Draining { .. } => {
+                    self.fleet.let_go(worker, Some(until));
+                    let timeout = Some(timeout);
+                    self.actions.push(Action::DrainWorker { worker, timeout });
+                }
+            }
+        }
+    }
+
+    fn stop(&mut self) {
+        for (worker, _) in self.fleet.stages() {
+            self.kill(worker, KillReason::Stop);
+        }
+        self.end(ExitReason::Stopped);
+    }
+
+    fn end_if_drained(&mut self) {
+        if matches!(self.life, Life::Draining { .. }) && self.fleet.is_empty() {
+            self.end(ExitReason::Drained);
+        }
+    }
+
+    fn end(&mut self, reason: ExitReason) {
+        self.life = Life::Ended;
+        self.actions.push(Action::Exit(reason));
+    }
+
+    fn kill(&mut self, worker: WorkerId, reason: KillReason) {
+        if self.fleet.doom(worker) {
+            self.actions.push(Action::Kill { worker, reason });
+        }
+    }
+
+    fn announce(&mut self) {
+        if self.announced || !self.is_ready() {
+            return;
+        }
+        if let Some(generation) = self.generation() {
+            self.announced = true;
+            self.actions.push(Action::AnnounceReady { generation });
+        }
+    }
+
+    fn conclude(&mut self, record: Record, tickets: Vec<Ticket>) {
+        self.history.add(record.clone());
+        let record = Box::new(record);
+        self.actions.push(Action::Conclude { record, tickets });
+    }
+
+    /// None is filled any more once draining has begun.
+    fn spawning_slots(&self) -> u16 {
+        match self.life {
+            Life::Running => self.wanted_slots(),
+            Life::Draining { .. } | Life::Ended => 0,
+        }
+    }
+
+    /// As many slots as the generation that serves and the one under way need.
+    fn wanted_slots(&self) -> u16 {
+        let of = |generation: &Generation| generation.plan.settings.workers;
+        let committed = self.committed.as_ref().map_or(0, of);
+        let coming = self.transaction.as_ref();
+        let coming = coming.filter(|t| t.needs_workers());
+        committed.max(coming.map_or(0, |t| of(&t.generation)))
+    }
+}
+
+/// What others may see of it.
+impl State {
+    /// Every slot has a worker that serves the committed generation.
+    pub fn is_ready(&self) -> bool {
+        let Some(committed) = &self.committed else {
+            return false;
+        };
+        let workers = committed.plan.settings.workers;
+        self.life == Life::Running && self.fleet.all_serve(workers, committed.number)
+    }
+
+    pub fn is_draining(&self) -> bool {
+        self.life != Life::Running
+    }
+
+    pub fn committed(&self) -> Option<&Generation> {
+        self.committed.as_ref()
+    }
+
+    /// The generation that serves.
+    pub fn generation(&self) -> Option<u64> {
+        self.committed.as_ref().map(|g| g.number)
+    }
+
+    /// A generation that workers may be asked to prepare.
+    pub fn find(&self, number: u64) -> Option<&Generation> {
+        let coming = self.transaction.as_ref().map(|t| &t.generation);
+        let all = [self.committed.as_ref(), coming];
+        all.into_iter().flatten().find(|g| g.number == number)
+    }
+
+    /// Whether a configuration is on its way to the workers.
+    pub fn is_reloading(&self) -> bool {
+        self.transaction.is_some()
+    }
+
+    pub fn last_number(&self) -> u64 {
+        self.last_number
+    }
+
+    pub fn history(&self) -> &History {
+        &self.history
+    }
+
+    pub fn fleet(&self) -> &Fleet {
+        &self.fleet
+    }
+
+    pub fn pinned(&self) -> Option<u64> {
+        self.pinned
+    }
+
+    /// Whether counters are wanted every second.
+    pub fn is_measuring(&self) -> bool {
+        let coming = self.transaction.as_ref().map(|t| &t.generation);
+        let all = [self.committed.as_ref(), coming];
+        let settings =
+            |g: &Generation| g.plan.settings.guard.is_some() || g.plan.settings.canary.is_some();
+        all.into_iter().flatten().any(settings)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,128 @@
+//! What became of the last configurations, and the configurations themselves, to go back to.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::plan::{Plan, Source};
+use crate::ipc::message::Packed;
+
+/// Committed generations that are remembered, and as many refusals.
+pub const KEPT: usize = 20;
+/// Configurations are kept up to this many bytes together; the newest is kept in any case.
+const MAX_BYTES: usize = 16 * 1024 * 1024;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    Committed,
+    /// Committed, and its configuration an earlier one's.
+    RolledBack,
+    /// Invalid, or refused by a worker, or not bound.
+    Rejected,
+    /// A newer one came before it was prepared.
+    Superseded,
+}
+
+#[derive(Debug, Clone)]
+pub struct Record {
+    /// `None` where it was not committed.
+    pub generation: Option<u64>,
+    pub hash: String,
+    pub source: Source,
+    /// Milliseconds since 1970.
+    pub at: u64,
+    /// From the event to the end.
+    pub took: Duration,
+    pub verdict: Verdict,
+    pub errors: Vec<String>,
+    pub changes: Vec<String>,
+    /// To go back to; `None` where it was not committed, or is forgotten for want of room.
+    pub packed: Option<Arc<Packed>>,
+}
+
+impl Record {
+    pub(super) fn of(
+        plan: &Plan,
+        generation: Option<u64>,
+        verdict: Verdict,
+        errors: Vec<String>,
+        now: Instant,
+    ) -> Record {
+        Record {
+            generation,
+            hash: plan.hash.clone(),
+            source: plan.source.clone(),
+            at: plan.at,
+            took: now.saturating_duration_since(plan.seen),
+            verdict,
+            errors,
+            changes: plan.changes.clone(),
+            packed: generation.map(|_| Arc::clone(&plan.packed)),
+        }
+    }
+}
+
+/// The latest first.
+#[derive(Debug, Default)]
+pub struct History {
+    committed: VecDeque<Record>,
+    refused: VecDeque<Record>,
+    latest: Option<Record>,
+}
+
+impl History {
+    pub(super) fn add(&mut self, record: Record) {
+        if record.verdict != Verdict::Superseded {
+            self.latest = Some(Record {
+                packed: None,
+                ..record.clone()
+            });
+        }
+        let list = match record.generation {
+            Some(_) => &mut self.committed,
+            None => &mut self.refused,
+        };
+        list.push_front(record);
+        list.truncate(KEPT);
+        self.forget_the_heavy();
+    }
+
+    fn forget_the_heavy(&mut self) {
+        let mut bytes = 0;
+        // The first serves, the second is what one goes back to.
+        for (place, record) in self.committed.iter_mut().enumerate() {
+            bytes += record.packed.as_ref().map_or(0, |packed| packed.len());
+            if place > 1 && bytes > MAX_BYTES {
+                record.packed = None;
+            }
+        }
+    }
+
+    /// The last one whose fate is known, unless a newer one took its place.
+    pub fn latest(&self) -> Option<&Record> {
+        self.latest.as_ref()
+    }
+
+    pub fn committed(&self) -> impl Iterator<Item = &Record> {
+        self.committed.iter()
+    }
+
+    /// All together, the latest first.
+    pub fn all(&self) -> Vec<&Record> {
+        let mut all: Vec<&Record> = self.committed.iter().chain(&self.refused).collect();
+        all.sort_by_key(|record| std::cmp::Reverse((record.at, record.generation)));
+        all.truncate(KEPT);
+        all
+    }
+
+    pub fn find(&self, generation: u64) -> Option<&Record> {
+        self.committed()
+            .find(|record| record.generation == Some(generation))
+    }
+
+    /// What one goes back to without saying where: the last one that is different from what serves.
+    pub fn before_the_last(&self) -> Option<&Record> {
+        let serving = self.committed.front()?;
+        self.committed().find(|record| record.hash != serving.hash)
+    }
+}

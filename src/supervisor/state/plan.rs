@@ -1,0 +1,71 @@
+//! A valid configuration on its way to become a generation.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::guard::{Canary, Guard};
+use crate::ipc::message::Packed;
+use crate::model::config::Config;
+
+/// Somebody who waits to hear how it went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Ticket(pub u64);
+
+#[derive(Debug)]
+pub struct Plan {
+    /// Of the text it was read from, SHA-256 in hex.
+    pub hash: String,
+    pub source: Source,
+    /// Milliseconds since 1970, for people.
+    pub at: u64,
+    /// When the change was seen.
+    pub seen: Instant,
+    pub settings: Settings,
+    pub config: Arc<Config>,
+    /// The config as workers get it.
+    pub packed: Arc<Packed>,
+    /// What it changes, in words.
+    pub changes: Vec<String>,
+    pub tickets: Vec<Ticket>,
+}
+
+/// Where a configuration came from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    File,
+    /// The copy that is kept for a start with a broken file.
+    LastGood,
+    /// An earlier generation, brought back by an operator.
+    Rollback {
+        of: u64,
+    },
+    /// The same by the guard, which found `from` worse.
+    Guard {
+        of: u64,
+        from: u64,
+    },
+}
+
+impl Source {
+    /// The generation whose configuration this is once more.
+    pub fn brings_back(&self) -> Option<u64> {
+        match self {
+            Source::File | Source::LastGood => None,
+            Source::Rollback { of } | Source::Guard { of, .. } => Some(*of),
+        }
+    }
+}
+
+/// What of a configuration concerns the supervisor's decisions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    pub workers: u16,
+    pub listeners: Vec<SocketAddr>,
+    pub prepare_timeout: Duration,
+    pub drain_timeout: Duration,
+    /// How long a worker that is not needed any more may keep its streams; `None`: as long as they last.
+    pub surplus_timeout: Option<Duration>,
+    pub guard: Option<Guard>,
+    pub canary: Option<Canary>,
+}

@@ -1,0 +1,605 @@
+//! The state machine against simulated workers that answer late, twice, wrongly or not at all, die
+//! and hang, while configurations come faster than they can be brought out and the clock jumps.
+//! After every step what must always hold is checked; at the end of a run, when everybody behaves,
+//! what must come about in the end.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
+use std::time::{Duration, Instant};
+
+use super::super::guard::{Canary, Guard, Measure, Measured};
+use super::super::history::{self, Verdict};
+use super::super::plan::{Plan, Settings, Source, Ticket};
+use super::super::*;
+use super::plan_with;
+
+const RUNS: u64 = 500;
+const RELOADS: u64 = 200;
+
+#[test]
+fn invariants_hold_over_a_hundred_thousand_reloads() {
+    let only: Option<u64> = std::env::var("SLUICE_SIMULATOR_SEED")
+        .ok()
+        .map(|s| s.parse().unwrap());
+    let seeds = only.map_or(0..RUNS, |seed| seed..seed + 1);
+    let mut tally = Tally::default();
+    for seed in seeds {
+        let failing = FailingSeed(seed);
+        Simulation::new(seed).run(&mut tally);
+        std::mem::forget(failing);
+    }
+    if only.is_none() {
+        assert!(tally.wanted >= 100_000, "{tally:?}");
+        let few = [
+            tally.committed,
+            tally.rejected,
+            tally.superseded,
+            tally.crashes,
+            tally.kills,
+        ];
+        assert!(
+            few.iter().all(|n| *n > 1_000),
+            "everything happens often: {tally:?}"
+        );
+        assert!(tally.canaries > 100 && tally.went_back > 100, "{tally:?}");
+    }
+}
+
+struct FailingSeed(u64);
+
+impl Drop for FailingSeed {
+    fn drop(&mut self) {
+        eprintln!("failing seed: SLUICE_SIMULATOR_SEED={}", self.0);
+    }
+}
+
+#[derive(Debug, Default)]
+struct Tally {
+    wanted: u64,
+    committed: u64,
+    rejected: u64,
+    superseded: u64,
+    crashes: u64,
+    kills: u64,
+    canaries: u64,
+    went_back: u64,
+}
+
+/// SplitMix64: good enough, and the same everywhere.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    fn below(&mut self, bound: u64) -> u64 {
+        self.next() % bound
+    }
+
+    fn percent(&mut self, percent: u64) -> bool {
+        self.below(100) < percent
+    }
+
+    fn millis(&mut self, bound: u64) -> Duration {
+        Duration::from_millis(self.below(bound))
+    }
+}
+
+/// A worker as it really is, whatever the state machine believes.
+#[derive(Debug, Default)]
+struct Worker {
+    slot: u16,
+    alive: bool,
+    draining: bool,
+    prepared: Option<u64>,
+    serving: Option<u64>,
+}
+
+struct Simulation {
+    seed: u64,
+    random: Random,
+    state: State,
+    now: Instant,
+    /// Events on their way, by time and then in order.
+    coming: BinaryHeap<Reverse<(Instant, u64)>>,
+    events: BTreeMap<u64, Event>,
+    last_event: u64,
+    workers: BTreeMap<WorkerId, Worker>,
+    unanswered: BTreeSet<Ticket>,
+    tickets: u64,
+    /// Every generation that was opened; only they, and a canary's, may be served.
+    opened: BTreeSet<u64>,
+    refused: BTreeSet<u64>,
+    canary: Option<u64>,
+    behaving: bool,
+    ended: bool,
+}
+
+impl Simulation {
+    fn new(seed: u64) -> Simulation {
+        Simulation {
+            seed,
+            random: Random(seed),
+            state: State::new(0),
+            now: Instant::now(),
+            coming: BinaryHeap::new(),
+            events: BTreeMap::new(),
+            last_event: 0,
+            workers: BTreeMap::new(),
+            unanswered: BTreeSet::new(),
+            tickets: 0,
+            opened: BTreeSet::new(),
+            refused: BTreeSet::new(),
+            canary: None,
+            behaving: true,
+            ended: false,
+        }
+    }
+
+    fn run(&mut self, tally: &mut Tally) {
+        self.want(tally);
+        self.settle(tally);
+        assert!(self.state.is_ready(), "started");
+        for _ in 0..RELOADS {
+            self.behaving = self.random.percent(60);
+            self.want(tally);
+            self.something_else();
+            // Often the next one comes before this one is through.
+            let pause = if self.random.percent(50) { 50 } else { 20_000 };
+            let until = self.now + self.random.millis(pause);
+            self.play_until(until, tally);
+            assert!(!self.ended, "the program goes on");
+        }
+        self.behaving = true;
+        self.settle(tally);
+        let last = self.want(tally);
+        self.settle(tally);
+        assert!(
+            self.state.is_ready(),
+            "everybody serves in the end: {:?}",
+            self.state.fleet()
+        );
+        assert!(!self.state.is_reloading());
+        let committed = self.state.committed().unwrap();
+        let by_guard = committed.plan.source.brings_back().is_some();
+        assert!(by_guard || committed.plan.hash == last, "the latest wins");
+        assert_eq!(self.unanswered, BTreeSet::new(), "everybody was answered");
+        let serving = self.serving();
+        assert_eq!(serving, BTreeSet::from([committed.number]));
+        self.end(tally);
+    }
+
+    /// Both ways out: everything is let go, and the program ends.
+    fn end(&mut self, tally: &mut Tally) {
+        self.behaving = self.random.percent(50);
+        self.handle(Event::Drain, tally);
+        let until = self.now + Duration::from_secs(120);
+        self.play_until(until, tally);
+        assert!(self.ended, "a drain ends");
+    }
+
+    fn want(&mut self, tally: &mut Tally) -> String {
+        self.tickets += 1;
+        tally.wanted += 1;
+        let ticket = Ticket(self.tickets);
+        self.unanswered.insert(ticket);
+        let plan = self.plan(ticket);
+        let hash = plan.hash.clone();
+        self.handle(Event::Wanted(Box::new(plan)), tally);
+        hash
+    }
+
+    fn plan(&mut self, ticket: Ticket) -> Plan {
+        let (window, bound_percent, min_requests) = (Duration::from_secs(3), 5, 10);
+        let guard = Guard {
+            window,
+            bound_percent,
+            min_requests,
+        };
+        let canary = Canary {
+            window,
+            bound_percent,
+            min_requests,
+        };
+        let settings = Settings {
+            workers: 1 + self.random.below(4) as u16,
+            listeners: Vec::new(),
+            prepare_timeout: Duration::from_secs(5),
+            drain_timeout: Duration::from_secs(10),
+            surplus_timeout: self.random.percent(50).then_some(Duration::from_secs(10)),
+            guard: self.random.percent(20).then_some(guard),
+            canary: (!self.behaving && self.random.percent(20)).then_some(canary),
+        };
+        let mut plan = plan_with(settings, self.now);
+        plan.hash = format!("{}-{}", self.seed, ticket.0);
+        plan.tickets = vec![ticket];
+        plan
+    }
+
+    fn something_else(&mut self) {
+        let some = self
+            .workers
+            .iter()
+            .find(|(_, w)| w.alive)
+            .map(|(id, _)| *id);
+        match self.random.below(8) {
+            0 => self.later(30, Event::Tick),
+            1 => self.jump(),
+            2 if !self.behaving => {
+                if let Some(worker) = some {
+                    self.die(worker, 100);
+                }
+            }
+            3 if !self.behaving => {
+                if let Some(worker) = some {
+                    self.later(50, Event::Hung(worker));
+                }
+            }
+            4 => {
+                for second in 0..4 {
+                    let measured = self.measured();
+                    self.at(
+                        Duration::from_millis(900 * second),
+                        Event::Measured(measured),
+                    );
+                }
+            }
+            // What nobody asked about.
+            5 if !self.behaving => {
+                let generation = self.random.below(self.state.last_number() + 2);
+                if let Some(worker) = some {
+                    let worker = WorkerId(worker.0.saturating_sub(self.random.below(2)));
+                    self.later(
+                        50,
+                        Event::Bound {
+                            generation: generation / 2,
+                        },
+                    );
+                    self.later(50, Event::Rejected(worker, generation / 2, "late".into()));
+                }
+            }
+            6 => self.later(50, Event::Unpin),
+            _ => {}
+        }
+    }
+
+    fn measured(&mut self) -> Measured {
+        let requests = self.now.elapsed().as_nanos() as u64 % 7 + self.tickets * 1_000;
+        let server_errors = if self.random.percent(50) {
+            requests / 2
+        } else {
+            0
+        };
+        let total = Measure {
+            requests,
+            server_errors,
+            connect_errors: 0,
+        };
+        Measured {
+            total,
+            workers: self.workers.keys().map(|id| (*id, total)).collect(),
+        }
+    }
+
+    /// The machine slept: everything that was due comes at once, and late.
+    fn jump(&mut self) {
+        self.now += Duration::from_secs(self.random.below(60));
+    }
+
+    fn at(&mut self, after: Duration, event: Event) {
+        self.last_event += 1;
+        self.coming
+            .push(Reverse((self.now + after, self.last_event)));
+        self.events.insert(self.last_event, event);
+    }
+
+    fn later(&mut self, millis: u64, event: Event) {
+        let after = self.random.millis(millis);
+        self.at(after, event);
+    }
+
+    fn die(&mut self, worker: WorkerId, millis: u64) {
+        self.later(millis, Event::Exited(worker));
+    }
+
+    fn settle(&mut self, tally: &mut Tally) {
+        let until = self.now + Duration::from_secs(600);
+        self.play_until(until, tally);
+    }
+
+    fn play_until(&mut self, end: Instant, tally: &mut Tally) {
+        loop {
+            let event = self.coming.peek().map(|Reverse((at, _))| *at);
+            let tick = self.state.deadline();
+            let Some(next) = event.into_iter().chain(tick).min().filter(|at| *at <= end) else {
+                break;
+            };
+            self.now = self.now.max(next);
+            let due = event.is_some_and(|at| at <= self.now);
+            let event = match self.coming.pop().filter(|_| due) {
+                Some(Reverse((_, id))) => self.events.remove(&id).unwrap(),
+                None => Event::Tick,
+            };
+            self.handle(event, tally);
+        }
+        self.now = self.now.max(end);
+    }
+
+    fn handle(&mut self, event: Event, tally: &mut Tally) {
+        if self.ended {
+            return;
+        }
+        match &event {
+            Event::Exited(id) => match self.workers.get_mut(id) {
+                Some(worker) if worker.alive => {
+                    worker.alive = false;
+                    tally.crashes += 1;
+                }
+                _ => return,
+            },
+            // The dead say nothing.
+            Event::Ready(id) | Event::Prepared(id, _) | Event::Committed(id, _)
+                if !self.workers.get(id).is_some_and(|w| w.alive) =>
+            {
+                return;
+            }
+            _ => {}
+        }
+        let actions = self.state.handle(event, self.now);
+        let mut rest = &actions[..];
+        while let [action, later @ ..] = rest {
+            rest = later;
+            if !self.is_called_off(action, later) {
+                self.act(action.clone(), tally);
+            }
+        }
+        self.check();
+    }
+
+    /// A deadline can pass in the moment in which something is asked: then the asking, whose contents
+    /// are gone, is followed by its abort.
+    fn is_called_off(&self, action: &Action, later: &[Action]) -> bool {
+        let Action::Prepare { worker, generation } = action else {
+            return false;
+        };
+        let aborts = |a: &Action| matches!(a, Action::Abort { worker: w, generation: g } if (w, g) == (worker, generation));
+        let gone = self.state.find(*generation).is_none();
+        assert!(
+            !gone || later.iter().any(aborts),
+            "what is asked for can be sent"
+        );
+        gone
+    }
+
+    fn act(&mut self, action: Action, tally: &mut Tally) {
+        match action {
+            Action::Spawn { worker, slot } => self.spawn(worker, slot),
+            Action::Kill { worker, .. } => {
+                tally.kills += 1;
+                self.die(worker, 20);
+            }
+            Action::Bind { generation } => match !self.behaving && self.random.percent(5) {
+                true => self.at(
+                    Duration::ZERO,
+                    Event::NotBound {
+                        generation,
+                        reasons: vec!["address taken".into()],
+                    },
+                ),
+                false => self.at(Duration::ZERO, Event::Bound { generation }),
+            },
+            Action::Unbind { generation } => {
+                assert!(
+                    !self.opened.contains(&generation),
+                    "what is open stays bound"
+                );
+                self.refused.insert(generation);
+                self.canary = None;
+            }
+            Action::Prepare { worker, generation } => self.prepare(worker, generation),
+            Action::Commit { worker, generation } => self.commit(worker, generation, tally),
+            Action::Abort { worker, generation } => {
+                let worker = self.workers.get_mut(&worker).unwrap();
+                worker.prepared.take_if(|prepared| *prepared == generation);
+            }
+            Action::Open { generation } => {
+                assert!(
+                    !self.refused.contains(&generation),
+                    "a refused one is not opened"
+                );
+                assert!(self.opened.last().is_none_or(|last| *last < generation));
+                self.opened.insert(generation);
+                self.canary = None;
+            }
+            Action::DrainWorker { worker, .. } => self.drain_worker(worker),
+            Action::Retire { generation } => {
+                assert_eq!(self.opened.last(), Some(&generation));
+            }
+            Action::Conclude { record, tickets } => {
+                for ticket in tickets {
+                    assert!(
+                        self.unanswered.remove(&ticket),
+                        "{ticket:?} is answered once"
+                    );
+                }
+                match record.verdict {
+                    Verdict::Committed | Verdict::RolledBack => tally.committed += 1,
+                    Verdict::Rejected => tally.rejected += 1,
+                    Verdict::Superseded => tally.superseded += 1,
+                }
+            }
+            Action::GoBack { to, from, .. } => {
+                assert!(self.opened.contains(&to) && to < from);
+                tally.went_back += 1;
+                let Some(record) = self.state.history().find(to) else {
+                    return;
+                };
+                let mut plan = plan_with(
+                    self.state.committed().unwrap().plan.settings.clone(),
+                    self.now,
+                );
+                plan.hash = record.hash.clone();
+                plan.source = Source::Guard { of: to, from };
+                self.at(Duration::ZERO, Event::Wanted(Box::new(plan)));
+            }
+            Action::AnnounceReady { generation } => {
+                assert_eq!(self.serving(), BTreeSet::from([generation]));
+            }
+            Action::Exit(_) => self.ended = true,
+        }
+    }
+
+    fn spawn(&mut self, id: WorkerId, slot: u16) {
+        let taken = self
+            .workers
+            .values()
+            .any(|w| w.alive && !w.draining && w.slot == slot);
+        assert!(!taken, "slot {slot} has one worker");
+        let worker = Worker {
+            slot,
+            alive: true,
+            ..Worker::default()
+        };
+        assert!(self.workers.insert(id, worker).is_none(), "a new id");
+        match self.mood() {
+            Mood::Good => self.later(30, Event::Ready(id)),
+            Mood::Late => self.later(30_000, Event::Ready(id)),
+            Mood::Twice => {
+                self.later(30, Event::Ready(id));
+                self.later(60, Event::Ready(id));
+            }
+            Mood::Silent => {}
+            Mood::Dies | Mood::Refuses => self.die(id, 20),
+        }
+    }
+
+    fn prepare(&mut self, id: WorkerId, generation: u64) {
+        assert!(
+            self.state.find(generation).is_some(),
+            "what is asked for can be sent"
+        );
+        let worker = self.workers.get_mut(&id).unwrap();
+        assert!(!worker.draining, "one that leaves is asked nothing");
+        worker.prepared = Some(generation);
+        let answer = || Event::Prepared(id, generation);
+        match self.mood() {
+            Mood::Good => self.later(10, answer()),
+            Mood::Late => self.later(8_000, answer()),
+            Mood::Twice => {
+                self.later(10, answer());
+                self.later(3_000, answer());
+            }
+            Mood::Silent => {}
+            Mood::Dies => self.die(id, 10),
+            Mood::Refuses => self.later(10, Event::Rejected(id, generation, "no".into())),
+        }
+    }
+
+    fn commit(&mut self, id: WorkerId, generation: u64, tally: &mut Tally) {
+        let worker = self.workers.get_mut(&id).unwrap();
+        assert!(
+            worker.prepared == Some(generation) || !worker.alive,
+            "{id:?}: {worker:?}"
+        );
+        assert!(
+            !self.refused.contains(&generation),
+            "never by a refused generation"
+        );
+        if !self.opened.contains(&generation) {
+            assert_eq!(self.canary, None, "one canary at a time");
+            self.canary = Some(generation);
+            tally.canaries += 1;
+        }
+        worker.prepared = None;
+        worker.serving = Some(generation);
+        let answer = || Event::Committed(id, generation);
+        match self.mood() {
+            Mood::Good | Mood::Refuses => self.later(5, answer()),
+            Mood::Late => self.later(8_000, answer()),
+            Mood::Twice => {
+                self.later(5, answer());
+                self.later(1_000, answer());
+            }
+            Mood::Silent => {}
+            Mood::Dies => self.die(id, 5),
+        }
+    }
+
+    fn drain_worker(&mut self, id: WorkerId) {
+        let worker = self.workers.get_mut(&id).unwrap();
+        worker.draining = true;
+        if self.random.percent(80) || self.behaving {
+            self.die(id, 12_000);
+        }
+    }
+
+    fn mood(&mut self) -> Mood {
+        if self.behaving {
+            return Mood::Good;
+        }
+        match self.random.below(40) {
+            0 => Mood::Late,
+            1 => Mood::Twice,
+            2 => Mood::Silent,
+            3 => Mood::Dies,
+            4 => Mood::Refuses,
+            _ => Mood::Good,
+        }
+    }
+
+    fn serving(&self) -> BTreeSet<u64> {
+        let serving = self.workers.values().filter(|w| w.alive && !w.draining);
+        serving.filter_map(|w| w.serving).collect()
+    }
+
+    fn check(&mut self) {
+        self.workers.retain(|_, worker| worker.alive);
+        if self.ended {
+            return;
+        }
+        for generation in self.serving() {
+            // A canary that was called back serves on until it has swapped back.
+            let tried = self.refused.contains(&generation) || self.canary == Some(generation);
+            assert!(
+                self.opened.contains(&generation) || tried,
+                "{generation} is not committed"
+            );
+        }
+        if self.state.is_ready() && !self.state.is_reloading() {
+            let workers = self.state.committed().unwrap().plan.settings.workers;
+            let serving: Vec<_> = self
+                .workers
+                .values()
+                .filter(|w| w.slot < workers && !w.draining)
+                .collect();
+            assert!(
+                serving.iter().all(|w| w.serving == self.state.generation()),
+                "all the same"
+            );
+        }
+        let deadline = self.state.deadline();
+        assert!(
+            deadline.is_none_or(|at| at > self.now),
+            "no tick is due twice"
+        );
+        let count = self.workers.values().filter(|w| !w.draining).count();
+        assert!(count <= 4, "no more workers than slots: {count}");
+        assert!(self.state.history().all().len() <= history::KEPT);
+        assert_eq!(self.state.generation(), self.opened.last().copied());
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Mood {
+    Good,
+    Late,
+    Twice,
+    Silent,
+    Dies,
+    Refuses,
+}

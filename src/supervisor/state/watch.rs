@@ -1,0 +1,61 @@
+//! The time after a commit in which a generation can turn out to be worse than the one before.
+
+use std::time::Instant;
+
+use super::guard::{Finding, Guard, GuardRun, Measured, Samples};
+use super::{Action, Generation, State};
+
+#[derive(Debug)]
+pub(super) struct Watch {
+    run: GuardRun,
+    generation: u64,
+    before: u64,
+}
+
+impl Watch {
+    /// A generation that brings another back is not watched: to and fro helps nobody.
+    pub(super) fn begin(
+        generation: &Generation,
+        before: Option<&Generation>,
+        samples: &Samples,
+        now: Instant,
+    ) -> Option<Watch> {
+        let guard: Guard = generation.plan.settings.guard?;
+        if generation.plan.source.brings_back().is_some() {
+            return None;
+        }
+        Some(Watch {
+            run: GuardRun::new(guard, samples, now),
+            generation: generation.number,
+            before: before?.number,
+        })
+    }
+
+    pub(super) fn deadline(&self) -> Instant {
+        self.run.until
+    }
+}
+
+impl State {
+    pub(super) fn measured(&mut self, measured: Measured, now: Instant) {
+        self.canary_measured(&measured);
+        if let Some(watch) = &mut self.watch {
+            watch.run.measure(measured.total);
+        }
+        self.samples.add(measured.total, now);
+    }
+
+    pub(super) fn watch_clock(&mut self, now: Instant) {
+        let Some(watch) = self.watch.take_if(|watch| watch.run.until <= now) else {
+            return;
+        };
+        let still = self.generation() == Some(watch.generation) && self.transaction.is_none();
+        if let (true, Finding::Worse(why)) = (still, watch.run.finding()) {
+            self.actions.push(Action::GoBack {
+                to: watch.before,
+                from: watch.generation,
+                why,
+            });
+        }
+    }
+}
