@@ -4,9 +4,13 @@ mod ask;
 mod check;
 mod explain;
 mod remote;
+mod run;
 mod schema;
 mod status;
+#[cfg(test)]
+mod tests;
 mod top;
+mod worker;
 
 use std::process::ExitCode;
 
@@ -14,14 +18,19 @@ use clap::{Parser, Subcommand};
 
 /// A reverse proxy that can be edited in the middle of the day.
 #[derive(Debug, Parser)]
-#[command(name = "sluice", version)]
+#[command(name = "sluice", version, args_conflicts_with_subcommands = true)]
 struct Cli {
     #[command(subcommand)]
-    command: Command,
+    command: Option<Command>,
+    /// Without a command: `run`.
+    #[command(flatten)]
+    run: run::Args,
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Run the proxy; also what happens without a command.
+    Run(run::Args),
     /// Validate a configuration: every error with its place and what to write instead.
     Check(check::Args),
     /// Say where a request would go, why, and what would be sent there.
@@ -46,11 +55,16 @@ enum Command {
     LogLevel(ask::LogLevel),
     /// Wait until a running program is ready.
     WaitReady(ask::WaitReady),
+    /// What the supervisor starts; of use to nobody else.
+    #[command(hide = true)]
+    Worker(worker::Args),
 }
 
 /// Exit codes: 0 is fine, 1 failed or invalid, 2 (from clap) a command line that makes no sense.
 pub fn run() -> ExitCode {
-    match Cli::parse().command {
+    let line = Cli::parse();
+    match line.command.unwrap_or(Command::Run(line.run)) {
+        Command::Run(args) => run::run(args),
         Command::Check(args) => check::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Schema => schema::run(),
@@ -63,5 +77,6 @@ pub fn run() -> ExitCode {
         Command::Unpin(args) => ask::unpin(&args),
         Command::LogLevel(args) => ask::log_level(&args),
         Command::WaitReady(args) => ask::wait_ready(&args),
+        Command::Worker(args) => worker::run(&args),
     }
 }

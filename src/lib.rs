@@ -18,3 +18,4 @@ pub mod proxy;
 pub mod shm;
 pub mod source;
 pub mod supervisor;
+pub mod worker;

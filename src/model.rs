@@ -2,6 +2,7 @@
 //! `check`, in the supervisor and in every worker.
 
 pub mod balance;
+pub mod change;
 pub mod config;
 mod decode;
 pub mod diagnostic;

@@ -1,4 +1,5 @@
 //! Where configuration comes from: files, the environment. This is the IO that `model` does not do.
 
+pub mod document;
 pub mod secrets;
 pub mod text;

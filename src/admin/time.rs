@@ -14,6 +14,14 @@ impl Timestamp {
         SystemTime::now().into()
     }
 
+    pub fn from_millis(millis: u64) -> Timestamp {
+        Timestamp(millis)
+    }
+
+    pub fn millis(self) -> u64 {
+        self.0
+    }
+
     pub fn seconds(self) -> f64 {
         self.0 as f64 / 1000.0
     }

@@ -10,9 +10,9 @@ use std::process::ExitCode;
 use clap::ValueEnum;
 use serde::Serialize;
 
-use crate::model::diagnostic::{Diagnostic, Severity};
-use crate::model::{self, Loaded};
-use crate::source::{self, secrets};
+use crate::model::Loaded;
+use crate::model::diagnostic::Diagnostic;
+use crate::source::document::{self, Document};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -54,7 +54,7 @@ struct Summary {
 }
 
 pub(super) fn run(args: &Args) -> ExitCode {
-    let (yaml, loaded) = load(&args.config);
+    let Document { text: yaml, loaded } = document::load(&args.config);
     let summary = Summary::of(&loaded);
     let written = match args.format {
         Format::Text => text::write(
@@ -74,29 +74,11 @@ pub(super) fn run(args: &Args) -> ExitCode {
     }
 }
 
-fn load(path: &Path) -> (String, Loaded) {
-    match source::text::read(path, model::MAX_BYTES as u64) {
-        Ok(yaml) => {
-            let loaded = model::load(&yaml, &mut secrets::resolve);
-            (yaml, loaded)
-        }
-        Err(error) => (String::new(), unreadable(path, &error)),
-    }
-}
-
-fn unreadable(path: &Path, error: &source::text::UnreadableText) -> Loaded {
-    let diagnostic = Diagnostic {
-        severity: Severity::Error,
-        path: String::new(),
-        line: 1,
-        column: 1,
-        message: format!("{} cannot be read: {error}", path.display()),
-        help: "name a readable YAML file with `--config FILE`".to_owned(),
-    };
-    Loaded {
-        config: None,
-        diagnostics: vec![diagnostic],
-    }
+/// The same for a program that was to start with the file, on stderr.
+pub(super) fn explain(path: &Path, yaml: &str, loaded: &Loaded) {
+    let summary = Summary::of(loaded);
+    // Nobody can be told that stderr cannot be written.
+    let _unwritten = text::write(&mut io::stderr().lock(), path, yaml, loaded, summary);
 }
 
 fn write_json(path: &Path, loaded: &Loaded, summary: Summary) -> io::Result<()> {

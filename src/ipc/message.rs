@@ -27,8 +27,9 @@ pub enum ToWorker {
     Abort { generation: u64 },
     /// The present addresses of these names; takes effect at once.
     Addresses(Vec<NameAddresses>),
-    /// Accept no more, finish what is in flight within the time, then exit.
-    Drain { timeout: Duration },
+    /// Accept no more, finish what is in flight, within the time if there is one, then exit. A second
+    /// one can only shorten the time.
+    Drain { timeout: Option<Duration> },
     /// Close and open again what is written to files.
     ReopenLogs,
     /// Log by this filter until a generation with another level is committed.
@@ -86,10 +87,6 @@ pub enum FromWorker {
     },
     Committed {
         generation: u64,
-    },
-    /// It accepts no more; how many client connections are left.
-    Draining {
-        connections: u64,
     },
 }
 
@@ -182,7 +179,7 @@ mod tests {
             ToWorker::Abort { generation },
             ToWorker::Addresses(vec![NameAddresses { name, addresses }]),
             ToWorker::Drain {
-                timeout: Duration::from_secs(30),
+                timeout: Some(Duration::from_secs(30)),
             },
             ToWorker::ReopenLogs,
             ToWorker::LogFilter("debug".to_owned()),

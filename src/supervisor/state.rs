@@ -361,6 +361,11 @@ impl State {
         self.life == Life::Running && self.fleet.all_serve(workers, committed.number)
     }
 
+    /// It has been ready once.
+    pub fn is_announced(&self) -> bool {
+        self.announced
+    }
+
     pub fn is_draining(&self) -> bool {
         self.life != Life::Running
     }

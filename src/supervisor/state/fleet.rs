@@ -59,13 +59,13 @@ pub(super) enum Step {
 }
 
 #[derive(Debug, Default)]
-pub struct Slot {
+struct Slot {
     worker: Option<WorkerId>,
     backoff: Backoff,
     /// No replacement before this.
     not_before: Option<Instant>,
     /// How often its worker was replaced.
-    pub restarts: u64,
+    restarts: u64,
 }
 
 impl Fleet {
@@ -77,11 +77,18 @@ impl Fleet {
         self.workers.iter().map(|(id, worker)| (*id, worker))
     }
 
-    /// Slots, among them those whose next worker has to wait.
-    pub fn slots(&self) -> impl Iterator<Item = (u16, &Slot, Option<WorkerId>)> {
-        self.slots
+    /// Slots whose next worker has to wait, with how often theirs were replaced.
+    pub fn waiting_slots(&self) -> impl Iterator<Item = (u16, u64)> {
+        let waiting = self
+            .slots
             .iter()
-            .map(|(number, slot)| (*number, slot, slot.worker))
+            .filter(|(_, slot)| slot.waits_until().is_some());
+        waiting.map(|(number, slot)| (*number, slot.restarts))
+    }
+
+    /// How often the slot's worker was replaced.
+    pub fn restarts(&self, slot: u16) -> u64 {
+        self.slots.get(&slot).map_or(0, |slot| slot.restarts)
     }
 
     pub fn worker(&self, id: WorkerId) -> Option<&Worker> {
@@ -345,7 +352,7 @@ impl Worker {
 
 impl Slot {
     /// Died again and again, and waits.
-    pub fn waits_until(&self) -> Option<Instant> {
+    fn waits_until(&self) -> Option<Instant> {
         self.not_before.filter(|_| self.worker.is_none())
     }
 }

@@ -116,6 +116,7 @@ struct Simulation {
     opened: BTreeSet<u64>,
     refused: BTreeSet<u64>,
     canary: Option<u64>,
+    total: Measure,
     behaving: bool,
     ended: bool,
 }
@@ -136,6 +137,7 @@ impl Simulation {
             opened: BTreeSet::new(),
             refused: BTreeSet::new(),
             canary: None,
+            total: Measure::default(),
             behaving: true,
             ended: false,
         }
@@ -167,7 +169,11 @@ impl Simulation {
         assert!(!self.state.is_reloading());
         let committed = self.state.committed().unwrap();
         let by_guard = committed.plan.source.brings_back().is_some();
-        assert!(by_guard || committed.plan.hash == last, "the latest wins");
+        let latest = self.state.history().latest();
+        assert!(
+            by_guard || committed.plan.hash == last,
+            "the latest wins: {latest:?}"
+        );
         assert_eq!(self.unanswered, BTreeSet::new(), "everybody was answered");
         let serving = self.serving();
         assert_eq!(serving, BTreeSet::from([committed.number]));
@@ -268,21 +274,14 @@ impl Simulation {
         }
     }
 
+    /// A second's traffic, of which sometimes half fails.
     fn measured(&mut self) -> Measured {
-        let requests = self.now.elapsed().as_nanos() as u64 % 7 + self.tickets * 1_000;
-        let server_errors = if self.random.percent(50) {
-            requests / 2
-        } else {
-            0
-        };
-        let total = Measure {
-            requests,
-            server_errors,
-            connect_errors: 0,
-        };
+        self.total.requests += 100;
+        self.total.server_errors += if self.random.percent(20) { 50 } else { 0 };
+        let workers = self.workers.keys().map(|id| (*id, self.total)).collect();
         Measured {
-            total,
-            workers: self.workers.keys().map(|id| (*id, total)).collect(),
+            total: self.total,
+            workers,
         }
     }
 
@@ -321,7 +320,7 @@ impl Simulation {
             };
             self.now = self.now.max(next);
             let due = event.is_some_and(|at| at <= self.now);
-            let event = match self.coming.pop().filter(|_| due) {
+            let event = match due.then(|| self.coming.pop()).flatten() {
                 Some(Reverse((_, id))) => self.events.remove(&id).unwrap(),
                 None => Event::Tick,
             };

@@ -1,0 +1,393 @@
+//! What differs between two configurations, in the words of whoever edits them: rules added, removed,
+//! moved and changed, upstreams that gain or lose servers.
+//!
+//! Not here: what a reload does about it. That is always the whole snapshot.
+
+use std::collections::{HashMap, HashSet};
+use std::fmt;
+
+use super::config::{Config, Rule, Server, ServerHost, Target, Upstream};
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    RuleAdded {
+        name: String,
+        place: usize,
+    },
+    RuleRemoved {
+        name: String,
+    },
+    /// Its place among the rules that stay is another.
+    RuleMoved {
+        name: String,
+        from: usize,
+        to: usize,
+    },
+    RuleChanged {
+        name: String,
+        parts: Vec<&'static str>,
+    },
+    UpstreamAdded {
+        id: String,
+    },
+    UpstreamRemoved {
+        id: String,
+    },
+    ServersAdded {
+        id: String,
+        servers: Vec<String>,
+    },
+    ServersRemoved {
+        id: String,
+        servers: Vec<String>,
+    },
+    UpstreamChanged {
+        id: String,
+        parts: Vec<&'static str>,
+    },
+    ListenerAdded {
+        address: String,
+    },
+    ListenerRemoved {
+        address: String,
+    },
+    /// One of the settings that stand once: `limits`, `drain` and so on.
+    SettingChanged {
+        key: &'static str,
+    },
+}
+
+/// Everything that differs, rules first; nothing where the two mean the same.
+pub fn between(old: &Config, new: &Config) -> Vec<Change> {
+    let mut changes = rules(old, new);
+    changes.extend(upstreams(old, new));
+    changes.extend(listeners(old, new));
+    changes.extend(settings(old, new));
+    changes
+}
+
+fn rules(old: &Config, new: &Config) -> Vec<Change> {
+    let places = |config: &Config| -> HashMap<String, usize> {
+        let rules = config.rules.iter().enumerate();
+        rules
+            .map(|(place, rule)| (rule.name.clone(), place))
+            .collect()
+    };
+    let (old_places, new_places) = (places(old), places(new));
+    let gone = old
+        .rules
+        .iter()
+        .filter(|rule| !new_places.contains_key(&rule.name));
+    let mut changes: Vec<Change> = gone
+        .map(|rule| Change::RuleRemoved {
+            name: rule.name.clone(),
+        })
+        .collect();
+    let moved = moved(old, new);
+    for (place, rule) in new.rules.iter().enumerate() {
+        let name = rule.name.clone();
+        let Some(from) = old_places.get(&rule.name).copied() else {
+            changes.push(Change::RuleAdded { name, place });
+            continue;
+        };
+        if moved.contains(rule.name.as_str()) {
+            changes.push(Change::RuleMoved {
+                name: name.clone(),
+                from,
+                to: place,
+            });
+        }
+        let before = old.rules.get(from);
+        let parts = before.map_or_else(Vec::new, |before| rule_parts((old, before), (new, rule)));
+        if !parts.is_empty() {
+            changes.push(Change::RuleChanged { name, parts });
+        }
+    }
+    changes
+}
+
+/// Those that are out of order against the longest run of rules that kept theirs: a rule that is
+/// dragged to the top has moved, not all the others.
+fn moved<'c>(old: &Config, new: &'c Config) -> HashSet<&'c str> {
+    let old_places: HashMap<&str, usize> = old
+        .rules
+        .iter()
+        .enumerate()
+        .map(|(place, rule)| (rule.name.as_str(), place))
+        .collect();
+    let common: Vec<(&str, usize)> = new
+        .rules
+        .iter()
+        .filter_map(|rule| Some((rule.name.as_str(), *old_places.get(rule.name.as_str())?)))
+        .collect();
+    let kept = longest_rising(&common.iter().map(|(_, place)| *place).collect::<Vec<_>>());
+    let common = common.iter().enumerate();
+    common
+        .filter(|(index, _)| !kept.contains(index))
+        .map(|(_, (name, _))| *name)
+        .collect()
+}
+
+/// The indices of a longest rising subsequence, by patience sorting.
+fn longest_rising(values: &[usize]) -> HashSet<usize> {
+    // For every length the index at which the lowest end of such a run stands.
+    let mut ends: Vec<usize> = Vec::new();
+    let mut before: Vec<Option<usize>> = Vec::with_capacity(values.len());
+    for (index, value) in values.iter().enumerate() {
+        let lower = |end: &usize| values.get(*end).is_some_and(|at| at < value);
+        let length = ends.partition_point(lower);
+        before.push(
+            length
+                .checked_sub(1)
+                .and_then(|shorter| ends.get(shorter).copied()),
+        );
+        match ends.get_mut(length) {
+            Some(end) => *end = index,
+            None => ends.push(index),
+        }
+    }
+    let last = ends.last().copied();
+    std::iter::successors(last, |index| before.get(*index).copied().flatten()).collect()
+}
+
+fn rule_parts(old: (&Config, &Rule), new: (&Config, &Rule)) -> Vec<&'static str> {
+    let ((old_config, old), (new_config, new)) = (old, new);
+    let compared = [
+        ("host", old.host != new.host),
+        ("path", old.path != new.path),
+        ("methods", old.methods != new.methods),
+        ("headers", old.headers != new.headers),
+        ("query", old.query != new.query),
+        (
+            "upstreams",
+            targets(old_config, old) != targets(new_config, new),
+        ),
+    ];
+    differing(compared)
+}
+
+/// By name: an index means something else in another configuration.
+fn targets<'c>(config: &'c Config, rule: &Rule) -> Vec<(Option<&'c str>, u32)> {
+    let id = |index: u32| {
+        let upstream = config.upstreams.get(usize::try_from(index).ok()?)?;
+        Some(upstream.id.as_str())
+    };
+    rule.upstreams
+        .iter()
+        .map(|choice| (id(choice.upstream), choice.weight))
+        .collect()
+}
+
+fn upstreams(old: &Config, new: &Config) -> Vec<Change> {
+    let by_id = |config: &Config| -> HashSet<String> {
+        config
+            .upstreams
+            .iter()
+            .map(|upstream| upstream.id.clone())
+            .collect()
+    };
+    let new_ids = by_id(new);
+    let gone = old
+        .upstreams
+        .iter()
+        .filter(|upstream| !new_ids.contains(&upstream.id));
+    let mut changes: Vec<Change> = gone
+        .map(|upstream| Change::UpstreamRemoved {
+            id: upstream.id.clone(),
+        })
+        .collect();
+    let old_by_id: HashMap<&str, &Upstream> = old
+        .upstreams
+        .iter()
+        .map(|upstream| (upstream.id.as_str(), upstream))
+        .collect();
+    for upstream in &new.upstreams {
+        match old_by_id.get(upstream.id.as_str()) {
+            None => changes.push(Change::UpstreamAdded {
+                id: upstream.id.clone(),
+            }),
+            Some(before) => changes.extend(upstream_changes(before, upstream)),
+        }
+    }
+    changes
+}
+
+fn upstream_changes(old: &Upstream, new: &Upstream) -> Vec<Change> {
+    let (before, after) = (servers(old), servers(new));
+    let only_in = |these: &[(String, &Server)], others: &[(String, &Server)]| -> Vec<String> {
+        let known: HashSet<&str> = others.iter().map(|(name, _)| name.as_str()).collect();
+        let new = these
+            .iter()
+            .filter(|(name, _)| !known.contains(name.as_str()));
+        new.map(|(name, _)| name.clone()).collect()
+    };
+    let (added, removed) = (only_in(&after, &before), only_in(&before, &after));
+    let mut changes = Vec::new();
+    let id = &new.id;
+    let old_by_name: HashMap<&str, &Server> = before
+        .iter()
+        .map(|(name, server)| (name.as_str(), *server))
+        .collect();
+    let altered = after.iter().any(|(name, server)| {
+        old_by_name
+            .get(name.as_str())
+            .is_some_and(|before| before != server)
+    });
+    if !added.is_empty() {
+        changes.push(Change::ServersAdded {
+            id: id.clone(),
+            servers: added,
+        });
+    }
+    if !removed.is_empty() {
+        changes.push(Change::ServersRemoved {
+            id: id.clone(),
+            servers: removed,
+        });
+    }
+    let kind = |upstream: &Upstream| matches!(upstream.target, Target::Echo);
+    // Everything beside the servers, whatever it is.
+    let rest = |upstream: &Upstream| Upstream {
+        target: Target::Echo,
+        ..upstream.clone()
+    };
+    let parts = differing([
+        ("url", kind(old) != kind(new)),
+        ("servers", altered),
+        ("settings", rest(old) != rest(new)),
+    ]);
+    if !parts.is_empty() {
+        changes.push(Change::UpstreamChanged {
+            id: id.clone(),
+            parts,
+        });
+    }
+    changes
+}
+
+fn servers(upstream: &Upstream) -> Vec<(String, &Server)> {
+    let servers = match &upstream.target {
+        Target::Echo => &[][..],
+        Target::Servers(servers) => servers,
+    };
+    servers
+        .iter()
+        .map(|server| (server_name(server), server))
+        .collect()
+}
+
+fn server_name(server: &Server) -> String {
+    match &server.host {
+        ServerHost::Ip(ip) => std::net::SocketAddr::new(*ip, server.port).to_string(),
+        ServerHost::Name(name) => format!("{name}:{}", server.port),
+    }
+}
+
+fn listeners(old: &Config, new: &Config) -> Vec<Change> {
+    let addresses = |config: &Config| -> Vec<String> {
+        config
+            .listeners
+            .iter()
+            .map(|listener| listener.address.to_string())
+            .collect()
+    };
+    let (old, new) = (addresses(old), addresses(new));
+    let gone = old.iter().filter(|address| !new.contains(address));
+    let come = new.iter().filter(|address| !old.contains(address));
+    let gone = gone.map(|address| Change::ListenerRemoved {
+        address: address.clone(),
+    });
+    gone.chain(come.map(|address| Change::ListenerAdded {
+        address: address.clone(),
+    }))
+    .collect()
+}
+
+fn settings(old: &Config, new: &Config) -> Vec<Change> {
+    // Taken apart in full, so that a part that is added to `Config` has to be named here too.
+    let Config {
+        listeners: _,
+        upstreams: _,
+        rules: _,
+        workers,
+        headers,
+        trusted_proxies,
+        via,
+        error_header,
+        limits,
+        drain,
+        reload,
+        admin,
+        log,
+        worker,
+        metrics,
+    } = old;
+    let compared = [
+        ("server.workers", *workers != new.workers),
+        ("server.headers", *headers != new.headers),
+        (
+            "server.trustedProxies",
+            *trusted_proxies != new.trusted_proxies,
+        ),
+        ("server.via", *via != new.via),
+        ("server.errorHeader", *error_header != new.error_header),
+        ("server.limits", *limits != new.limits),
+        ("drain", *drain != new.drain),
+        ("reload", *reload != new.reload),
+        ("admin", *admin != new.admin),
+        ("log", *log != new.log),
+        ("worker", *worker != new.worker),
+        ("metrics", *metrics != new.metrics),
+    ];
+    differing(compared)
+        .into_iter()
+        .map(|key| Change::SettingChanged { key })
+        .collect()
+}
+
+fn differing<const N: usize>(compared: [(&'static str, bool); N]) -> Vec<&'static str> {
+    compared
+        .into_iter()
+        .filter(|(_, differs)| *differs)
+        .map(|(name, _)| name)
+        .collect()
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::RuleAdded { name, place } => {
+                write!(f, "rule `{name}` added at place {}", place + 1)
+            }
+            Self::RuleRemoved { name } => write!(f, "rule `{name}` removed"),
+            Self::RuleMoved { name, from, to } => {
+                write!(
+                    f,
+                    "rule `{name}` moved from place {} to {}",
+                    from + 1,
+                    to + 1
+                )
+            }
+            Self::RuleChanged { name, parts } => {
+                write!(f, "rule `{name}` changed: {}", parts.join(", "))
+            }
+            Self::UpstreamAdded { id } => write!(f, "upstream `{id}` added"),
+            Self::UpstreamRemoved { id } => write!(f, "upstream `{id}` removed"),
+            Self::ServersAdded { id, servers } => {
+                write!(f, "upstream `{id}` gains {}", servers.join(", "))
+            }
+            Self::ServersRemoved { id, servers } => {
+                write!(f, "upstream `{id}` loses {}", servers.join(", "))
+            }
+            Self::UpstreamChanged { id, parts } => {
+                write!(f, "upstream `{id}` changed: {}", parts.join(", "))
+            }
+            Self::ListenerAdded { address } => write!(f, "listens on {address} too"),
+            Self::ListenerRemoved { address } => write!(f, "listens on {address} no more"),
+            Self::SettingChanged { key } => write!(f, "`{key}` changed"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,273 @@
+//! The supervisor's loop: what happens outside becomes an event for `state`, and what `state` says
+//! is done. Nothing here may take long: whatever could is a task beside it.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+use tokio::time::{Interval, MissedTickBehavior, interval, sleep, sleep_until};
+
+use super::SupervisorError;
+use super::admin_port::AdminPort;
+use super::children::{Children, Inbox};
+use super::intake::{Intake, Look};
+use super::launch::{First, Launch};
+use super::resolver::{self, Found, Resolver};
+use super::signals::Signals;
+use super::sockets::Sockets;
+use super::state::{Event, KillReason, State, Ticket, WorkerId};
+use crate::admin::{Command, Counts, Reply, Sources, Status, Timestamp};
+use crate::ipc::message::Packed;
+use crate::log;
+use crate::model::config::Config;
+use crate::shm::names::{self, Index, Names};
+use crate::shm::recorder::Recorder;
+use crate::shm::{SUPERVISOR, Segment, ShmError, beat};
+
+mod act;
+mod hear;
+mod publish;
+
+/// Commands of the admin port that may wait for the loop.
+const COMMANDS: usize = 32;
+/// Killed workers are gone within moments; an end does not wait longer for them.
+const LAST_REAP: Duration = Duration::from_secs(1);
+
+pub(super) struct Engine {
+    launch: Launch,
+    log: log::Handle,
+    state: State,
+    intake: Intake,
+    signals: Signals,
+    sockets: Sockets,
+    children: Children,
+    inbox: Inbox,
+    segment: Segment,
+    counts: Counts,
+    beats: beat::Watch,
+    names: Names,
+    /// By generation, for as long as workers may be asked to prepare it.
+    labels: BTreeMap<u64, Labels>,
+    resolver: Resolver,
+    resolving: Option<JoinHandle<Found>>,
+    next_resolving: Instant,
+    next_poll: Instant,
+    admin: AdminPort,
+    commands: mpsc::Receiver<Command>,
+    status: watch::Sender<Arc<Status>>,
+    waiting: HashMap<Ticket, Reply>,
+    last_ticket: u64,
+    /// The text of the plan that was wanted last, by its hash, for the copy that is kept.
+    wanted_text: Option<(String, String)>,
+    kills: HashMap<WorkerId, KillReason>,
+    /// Addresses that the log has named, as configured and as bound.
+    announced: BTreeMap<SocketAddr, SocketAddr>,
+    /// The names of all label ids that are in use, for the admin port.
+    names_by_id: Arc<names::Labels>,
+    events: VecDeque<Event>,
+    second: Interval,
+    started_at: Timestamp,
+    interrupts: u32,
+    exit: Option<ExitCode>,
+}
+
+/// The ids under which a generation is counted.
+struct Labels {
+    index: Arc<Index>,
+    packed: Packed,
+}
+
+impl Engine {
+    pub(super) async fn start(
+        launch: Launch,
+        first: First,
+        log: log::Handle,
+    ) -> Result<Engine, SupervisorError> {
+        let segment = Segment::create()?;
+        let row = segment
+            .lease(SUPERVISOR)
+            .ok_or(ShmError::NoRow(SUPERVISOR))?;
+        let counts = Counts::new(Recorder::open(segment.clone(), row)?);
+        let (children, inbox) = Children::new(segment.clone());
+        let (to_commands, commands) = mpsc::channel(COMMANDS);
+        let started_at = Timestamp::now();
+        let (status, published) = watch::channel(Arc::new(publish::starting(&launch, started_at)));
+        let admin = AdminPort::new(Sources {
+            status: published,
+            commands: to_commands,
+            segment: segment.clone(),
+            reasons: launch.reasons,
+        });
+        let served_hash = first
+            .broken
+            .as_ref()
+            .map_or(&first.wanted.hash, |broken| &broken.hash);
+        let mut engine = Engine {
+            intake: Intake::new(launch.config.clone(), Some(served_hash.clone())),
+            launch,
+            log,
+            state: State::new(0),
+            signals: Signals::listen()?,
+            sockets: Sockets::default(),
+            children,
+            inbox,
+            segment,
+            counts,
+            beats: beat::Watch::default(),
+            names: Names::default(),
+            labels: BTreeMap::new(),
+            resolver: Resolver::default(),
+            resolving: None,
+            next_resolving: Instant::now() + resolver::INTERVAL,
+            next_poll: Instant::now(),
+            admin,
+            commands,
+            status,
+            waiting: HashMap::new(),
+            last_ticket: 0,
+            wanted_text: None,
+            kills: HashMap::new(),
+            announced: BTreeMap::new(),
+            names_by_id: Arc::default(),
+            events: VecDeque::new(),
+            second: seconds(),
+            started_at,
+            interrupts: 0,
+            exit: None,
+        };
+        engine.begin(first).await?;
+        Ok(engine)
+    }
+
+    async fn begin(&mut self, first: First) -> Result<(), SupervisorError> {
+        let First { wanted, broken } = first;
+        if let Some(broken) = broken {
+            self.refused(broken, Vec::new());
+            tracing::error!(
+                "THE CONFIGURATION FILE IS NOT VALID: serving the last good one until it is mended"
+            );
+        }
+        self.warn(&wanted.warnings);
+        let (plan, text) = wanted
+            .plan(None, Vec::new())
+            .map_err(SupervisorError::Pack)?;
+        let found = resolver::ask(resolver::names(&plan.config)).await;
+        self.resolver.learn(found);
+        self.want(plan, text);
+        Ok(())
+    }
+
+    pub(super) async fn run(mut self) -> Result<ExitCode, SupervisorError> {
+        loop {
+            if let Some(code) = self.exit {
+                self.end().await;
+                return Ok(code);
+            }
+            self.publish();
+            let deadline = self.state.deadline();
+            // Each of these may lose the race: it keeps what it has for the next time.
+            tokio::select! {
+                heard = self.signals.next() => self.hear(heard),
+                Some((worker, news)) = self.inbox.recv() => self.news(worker, news),
+                sight = self.intake.seen() => self.saw(sight),
+                Some(command) = self.commands.recv() => self.command(command),
+                found = ended(&mut self.resolving) => self.resolved(found),
+                _ = self.second.tick() => self.every_second(),
+                () = until(deadline) => self.tell(Event::Tick),
+            }
+        }
+    }
+
+    /// Lets `state` decide, and does what it says, until nothing follows from it any more.
+    fn tell(&mut self, event: Event) {
+        self.events.push_back(event);
+        while let Some(event) = self.events.pop_front() {
+            for action in self.state.handle(event, Instant::now()) {
+                self.act(action);
+            }
+        }
+    }
+
+    fn every_second(&mut self) {
+        if let Some(timeout) = self.config().map(|config| config.worker.hang_timeout) {
+            let leases = self.segment.leases();
+            for lease in self.beats.hung(&leases, Instant::now(), timeout) {
+                if let Some(worker) = self.children.in_row(lease.row) {
+                    self.tell(Event::Hung(worker));
+                }
+            }
+        }
+        if let Some(poll) = self.config().map(|config| config.reload.poll)
+            && self.next_poll <= Instant::now()
+        {
+            self.next_poll = Instant::now() + poll;
+            self.look(Look::Hint);
+        }
+        if self.resolving.is_none() && self.next_resolving <= Instant::now() {
+            self.resolve();
+        }
+    }
+
+    fn resolve(&mut self) {
+        self.next_resolving = Instant::now() + resolver::INTERVAL;
+        if let Some(names) = self.config().map(|config| resolver::names(&config))
+            && !names.is_empty()
+        {
+            self.resolving = Some(tokio::spawn(resolver::ask(names)));
+        }
+    }
+
+    fn look(&mut self, look: Look) {
+        let served = self.config();
+        self.intake.look(look, served, &self.resolver);
+    }
+
+    /// What is served.
+    fn config(&self) -> Option<Arc<Config>> {
+        self.state
+            .committed()
+            .map(|generation| Arc::clone(&generation.plan.config))
+    }
+
+    fn ticket(&mut self, reply: Reply) -> Ticket {
+        self.last_ticket += 1;
+        let ticket = Ticket(self.last_ticket);
+        self.waiting.insert(ticket, reply);
+        ticket
+    }
+
+    async fn end(&mut self) {
+        self.publish();
+        let deadline = Instant::now() + LAST_REAP;
+        while !self.children.ids().is_empty() && Instant::now() < deadline {
+            self.children.reap();
+            sleep(Duration::from_millis(5)).await;
+        }
+    }
+}
+
+fn seconds() -> Interval {
+    let mut interval = interval(Duration::from_secs(1));
+    interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    interval
+}
+
+async fn until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => sleep_until(deadline.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn ended(task: &mut Option<JoinHandle<Found>>) -> Found {
+    let Some(running) = task else {
+        return std::future::pending().await;
+    };
+    let found = running.await;
+    *task = None;
+    found.unwrap_or_default()
+}

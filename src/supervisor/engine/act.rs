@@ -1,0 +1,307 @@
+//! Doing what `state` says.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::{Engine, Labels};
+use crate::admin::{CommandError, CommandReply, ReloadResult};
+use crate::ipc::channel::ChannelError;
+use crate::ipc::message::{PackError, Packed, Prepare, ToWorker};
+use crate::shm::names::in_use;
+use crate::shm::totals::Totals;
+use crate::supervisor::resolver;
+use crate::supervisor::state::history::{Record, Verdict};
+use crate::supervisor::state::{
+    Action, Event, ExitReason, Generation, KillReason, Source, Ticket, WorkerId,
+};
+
+impl Engine {
+    pub(super) fn act(&mut self, action: Action) {
+        match action {
+            Action::Spawn { worker, slot } => self.spawn(worker, slot),
+            Action::Kill { worker, reason } => self.kill(worker, reason),
+            Action::Bind { generation } => self.bind(generation),
+            Action::Unbind { generation } => self.unbind(generation),
+            Action::Prepare { worker, generation } => self.prepare(worker, generation),
+            Action::Abort { worker, generation } => self.abort(worker, generation),
+            Action::Open { generation } => self.open(generation),
+            Action::Commit { worker, generation } => self.commit(worker, generation),
+            Action::Retire { generation } => self.retire(generation),
+            Action::DrainWorker { worker, timeout } => {
+                let sent = self.children.send(worker, &ToWorker::Drain { timeout });
+                self.check(worker, sent);
+            }
+            Action::Conclude { record, tickets } => self.conclude(&record, tickets),
+            Action::GoBack { to, from, why } => {
+                tracing::error!(from, to, why, "the guard goes back");
+                self.go_back(to, Source::Guard { of: to, from }, Vec::new());
+            }
+            Action::AnnounceReady { generation } => tracing::info!(generation, "ready"),
+            Action::Exit(reason) => self.leave(reason),
+        }
+    }
+
+    fn spawn(&mut self, worker: WorkerId, slot: u16) {
+        let log = self
+            .state
+            .committed()
+            .map_or(crate::log::AT_START, |g| g.plan.config.log);
+        match self.children.spawn(worker, slot, log) {
+            Ok(pid) => tracing::info!(slot, pid = pid.as_raw(), "worker started"),
+            Err(error) => {
+                let error: &dyn std::error::Error = &error;
+                tracing::error!(slot, error, "worker not started");
+                self.events.push_back(Event::Exited(worker));
+            }
+        }
+    }
+
+    fn kill(&mut self, worker: WorkerId, reason: KillReason) {
+        if let Some(child) = self.children.get(worker) {
+            let (slot, pid) = (child.slot, child.pid.as_raw());
+            tracing::warn!(slot, pid, ?reason, "worker killed");
+        }
+        self.kills.insert(worker, reason);
+        self.children.kill(worker);
+    }
+
+    fn bind(&mut self, number: u64) {
+        let Some(Generation { plan, .. }) = self.state.find(number).cloned() else {
+            return;
+        };
+        let event = match self.bind_all(number, &plan.settings, &plan.config) {
+            Ok(()) => Event::Bound { generation: number },
+            Err(reasons) => Event::NotBound {
+                generation: number,
+                reasons,
+            },
+        };
+        self.events.push_back(event);
+    }
+
+    fn bind_all(
+        &mut self,
+        number: u64,
+        settings: &crate::supervisor::state::Settings,
+        config: &crate::model::config::Config,
+    ) -> Result<(), Vec<String>> {
+        self.sockets.bind(number, settings)?;
+        let admin = config.admin.listen;
+        if let Err(error) = self.admin.bind(admin) {
+            self.sockets.unbind(number);
+            return Err(vec![format!("cannot listen on {admin} (admin): {error}")]);
+        }
+        let used = in_use(&Totals::read(&self.segment));
+        let index = Arc::new(self.names.assign(config, Instant::now(), &used));
+        let packed = Packed::pack(index.as_ref()).map_err(|error: PackError| {
+            self.sockets.unbind(number);
+            vec![error.to_string()]
+        })?;
+        self.labels.insert(number, Labels { index, packed });
+        let names = self
+            .names
+            .labels()
+            .map(|(id, _, name)| (id, name.to_owned()));
+        self.names_by_id = Arc::new(names.collect());
+        Ok(())
+    }
+
+    fn unbind(&mut self, number: u64) {
+        self.sockets.unbind(number);
+        self.admin.unbind();
+        self.labels.remove(&number);
+    }
+
+    /// A generation that was called off in the same moment is not there any more; its abort follows.
+    fn prepare(&mut self, worker: WorkerId, number: u64) {
+        let Some(Generation { plan, .. }) = self.state.find(number).cloned() else {
+            return;
+        };
+        let Some(slot) = self.children.get(worker).map(|child| child.slot) else {
+            return;
+        };
+        let serve = self.sockets.serve_list(number, &plan.settings, slot);
+        let lent = self
+            .children
+            .lend(worker, &serve, |id| self.sockets.lend(id));
+        self.check(worker, lent);
+        let labels = self.labels.get(&number).map(|labels| labels.packed.clone());
+        let prepare = Prepare {
+            generation: number,
+            sockets: serve,
+            config: plan.packed.as_ref().clone(),
+            labels: labels.unwrap_or_default(),
+        };
+        let sent = self
+            .children
+            .send(worker, &ToWorker::Prepare(Box::new(prepare)));
+        self.check(worker, sent);
+    }
+
+    /// Of its sockets it keeps those that it serves; the others are lent again when they are needed.
+    fn abort(&mut self, worker: WorkerId, generation: u64) {
+        let serving = self.state.fleet().worker(worker).and_then(|w| w.serving);
+        self.remember_lent(worker, serving);
+        let sent = self.children.send(worker, &ToWorker::Abort { generation });
+        self.check(worker, sent);
+    }
+
+    fn commit(&mut self, worker: WorkerId, generation: u64) {
+        self.remember_lent(worker, Some(generation));
+        let sent = self.children.send(worker, &ToWorker::Commit { generation });
+        self.check(worker, sent);
+    }
+
+    fn remember_lent(&mut self, worker: WorkerId, generation: Option<u64>) {
+        let slot = self.children.get(worker).map(|child| child.slot);
+        let plan = generation.and_then(|number| self.state.find(number));
+        let kept = match (plan, slot) {
+            (Some(Generation { number, plan }), Some(slot)) => {
+                self.sockets.serve_list(*number, &plan.settings, slot)
+            }
+            _ => Vec::new(),
+        };
+        self.children.keeps(worker, &kept);
+    }
+
+    fn open(&mut self, number: u64) {
+        let Some(Generation { plan, .. }) = self.state.find(number).cloned() else {
+            return;
+        };
+        if let Err(error) = self.sockets.open(&plan.settings) {
+            // The address is ours and other slots listen on it: they serve it.
+            tracing::error!(%error, "a socket of a new slot does not listen");
+        }
+        if let Err(error) = self.log.apply(plan.config.log) {
+            tracing::warn!(%error, "the log stays as it is");
+        }
+        if let Some(address) = self.admin.open() {
+            tracing::info!(%address, "admin listening");
+        }
+        self.announce_listeners();
+        tracing::info!(generation = number, "generation committed");
+    }
+
+    fn retire(&mut self, number: u64) {
+        let Some(Generation { plan, .. }) = self.state.find(number).cloned() else {
+            return;
+        };
+        self.sockets.retire(&plan.settings);
+        self.labels.retain(|kept, _| *kept >= number);
+        self.announced
+            .retain(|address, _| plan.settings.listeners.contains(address));
+        self.resolver.keep(&resolver::names(&plan.config));
+        // What is new was asked for a moment ago; the rest is due at its own time.
+        if self.resolving.is_none() && self.next_resolving <= Instant::now() {
+            self.resolve();
+        }
+    }
+
+    fn announce_listeners(&mut self) {
+        for (configured, address) in self.sockets.addresses() {
+            if self.announced.insert(configured, address) != Some(address) {
+                tracing::info!(%configured, %address, "listening");
+            }
+        }
+    }
+
+    fn conclude(&mut self, record: &Record, tickets: Vec<Ticket>) {
+        let Record {
+            generation,
+            hash,
+            took,
+            changes,
+            errors,
+            ..
+        } = record;
+        let took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+        match record.verdict {
+            Verdict::Committed | Verdict::RolledBack => {
+                let changes = changes.join("; ");
+                tracing::info!(generation, hash, took_ms, changes, "reload done");
+                self.keep_last_good(record);
+            }
+            Verdict::Rejected => {
+                let errors = errors.join("\n");
+                tracing::error!(hash, took_ms, errors, "reload rejected");
+            }
+            Verdict::Superseded => tracing::info!(hash, "superseded by a newer configuration"),
+        }
+        if let Some(result) = result(record.verdict) {
+            self.counts.reload(result, *took);
+        }
+        for ticket in tickets {
+            self.answer(ticket, self.outcome(record));
+        }
+    }
+
+    fn outcome(&self, record: &Record) -> Result<CommandReply, CommandError> {
+        match record.generation {
+            Some(generation) => Ok(CommandReply {
+                generation,
+                message: format!("generation {generation} is served"),
+            }),
+            None => Err(CommandError::Refused(record.errors.clone())),
+        }
+    }
+
+    pub(super) fn answer(&mut self, ticket: Ticket, answer: Result<CommandReply, CommandError>) {
+        if let Some(reply) = self.waiting.remove(&ticket) {
+            // Whoever asked may have gone away.
+            let _unheard = reply.send(answer);
+        }
+    }
+
+    /// Only what came from the file: a copy of a rollback would outlive its pin.
+    fn keep_last_good(&mut self, record: &Record) {
+        let Some(path) = &self.launch.last_good else {
+            return;
+        };
+        let Some((_, text)) = self.wanted_text.take_if(|(hash, _)| *hash == record.hash) else {
+            return;
+        };
+        if record.source != Source::File {
+            return;
+        }
+        let (path, generation) = (path.clone(), record.generation);
+        // Bounded by the helper threads, and one at a time in practice: a reload is far longer.
+        drop(tokio::task::spawn_blocking(move || {
+            if let Err(error) = crate::source::document::keep(&path, &text) {
+                tracing::warn!(generation, path = %path.display(), %error, "last good not kept");
+            }
+        }));
+    }
+
+    fn leave(&mut self, reason: ExitReason) {
+        self.exit = Some(match reason {
+            ExitReason::Drained => {
+                tracing::info!("drained");
+                ExitCode::SUCCESS
+            }
+            ExitReason::Stopped => {
+                tracing::warn!("stopped, with work in flight");
+                ExitCode::FAILURE
+            }
+            ExitReason::FailedToStart => ExitCode::FAILURE,
+        });
+    }
+
+    /// A worker whose queue is full, or whose channel cannot take a message, is of no use.
+    pub(super) fn check(&mut self, worker: WorkerId, sent: Result<(), ChannelError>) {
+        if let Err(error) = sent {
+            let error: &dyn std::error::Error = &error;
+            tracing::warn!(error, "a worker cannot be told");
+            self.events.push_back(Event::Hung(worker));
+        }
+    }
+}
+
+fn result(verdict: Verdict) -> Option<ReloadResult> {
+    match verdict {
+        Verdict::Committed => Some(ReloadResult::Committed),
+        Verdict::RolledBack => Some(ReloadResult::RolledBack),
+        Verdict::Rejected => Some(ReloadResult::Rejected),
+        Verdict::Superseded => None,
+    }
+}

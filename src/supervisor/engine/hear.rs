@@ -1,0 +1,292 @@
+//! What happens outside, made into events.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use nix::sys::wait::WaitStatus;
+
+use super::Engine;
+use crate::admin::{Command, CommandError, CommandReply, RestartReason, Timestamp, Verb};
+use crate::ipc::message::{FromWorker, Packed, ToWorker};
+use crate::model::config::Config;
+use crate::supervisor::children::{Death, News};
+use crate::supervisor::intake::{Look, Planned, Sight};
+use crate::supervisor::launch::{Broken, Wanted};
+use crate::supervisor::resolver::Found;
+use crate::supervisor::signals::Heard;
+use crate::supervisor::state::history::{Record, Verdict};
+use crate::supervisor::state::{Event, KillReason, Plan, Source, Stage, Ticket, WorkerId};
+
+impl Engine {
+    pub(super) fn hear(&mut self, heard: Heard) {
+        match heard {
+            Heard::Reload => self.look(Look::Forced(Vec::new())),
+            Heard::Drain => self.drain(),
+            Heard::Interrupt => {
+                self.interrupts += 1;
+                match self.interrupts {
+                    1 => self.drain(),
+                    _ => self.tell(Event::Stop),
+                }
+            }
+            Heard::ReopenLogs => {
+                for (worker, error) in self.children.send_to_all(&ToWorker::ReopenLogs) {
+                    self.check(worker, Err(error));
+                }
+            }
+            Heard::Child => {
+                for death in self.children.reap() {
+                    self.died(death);
+                }
+            }
+        }
+    }
+
+    fn drain(&mut self) {
+        if !self.state.is_draining() {
+            tracing::info!("draining");
+        }
+        self.tell(Event::Drain);
+    }
+
+    fn died(&mut self, death: Death) {
+        let Death {
+            worker,
+            pid,
+            slot,
+            status,
+        } = death;
+        let pid = pid.as_raw();
+        let killed = self.kills.remove(&worker);
+        let leaving = self.state.fleet().worker(worker).map(|worker| worker.stage);
+        let expected = self.state.is_draining() || matches!(leaving, Some(Stage::Draining { .. }));
+        let status = match status {
+            WaitStatus::Exited(_, code) => format!("exit code {code}"),
+            WaitStatus::Signaled(_, signal, _) => format!("signal {signal}"),
+            other => format!("{other:?}"),
+        };
+        if expected {
+            tracing::info!(slot, pid, status, "worker exited");
+        } else {
+            tracing::warn!(slot, pid, status, "worker exited");
+            self.counts.restart(restart_reason(killed, &status));
+        }
+        self.tell(Event::Exited(worker));
+    }
+
+    pub(super) fn news(&mut self, worker: WorkerId, news: News) {
+        match news {
+            News::Message(FromWorker::Ready) => {
+                let addresses = self.resolver.all();
+                if !addresses.is_empty() {
+                    let sent = self.children.send(worker, &ToWorker::Addresses(addresses));
+                    self.check(worker, sent);
+                }
+                self.tell(Event::Ready(worker));
+            }
+            News::Message(FromWorker::Prepared { generation }) => {
+                self.tell(Event::Prepared(worker, generation));
+            }
+            News::Message(FromWorker::Rejected { generation, reason }) => {
+                tracing::warn!(generation, reason, "a worker refuses a generation");
+                self.tell(Event::Rejected(worker, generation, reason));
+            }
+            News::Message(FromWorker::Committed { generation }) => {
+                self.tell(Event::Committed(worker, generation));
+            }
+            // A worker that is gone, or going, is told by its process.
+            News::Mute => self.tell(Event::Hung(worker)),
+        }
+    }
+
+    pub(super) fn saw(&mut self, sight: Sight) {
+        match sight {
+            Sight::Same => {}
+            Sight::Unreadable(broken, tickets) => {
+                let errors = broken.errors.join("\n");
+                tracing::warn!(
+                    errors,
+                    "the configuration file cannot be read, going on without"
+                );
+                for ticket in tickets {
+                    self.answer(ticket, Err(CommandError::Refused(broken.errors.clone())));
+                }
+            }
+            Sight::Invalid(broken, tickets) => self.refused(broken, tickets),
+            Sight::Equal { tickets, .. } => {
+                let generation = self.state.generation().unwrap_or_default();
+                let message = "nothing has changed".to_owned();
+                tracing::info!(generation, "configuration unchanged");
+                for ticket in tickets {
+                    let message = message.clone();
+                    self.answer(
+                        ticket,
+                        Ok(CommandReply {
+                            generation,
+                            message,
+                        }),
+                    );
+                }
+            }
+            Sight::Plan(planned) => {
+                let Planned {
+                    plan,
+                    text,
+                    warnings,
+                    found,
+                } = *planned;
+                self.warn(&warnings);
+                self.resolved(found);
+                self.want(plan, text);
+            }
+        }
+        if let Some(look) = self.intake.again() {
+            self.look(look);
+        }
+    }
+
+    pub(super) fn want(&mut self, plan: Plan, text: String) {
+        if self.launch.last_good.is_some() {
+            self.wanted_text = Some((plan.hash.clone(), text));
+        }
+        self.tell(Event::Wanted(Box::new(plan)));
+    }
+
+    pub(super) fn refused(&mut self, broken: Broken, tickets: Vec<Ticket>) {
+        let record = Record {
+            generation: None,
+            hash: broken.hash,
+            source: Source::File,
+            at: Timestamp::now().millis(),
+            took: std::time::Duration::ZERO,
+            verdict: Verdict::Rejected,
+            errors: broken.errors,
+            changes: Vec::new(),
+            packed: None,
+        };
+        self.tell(Event::Refused(Box::new(record), tickets));
+    }
+
+    pub(super) fn warn(&self, warnings: &[String]) {
+        for warning in warnings {
+            tracing::warn!(warning, "the configuration is odd");
+        }
+    }
+
+    pub(super) fn resolved(&mut self, found: Found) {
+        let changed = self.resolver.learn(found);
+        if changed.is_empty() {
+            return;
+        }
+        for (worker, error) in self.children.send_to_all(&ToWorker::Addresses(changed)) {
+            self.check(worker, Err(error));
+        }
+    }
+
+    pub(super) fn command(&mut self, command: Command) {
+        let Command { verb, reply } = command;
+        let ticket = self.ticket(reply);
+        match verb {
+            Verb::Ping => self.done(ticket, "alive"),
+            Verb::Reload if self.state.is_draining() => self.conflict(ticket, "draining"),
+            Verb::Reload => self.look(Look::Forced(vec![ticket])),
+            Verb::Drain | Verb::Quit => {
+                self.drain();
+                self.done(ticket, "draining");
+            }
+            Verb::Rollback { generation } => self.roll_back(generation, ticket),
+            Verb::Unpin => {
+                self.tell(Event::Unpin);
+                self.look(Look::Forced(vec![ticket]));
+            }
+            Verb::LogLevel { filter } => self.filter_log(ticket, filter),
+        }
+    }
+
+    fn roll_back(&mut self, generation: Option<u64>, ticket: Ticket) {
+        let history = self.state.history();
+        let record = match generation {
+            Some(number) => history.find(number),
+            None => history.before_the_last(),
+        };
+        match record.and_then(|record| record.generation) {
+            Some(of) => self.go_back(of, Source::Rollback { of }, vec![ticket]),
+            None => self.conflict(ticket, "no such generation to go back to"),
+        }
+    }
+
+    /// The configuration of an earlier generation becomes the newest one.
+    pub(super) fn go_back(&mut self, to: u64, source: Source, tickets: Vec<Ticket>) {
+        let record = self.state.history().find(to).cloned();
+        let Some(packed) = record.as_ref().and_then(|record| record.packed.clone()) else {
+            for ticket in tickets {
+                self.conflict(
+                    ticket,
+                    "the generation is remembered, its configuration is not",
+                );
+            }
+            return;
+        };
+        let hash = record.map(|record| record.hash).unwrap_or_default();
+        match restored(&packed, hash, source) {
+            Ok(wanted) => match wanted.plan(self.config().as_deref(), tickets) {
+                Ok((plan, text)) => self.want(plan, text),
+                Err(error) => tracing::error!(error, "an earlier generation cannot be restored"),
+            },
+            Err(error) => tracing::error!(error, "an earlier generation cannot be restored"),
+        }
+    }
+
+    fn filter_log(&mut self, ticket: Ticket, filter: String) {
+        if let Err(error) = self.log.filter(&filter) {
+            return self.answer(ticket, Err(CommandError::Refused(vec![error.to_string()])));
+        }
+        for (worker, error) in self.children.send_to_all(&ToWorker::LogFilter(filter)) {
+            self.check(worker, Err(error));
+        }
+        self.done(
+            ticket,
+            "logging by this filter until the next change of `log`",
+        );
+    }
+
+    fn done(&mut self, ticket: Ticket, message: &str) {
+        let generation = self.state.generation().unwrap_or_default();
+        let message = message.to_owned();
+        self.answer(
+            ticket,
+            Ok(CommandReply {
+                generation,
+                message,
+            }),
+        );
+    }
+
+    fn conflict(&mut self, ticket: Ticket, why: &str) {
+        self.answer(ticket, Err(CommandError::Conflict(why.to_owned())));
+    }
+}
+
+fn restored(packed: &Arc<Packed>, hash: String, source: Source) -> Result<Wanted, String> {
+    let config: Config = packed.unpack().map_err(|error| error.to_string())?;
+    Ok(Wanted {
+        text: String::new(),
+        hash,
+        source,
+        config,
+        warnings: Vec::new(),
+        seen: Instant::now(),
+    })
+}
+
+fn restart_reason(killed: Option<KillReason>, status: &str) -> RestartReason {
+    match killed {
+        Some(KillReason::Hung) => RestartReason::Hang,
+        Some(KillReason::NotReady | KillReason::NoAnswer) => RestartReason::Unresponsive,
+        Some(KillReason::CannotServe | KillReason::DrainTimeout | KillReason::Stop) => {
+            RestartReason::Protocol
+        }
+        None if status.starts_with("signal") => RestartReason::Signal,
+        None => RestartReason::Exit,
+    }
+}

@@ -1,0 +1,222 @@
+//! From a file to a plan, one at a time and beside the loop: read, compared by hash, validated,
+//! compiled once, packed, and its names resolved.
+//!
+//! Not here: when to look (`source`), and what becomes of the plan (`state`).
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio::task::JoinHandle;
+
+use super::launch::{Broken, Wanted};
+use super::resolver::{self, Found, Resolver};
+use super::state::{Plan, Source, Ticket};
+use crate::model::config::Config;
+use crate::model::snapshot::Snapshot;
+use crate::source::document::{self, Document};
+use crate::source::text::UnreadableText;
+
+/// Why to look.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Look {
+    /// Something may have changed.
+    Hint,
+    /// Somebody wants it: what the file refers to may have changed where it has not.
+    Forced(Vec<Ticket>),
+}
+
+/// What there was to see.
+#[derive(Debug)]
+pub(super) enum Sight {
+    /// The contents are those of the last look.
+    Same,
+    /// The file is not there, or cannot be read; it may be back soon.
+    Unreadable(Broken, Vec<Ticket>),
+    /// Other contents, and not valid.
+    Invalid(Broken, Vec<Ticket>),
+    /// A configuration that means just what is served.
+    Equal {
+        hash: String,
+        tickets: Vec<Ticket>,
+    },
+    Plan(Box<Planned>),
+}
+
+#[derive(Debug)]
+pub(super) struct Planned {
+    pub(super) plan: Plan,
+    pub(super) text: String,
+    pub(super) warnings: Vec<String>,
+    pub(super) found: Found,
+}
+
+#[derive(Debug)]
+pub(super) struct Intake {
+    path: PathBuf,
+    /// Of the contents that were seen last, valid or not.
+    last: Option<String>,
+    /// Whether they were not valid: what is served already is news then.
+    mend: bool,
+    running: Option<JoinHandle<Sight>>,
+    again: Option<Look>,
+}
+
+impl Intake {
+    pub(super) fn new(path: PathBuf, last: Option<String>) -> Intake {
+        Intake {
+            path,
+            last,
+            mend: false,
+            running: None,
+            again: None,
+        }
+    }
+
+    /// Looks, or looks once more after the look that is under way.
+    pub(super) fn look(&mut self, look: Look, served: Option<Arc<Config>>, resolver: &Resolver) {
+        if self.running.is_some() {
+            self.again = Some(Look::both(self.again.take(), look));
+            return;
+        }
+        let (path, last, mend) = (self.path.clone(), self.last.clone(), self.mend);
+        let known = resolver.known_names();
+        self.running = Some(tokio::spawn(async move {
+            let seen = Instant::now();
+            let (tickets, last) = match look {
+                Look::Hint => (Vec::new(), last),
+                Look::Forced(tickets) => (tickets, None),
+            };
+            let see = move || see(&path, &Before { last, mend, served }, tickets, seen);
+            let sight = tokio::task::spawn_blocking(see).await;
+            let mut sight = sight.unwrap_or(Sight::Same);
+            if let Sight::Plan(planned) = &mut sight {
+                let names = resolver::names(&planned.plan.config);
+                let unknown = names
+                    .into_iter()
+                    .filter(|name| !known.contains(name))
+                    .collect();
+                planned.found = resolver::ask(unknown).await;
+            }
+            sight
+        }));
+    }
+
+    /// What the look that is under way has seen; pending where there is none. May be dropped.
+    pub(super) async fn seen(&mut self) -> Sight {
+        let Some(running) = &mut self.running else {
+            return std::future::pending().await;
+        };
+        let sight = running.await.unwrap_or(Sight::Same);
+        self.running = None;
+        self.remember(&sight);
+        sight
+    }
+
+    fn remember(&mut self, sight: &Sight) {
+        let (last, mend) = match sight {
+            Sight::Same => return,
+            Sight::Unreadable(broken, _) => (&broken.hash, self.mend),
+            Sight::Invalid(broken, _) => (&broken.hash, true),
+            Sight::Equal { hash, .. } => (hash, false),
+            Sight::Plan(planned) => (&planned.plan.hash, false),
+        };
+        self.last = Some(last.clone());
+        self.mend = mend;
+    }
+
+    /// The look that was asked for meanwhile.
+    pub(super) fn again(&mut self) -> Option<Look> {
+        self.again.take()
+    }
+}
+
+impl Look {
+    fn both(first: Option<Look>, second: Look) -> Look {
+        match (first, second) {
+            (None | Some(Look::Hint), look) | (Some(look), Look::Hint) => look,
+            (Some(Look::Forced(mut some)), Look::Forced(more)) => {
+                some.extend(more);
+                Look::Forced(some)
+            }
+        }
+    }
+}
+
+/// What is known when a look begins.
+struct Before {
+    last: Option<String>,
+    mend: bool,
+    served: Option<Arc<Config>>,
+}
+
+fn see(path: &Path, before: &Before, tickets: Vec<Ticket>, seen: Instant) -> Sight {
+    let text = match document::read(path) {
+        Ok(text) => text,
+        Err(error) => return unreadable(path, &error, before.last.as_ref(), tickets),
+    };
+    let hash = document::hash(&text);
+    if before.last.as_ref() == Some(&hash) {
+        return Sight::Same;
+    }
+    let served = before.served.as_deref();
+    match Wanted::from(document::parse(text), Source::File, seen) {
+        Err(document) => Sight::Invalid(Broken::of(&document), tickets),
+        Ok(wanted) if served == Some(&wanted.config) && !before.mend => {
+            Sight::Equal { hash, tickets }
+        }
+        Ok(wanted) => planned(wanted, served, tickets),
+    }
+}
+
+fn planned(wanted: Wanted, served: Option<&Config>, tickets: Vec<Ticket>) -> Sight {
+    let (hash, warnings) = (wanted.hash.clone(), wanted.warnings.clone());
+    let broken = |error: String| Broken {
+        hash: hash.clone(),
+        errors: vec![error],
+    };
+    // Workers will do the same: what cannot be compiled need not be sent to them.
+    if let Err(error) = Snapshot::build(&wanted.config, 0) {
+        return Sight::Invalid(broken(error.to_string()), tickets);
+    }
+    let kept = tickets.clone();
+    match wanted.plan(served, tickets) {
+        Ok((plan, text)) => Sight::Plan(Box::new(Planned {
+            plan,
+            text,
+            warnings,
+            found: Found::new(),
+        })),
+        Err(error) => Sight::Invalid(broken(error), kept),
+    }
+}
+
+/// Told once; the hash stands for a file that is not there.
+fn unreadable(
+    path: &Path,
+    error: &UnreadableText,
+    last: Option<&String>,
+    tickets: Vec<Ticket>,
+) -> Sight {
+    let document: Document = document::unreadable(path, error);
+    let broken = Broken::of(&document);
+    match last == Some(&broken.hash) && tickets.is_empty() {
+        true => Sight::Same,
+        false => Sight::Unreadable(broken, tickets),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_forced_look_is_not_lost_behind_a_hint() {
+        let forced = |n| Look::Forced(vec![Ticket(n)]);
+        assert_eq!(Look::both(None, Look::Hint), Look::Hint);
+        assert_eq!(Look::both(Some(Look::Hint), forced(1)), forced(1));
+        assert_eq!(Look::both(Some(forced(1)), Look::Hint), forced(1));
+        let both = Look::both(Some(forced(1)), forced(2));
+        assert_eq!(both, Look::Forced(vec![Ticket(1), Ticket(2)]));
+    }
+}

@@ -1,0 +1,157 @@
+//! How the program was started, and the configuration that it starts with.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::cpus;
+use super::state::{Plan, Settings, Source, Ticket};
+use crate::admin::Timestamp;
+use crate::ipc::message::Packed;
+use crate::model::config::{Config, Log, OrphanedStreams};
+use crate::source::document::{self, Document};
+
+#[derive(Debug, Clone)]
+pub struct Launch {
+    pub config: PathBuf,
+    /// Where a copy of the last configuration that was served is kept.
+    pub last_good: Option<PathBuf>,
+    /// The closed list of reason codes that the data plane counts by.
+    pub reasons: &'static [&'static str],
+}
+
+/// What is served first.
+#[derive(Debug)]
+pub struct First {
+    pub(super) wanted: Wanted,
+    /// Set where that is the copy: everything wrong with the file itself.
+    pub(super) broken: Option<Broken>,
+}
+
+/// A text that is not served.
+#[derive(Debug)]
+pub(super) struct Broken {
+    pub(super) hash: String,
+    pub(super) errors: Vec<String>,
+}
+
+/// A configuration that could be served, and where it came from.
+#[derive(Debug)]
+pub(super) struct Wanted {
+    pub(super) text: String,
+    pub(super) hash: String,
+    pub(super) source: Source,
+    pub(super) config: Config,
+    pub(super) warnings: Vec<String>,
+    pub(super) seen: Instant,
+}
+
+impl First {
+    pub(super) fn log(&self) -> Log {
+        self.wanted.config.log
+    }
+}
+
+/// Reads the file; where it is not valid, the copy of the last one that was.
+pub fn first(launch: &Launch) -> Result<First, Document> {
+    let seen = Instant::now();
+    let document = document::load(&launch.config);
+    match Wanted::from(document, Source::File, seen) {
+        Ok(wanted) => Ok(First {
+            wanted,
+            broken: None,
+        }),
+        Err(document) => match &launch.last_good {
+            None => Err(document),
+            Some(copy) => match Wanted::from(document::load(copy), Source::LastGood, seen) {
+                Ok(wanted) => Ok(First {
+                    wanted,
+                    broken: Some(Broken::of(&document)),
+                }),
+                Err(_) => Err(document),
+            },
+        },
+    }
+}
+
+impl Broken {
+    pub(super) fn of(document: &Document) -> Broken {
+        Broken {
+            hash: document::hash(&document.text),
+            errors: document.loaded.errors().map(ToString::to_string).collect(),
+        }
+    }
+}
+
+impl Wanted {
+    pub(super) fn from(
+        mut document: Document,
+        source: Source,
+        seen: Instant,
+    ) -> Result<Wanted, Document> {
+        let Some(config) = document.loaded.config.take() else {
+            return Err(document);
+        };
+        Ok(Wanted {
+            hash: document::hash(&document.text),
+            warnings: document
+                .loaded
+                .warnings()
+                .map(ToString::to_string)
+                .collect(),
+            text: document.text,
+            source,
+            config,
+            seen,
+        })
+    }
+
+    /// Packs it for the workers; to be done where it may take a while.
+    pub(super) fn plan(
+        self,
+        before: Option<&Config>,
+        tickets: Vec<Ticket>,
+    ) -> Result<(Plan, String), String> {
+        let packed = Packed::pack(&self.config).map_err(|error| error.to_string())?;
+        let changes = before.map_or_else(Vec::new, |before| changes(before, &self.config));
+        let plan = Plan {
+            hash: self.hash,
+            source: self.source,
+            at: Timestamp::now().millis(),
+            seen: self.seen,
+            settings: settings(&self.config),
+            config: Arc::new(self.config),
+            packed: Arc::new(packed),
+            changes,
+            tickets,
+        };
+        Ok((plan, self.text))
+    }
+}
+
+fn changes(before: &Config, after: &Config) -> Vec<String> {
+    crate::model::change::between(before, after)
+        .into_iter()
+        .map(|change| change.to_string())
+        .collect()
+}
+
+pub(super) fn settings(config: &Config) -> Settings {
+    let drain_timeout = config.drain.timeout;
+    Settings {
+        workers: cpus::workers(config.workers),
+        listeners: config
+            .listeners
+            .iter()
+            .map(|listener| listener.address)
+            .collect(),
+        prepare_timeout: config.reload.prepare_timeout,
+        drain_timeout,
+        surplus_timeout: match config.reload.orphaned_streams {
+            OrphanedStreams::Keep => None,
+            OrphanedStreams::Drain => Some(drain_timeout),
+        },
+        guard: None,
+        canary: None,
+    }
+}

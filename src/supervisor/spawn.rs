@@ -1,0 +1,38 @@
+//! The only place where processes are made: always this program's own binary, with its end of the
+//! channel as stdin. Nothing else is inherited but stdout, stderr and the environment.
+//!
+//! Not here: waiting for them (`children`).
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
+
+use nix::unistd::Pid;
+
+use crate::ipc::channel;
+
+/// The binary that runs, even where its file has been replaced or deleted meanwhile.
+const OURSELVES: &str = "/proc/self/exe";
+
+/// A process that was started, and our end of the channel to it.
+pub(super) struct Spawned {
+    pub(super) pid: Pid,
+    pub(super) stream: UnixStream,
+}
+
+pub(super) fn worker(slot: u16) -> io::Result<Spawned> {
+    let (ours, theirs) = channel::pair()?;
+    let child = Command::new(OURSELVES)
+        .arg0("sluice")
+        .args(["worker", "--slot", &slot.to_string()])
+        .stdin(Stdio::from(OwnedFd::from(theirs)))
+        .spawn()?;
+    // Not waited for here: the supervisor reaps all its children in one place.
+    let pid = i32::try_from(child.id()).map_err(io::Error::other)?;
+    Ok(Spawned {
+        pid: Pid::from_raw(pid),
+        stream: ours,
+    })
+}

@@ -1,0 +1,231 @@
+//! A worker's life: it does what each message says until it has drained.
+
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
+use std::time::Duration;
+
+use tokio::time::{Interval, MissedTickBehavior, interval};
+
+use super::WorkerError;
+use super::sockets::Sockets;
+use crate::ipc::channel::{Receiver, Sender};
+use crate::ipc::message::{FromWorker, Hello, Prepare, Serve, ToWorker};
+use crate::log;
+use crate::model::config::{Config, Log};
+use crate::proxy::observe::Observer;
+use crate::proxy::{Prepared, Proxy};
+use crate::shm::names::Index;
+use crate::shm::recorder::Recorder;
+use crate::shm::{RowId, Segment, beat};
+
+/// Before a generation says otherwise.
+const FIRST_BEAT: Duration = Duration::from_millis(500);
+
+pub(super) struct Life {
+    to: Sender<FromWorker>,
+    from: Receiver<ToWorker>,
+    proxy: Rc<Proxy>,
+    recorder: Recorder,
+    sockets: Sockets,
+    next: Option<Next>,
+    beat: Interval,
+    log: log::Handle,
+    logging: Log,
+    drain_timeout: Duration,
+    supervisor: Supervisor,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Supervisor {
+    Present,
+    Gone,
+}
+
+/// A generation that is prepared and not committed.
+struct Next {
+    generation: u64,
+    prepared: Prepared,
+    serve: Vec<Serve>,
+    labels: Index,
+    config: Config,
+}
+
+impl Life {
+    pub(super) async fn begin(
+        to: Sender<FromWorker>,
+        mut from: Receiver<ToWorker>,
+        log: log::Handle,
+    ) -> Result<Life, WorkerError> {
+        let first = from.receive().await.map_err(WorkerError::Hello)?;
+        let Some((ToWorker::Hello(Hello { row, log: logging }), fds)) = first else {
+            return Err(WorkerError::NoHello);
+        };
+        let segment = fds.into_iter().next().ok_or(WorkerError::NoHello)?;
+        let recorder = Recorder::open(Segment::open(segment)?, RowId(row))?;
+        apply_log(&log, logging);
+        let proxy = Proxy::new(Rc::new(Observer::default()));
+        to.send(&FromWorker::Ready)?;
+        Ok(Life {
+            to,
+            from,
+            proxy,
+            recorder,
+            sockets: Sockets::default(),
+            next: None,
+            beat: every(FIRST_BEAT),
+            log,
+            logging,
+            drain_timeout: Duration::ZERO,
+            supervisor: Supervisor::Present,
+        })
+    }
+
+    pub(super) async fn run(mut self) -> Result<(), WorkerError> {
+        loop {
+            let finished = finish(&mut self.sockets, &self.proxy);
+            tokio::select! {
+                // Keeps what it has read when it loses the race.
+                message = self.from.receive(), if self.supervisor == Supervisor::Present => {
+                    match message {
+                        Ok(Some((message, fds))) => self.obey(message, fds)?,
+                        Ok(None) => self.orphaned("its channel is closed"),
+                        Err(error) => self.orphaned(&error.to_string()),
+                    }
+                }
+                _ = self.beat.tick() => self.recorder.beat(),
+                () = finished, if self.proxy.is_draining() => return Ok(()),
+            }
+        }
+    }
+
+    fn obey(&mut self, message: ToWorker, fds: Vec<OwnedFd>) -> Result<(), WorkerError> {
+        match message {
+            // Only ever the first message.
+            ToWorker::Hello(_) => {}
+            ToWorker::Sockets(ids) => self.sockets.lend(ids, fds),
+            ToWorker::Prepare(prepare) => self.prepare(*prepare)?,
+            ToWorker::Commit { generation } => self.commit(generation)?,
+            ToWorker::Abort { generation } => self.abort(generation),
+            ToWorker::Addresses(names) => {
+                for name in names {
+                    self.proxy.set_addresses(&name.name, name.addresses);
+                }
+            }
+            ToWorker::Drain { timeout } => self.drain(timeout),
+            ToWorker::ReopenLogs => {}
+            ToWorker::LogFilter(filter) => {
+                if let Err(error) = self.log.filter(&filter) {
+                    tracing::warn!(%error, "the log stays as it is");
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn prepare(&mut self, prepare: Prepare) -> Result<(), WorkerError> {
+        let generation = prepare.generation;
+        self.next = None;
+        let answer = match self.build(prepare) {
+            Ok(next) => {
+                self.next = Some(next);
+                FromWorker::Prepared { generation }
+            }
+            Err(reason) => FromWorker::Rejected { generation, reason },
+        };
+        Ok(self.to.send(&answer)?)
+    }
+
+    fn build(&self, prepare: Prepare) -> Result<Next, String> {
+        if let Some(missing) = self.sockets.missing(&prepare.sockets) {
+            return Err(format!("socket {} was not handed over", missing.0));
+        }
+        let config: Config = prepare.config.unpack().map_err(|e| e.to_string())?;
+        let labels: Index = prepare.labels.unpack().map_err(|e| e.to_string())?;
+        let generation = prepare.generation;
+        let prepared = self
+            .proxy
+            .prepare(&config, generation)
+            .map_err(|e| e.to_string())?;
+        Ok(Next {
+            generation,
+            prepared,
+            serve: prepare.sockets,
+            labels,
+            config,
+        })
+    }
+
+    fn commit(&mut self, generation: u64) -> Result<(), WorkerError> {
+        let Some(next) = self.next.take_if(|next| next.generation == generation) else {
+            tracing::warn!(generation, "told to commit what is not prepared");
+            return Ok(());
+        };
+        let Next {
+            prepared,
+            serve,
+            labels,
+            config,
+            ..
+        } = next;
+        self.proxy.commit(prepared);
+        self.sockets
+            .serve(&serve, &self.proxy, |serve| label(&config, &labels, serve))
+            .map_err(WorkerError::Start)?;
+        self.take_over(&config);
+        tracing::debug!(generation, "committed");
+        Ok(self.to.send(&FromWorker::Committed { generation })?)
+    }
+
+    /// What of a generation concerns the process, not the requests.
+    fn take_over(&mut self, config: &Config) {
+        self.drain_timeout = config.drain.timeout;
+        self.beat = every(beat::interval(config.worker.hang_timeout));
+        if self.logging != config.log {
+            self.logging = config.log;
+            apply_log(&self.log, config.log);
+        }
+    }
+
+    fn abort(&mut self, generation: u64) {
+        self.next.take_if(|next| next.generation == generation);
+        self.sockets.forget_waiting();
+    }
+
+    fn drain(&mut self, timeout: Option<Duration>) {
+        self.proxy.drain(timeout.unwrap_or(Duration::MAX));
+    }
+
+    /// Nobody would replace it or tell it of changes: it finishes what it has, and ends.
+    fn orphaned(&mut self, why: &str) {
+        tracing::warn!(why, "the supervisor is gone, draining");
+        self.supervisor = Supervisor::Gone;
+        self.drain(Some(self.drain_timeout));
+    }
+}
+
+/// May be dropped and begun again.
+async fn finish(sockets: &mut Sockets, proxy: &Proxy) {
+    sockets.ended().await;
+    proxy.drained().await;
+}
+
+fn label(config: &Config, labels: &Index, serve: &Serve) -> u32 {
+    let place = config
+        .listeners
+        .iter()
+        .position(|l| l.address == serve.address);
+    let label = place.and_then(|place| labels.listeners.get(place));
+    label.copied().unwrap_or(crate::shm::series::OTHER)
+}
+
+fn apply_log(handle: &log::Handle, settings: Log) {
+    if let Err(error) = handle.apply(settings) {
+        tracing::warn!(%error, "the log stays as it is");
+    }
+}
+
+fn every(period: Duration) -> Interval {
+    let mut interval = interval(period);
+    interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    interval
+}

@@ -1,0 +1,64 @@
+//! The listening sockets that a worker has been lent: those it accepts on, and those that wait for
+//! the commit of the generation that needs them.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::TcpListener;
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
+
+use crate::ipc::message::{Serve, SocketId};
+use crate::proxy::{ListenerHandle, Proxy};
+
+#[derive(Default)]
+pub(super) struct Sockets {
+    waiting: HashMap<SocketId, TcpListener>,
+    serving: HashMap<SocketId, ListenerHandle>,
+}
+
+impl Sockets {
+    pub(super) fn lend(&mut self, ids: Vec<SocketId>, fds: Vec<OwnedFd>) {
+        let listeners = fds.into_iter().map(TcpListener::from);
+        self.waiting.extend(ids.into_iter().zip(listeners));
+    }
+
+    /// Whether it has all that a generation needs; the first that it has not.
+    pub(super) fn missing(&self, wanted: &[Serve]) -> Option<SocketId> {
+        let has = |id: &SocketId| self.waiting.contains_key(id) || self.serving.contains_key(id);
+        wanted.iter().map(|serve| serve.socket).find(|id| !has(id))
+    }
+
+    /// Accepts on exactly these from now on; `label` is what the observer knows an address by.
+    pub(super) fn serve(
+        &mut self,
+        wanted: &[Serve],
+        proxy: &Rc<Proxy>,
+        label: impl Fn(&Serve) -> u32,
+    ) -> io::Result<()> {
+        self.serving
+            .retain(|id, _| wanted.iter().any(|serve| serve.socket == *id));
+        for serve in wanted {
+            if let Some(listener) = self.waiting.remove(&serve.socket) {
+                let handle = proxy.serve(listener, label(serve))?;
+                self.serving.insert(serve.socket, handle);
+            }
+        }
+        self.forget_waiting();
+        Ok(())
+    }
+
+    /// Ready when the worker drains and everything that had arrived on its sockets is accepted. May be
+    /// dropped and called again.
+    pub(super) async fn ended(&mut self) {
+        while let Some((id, handle)) = self.serving.iter_mut().next() {
+            let id = *id;
+            handle.ended().await;
+            self.serving.remove(&id);
+        }
+    }
+
+    /// Gives back what only a generation that will not come needed.
+    pub(super) fn forget_waiting(&mut self) {
+        self.waiting.clear();
+    }
+}
