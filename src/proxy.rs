@@ -185,13 +185,9 @@ impl Proxy {
     /// still open after `deadline` is dropped. Called again, the earlier deadline holds.
     pub fn drain(self: &Rc<Self>, deadline: Duration) {
         if !self.is_draining() {
+            self.presence.drain_began.set(Some(self.timers.now()));
             self.presence.enter(Phase::Draining);
         }
-<<<<<<< HEAD
-        self.presence.drain_began.set(Some(self.timers.now()));
-        self.presence.enter(Phase::Draining);
-=======
->>>>>>> 59eb5b1 (Run: the supervisor brings the configuration to workers that serve it)
         self.timers.ring_all();
         let proxy = Rc::downgrade(self);
         // Ends by itself, or with the runtime; it holds nothing up.

@@ -321,6 +321,8 @@ fn settings(old: &Config, new: &Config) -> Vec<Change> {
         log,
         worker,
         metrics,
+        access_log,
+        tracing,
     } = old;
     let compared = [
         ("server.workers", *workers != new.workers),
@@ -338,6 +340,8 @@ fn settings(old: &Config, new: &Config) -> Vec<Change> {
         ("log", *log != new.log),
         ("worker", *worker != new.worker),
         ("metrics", *metrics != new.metrics),
+        ("accessLog", *access_log != new.access_log),
+        ("tracing", *tracing != new.tracing),
     ];
     differing(compared)
         .into_iter()

@@ -53,7 +53,7 @@ impl First {
 }
 
 /// Reads the file; where it is not valid, the copy of the last one that was.
-pub fn first(launch: &Launch) -> Result<First, Document> {
+pub fn first(launch: &Launch) -> Result<First, Box<Document>> {
     let seen = Instant::now();
     let document = document::load(&launch.config);
     match Wanted::from(document, Source::File, seen) {
@@ -88,9 +88,9 @@ impl Wanted {
         mut document: Document,
         source: Source,
         seen: Instant,
-    ) -> Result<Wanted, Document> {
+    ) -> Result<Wanted, Box<Document>> {
         let Some(config) = document.loaded.config.take() else {
-            return Err(document);
+            return Err(Box::new(document));
         };
         Ok(Wanted {
             hash: document::hash(&document.text),

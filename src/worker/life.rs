@@ -1,6 +1,7 @@
 //! A worker's life: it does what each message says until it has drained.
 
 use std::os::fd::OwnedFd;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -25,13 +26,15 @@ pub(super) struct Life {
     to: Sender<FromWorker>,
     from: Receiver<ToWorker>,
     proxy: Rc<Proxy>,
-    recorder: Recorder,
+    observer: Rc<Observer>,
     sockets: Sockets,
     next: Option<Next>,
     beat: Interval,
     log: log::Handle,
     logging: Log,
     drain_timeout: Duration,
+    /// Once it drains: the way to its end.
+    ending: Option<Pin<Box<dyn Future<Output = ()>>>>,
     supervisor: Supervisor,
 }
 
@@ -63,26 +66,27 @@ impl Life {
         let segment = fds.into_iter().next().ok_or(WorkerError::NoHello)?;
         let recorder = Recorder::open(Segment::open(segment)?, RowId(row))?;
         apply_log(&log, logging);
-        let proxy = Proxy::new(Rc::new(Observer::default()));
+        let observer = Rc::new(Observer::new(recorder));
+        let proxy = Proxy::new(Rc::clone(&observer));
         to.send(&FromWorker::Ready)?;
         Ok(Life {
             to,
             from,
             proxy,
-            recorder,
+            observer,
             sockets: Sockets::default(),
             next: None,
             beat: every(FIRST_BEAT),
             log,
             logging,
             drain_timeout: Duration::ZERO,
+            ending: None,
             supervisor: Supervisor::Present,
         })
     }
 
     pub(super) async fn run(mut self) -> Result<(), WorkerError> {
         loop {
-            let finished = finish(&mut self.sockets, &self.proxy);
             tokio::select! {
                 // Keeps what it has read when it loses the race.
                 message = self.from.receive(), if self.supervisor == Supervisor::Present => {
@@ -92,8 +96,9 @@ impl Life {
                         Err(error) => self.orphaned(&error.to_string()),
                     }
                 }
-                _ = self.beat.tick() => self.recorder.beat(),
-                () = finished, if self.proxy.is_draining() => return Ok(()),
+                _ = self.beat.tick() => self.observer.beat(),
+                // Goes on where it was.
+                () = ended(&mut self.ending) => return Ok(()),
             }
         }
     }
@@ -112,7 +117,7 @@ impl Life {
                 }
             }
             ToWorker::Drain { timeout } => self.drain(timeout),
-            ToWorker::ReopenLogs => {}
+            ToWorker::ReopenLogs => self.observer.reopen_logs(),
             ToWorker::LogFilter(filter) => {
                 if let Err(error) = self.log.filter(&filter) {
                     tracing::warn!(%error, "the log stays as it is");
@@ -144,7 +149,7 @@ impl Life {
         let generation = prepare.generation;
         let prepared = self
             .proxy
-            .prepare(&config, generation)
+            .prepare(&config, &labels, generation)
             .map_err(|e| e.to_string())?;
         Ok(Next {
             generation,
@@ -193,6 +198,10 @@ impl Life {
 
     fn drain(&mut self, timeout: Option<Duration>) {
         self.proxy.drain(timeout.unwrap_or(Duration::MAX));
+        if self.ending.is_none() {
+            let (sockets, proxy) = (std::mem::take(&mut self.sockets), Rc::clone(&self.proxy));
+            self.ending = Some(Box::pin(finish(sockets, proxy)));
+        }
     }
 
     /// Nobody would replace it or tell it of changes: it finishes what it has, and ends.
@@ -203,10 +212,16 @@ impl Life {
     }
 }
 
-/// May be dropped and begun again.
-async fn finish(sockets: &mut Sockets, proxy: &Proxy) {
+async fn finish(mut sockets: Sockets, proxy: Rc<Proxy>) {
     sockets.ended().await;
     proxy.drained().await;
+}
+
+async fn ended(ending: &mut Option<Pin<Box<dyn Future<Output = ()>>>>) {
+    match ending {
+        Some(ending) => ending.await,
+        None => std::future::pending().await,
+    }
 }
 
 fn label(config: &Config, labels: &Index, serve: &Serve) -> u32 {
