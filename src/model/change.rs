@@ -323,6 +323,7 @@ fn settings(old: &Config, new: &Config) -> Vec<Change> {
         metrics,
         access_log,
         tracing,
+        lifecycle,
     } = old;
     let compared = [
         ("server.workers", *workers != new.workers),
@@ -342,6 +343,7 @@ fn settings(old: &Config, new: &Config) -> Vec<Change> {
         ("metrics", *metrics != new.metrics),
         ("accessLog", *access_log != new.access_log),
         ("tracing", *tracing != new.tracing),
+        ("lifecycle", *lifecycle != new.lifecycle),
     ];
     differing(compared)
         .into_iter()
