@@ -121,14 +121,6 @@ mod tests {
     fn an_error_looks_like_a_compilers() {
         let yaml = "server:\n  upstreams:\n    - {id: todos, url: todos}\n  rules:\n    - upstreams: [todo]\n";
         let expected = "\
-warning: no rule uses the upstream `todos`
- --> a.yaml:3:12
-  |
-3 |     - {id: todos, url: todos}
-  |            ^
-  = at server.upstreams[0].id
-  = help: name it under a rule's `upstreams`, or remove it
-
 error: unknown upstream `todo`
  --> a.yaml:5:19
   |
@@ -137,7 +129,7 @@ error: unknown upstream `todo`
   = at server.rules[0].upstreams[0]
   = help: did you mean `todos`?
 
-a.yaml: invalid, 1 error, 1 warning
+a.yaml: invalid, 1 error, 0 warnings
 ";
         assert_eq!(printed(yaml), expected);
     }
