@@ -8,9 +8,9 @@ pub mod catalog;
 mod admission;
 mod counted;
 mod process;
+mod text;
 mod told;
 
-use prometheus::TextEncoder;
 use prometheus::proto::{
     Bucket, Counter, Gauge, Histogram, LabelPair, Metric, MetricFamily, MetricType,
 };
@@ -33,16 +33,13 @@ pub(super) struct Scrape<'a> {
     pub reasons: &'static [&'static str],
 }
 
-pub(super) fn render(
-    scrape: &Scrape<'_>,
-    admission: &mut Admission,
-) -> Result<String, prometheus::Error> {
+pub(super) fn render(scrape: &Scrape<'_>, admission: &mut Admission) -> String {
     let mut families = told::families(scrape);
     families.extend(counted::families(scrape, admission));
     families.extend(process::families(scrape.status, admission));
     families.retain(|family| !family.get_metric().is_empty());
     families.sort_by(|a, b| a.name().cmp(b.name()));
-    TextEncoder::new().encode_to_string(&families)
+    text::page(&families)
 }
 
 fn family(metric: &catalog::Metric, samples: Vec<Metric>) -> MetricFamily {

@@ -205,17 +205,8 @@ async fn metrics_text(State(app): State<App>) -> Response {
         segment: &app.sources.segment,
         reasons: app.sources.reasons,
     };
-    match metrics::render(&view, &mut memory.admission) {
-        Ok(body) => text(StatusCode::OK, body, metrics::TEXT_FORMAT),
-        Err(error) => {
-            tracing::error!(%error, "metrics could not be written");
-            text(
-                StatusCode::INTERNAL_SERVER_ERROR,
-                format!("{error}\n"),
-                "text/plain",
-            )
-        }
-    }
+    let page = metrics::render(&view, &mut memory.admission);
+    text(StatusCode::OK, page, metrics::TEXT_FORMAT)
 }
 
 async fn status(State(app): State<App>) -> Response {

@@ -83,7 +83,7 @@ fn scraped(status: &Status, segment: &Segment) -> String {
         segment,
         reasons: REASONS,
     };
-    render(&scrape, &mut Admission::default()).expect("it renders")
+    render(&scrape, &mut Admission::default())
 }
 
 #[test]
