@@ -14,7 +14,7 @@ pub(super) const SMALL: usize = 8 * 1024;
 /// What a long body is read with.
 pub(super) const LARGE: usize = 64 * 1024;
 /// Buffers kept for the next taker; more are freed.
-const KEPT: usize = 32;
+const KEPT: usize = 128;
 
 #[derive(Default)]
 pub(super) struct Buffers {

@@ -18,7 +18,7 @@ use super::h1::{self, ConnectionField, Framing, HeadScanner, RequestHead, Respon
 use super::inlet::Inlet;
 use super::outgoing::Outgoing;
 use super::stream::Stream;
-use super::timers::{Alarm, Patience, Tick};
+use super::timers::{Alarm, Patience};
 use crate::model::config::Limits;
 
 mod incoming;
@@ -81,17 +81,25 @@ impl Client {
     }
 
     /// Waits without a buffer.
-    pub(super) fn poll_idle(&self, cx: &mut Context<'_>, until: Tick, keep: Keep) -> Poll<Woken> {
+    pub(super) fn poll_idle(
+        &self,
+        cx: &mut Context<'_>,
+        patience: &mut Patience,
+        bound: Duration,
+        keep: Keep,
+    ) -> Poll<Woken> {
         self.alarm.attend(cx);
         if self.io.borrow().stream.poll_readable(cx).is_ready() {
             return Poll::Ready(Woken::Readable);
         }
-        let until = match (self.proxy.drain_began(), keep) {
+        match (self.proxy.drain_began(), keep) {
             (Some(_), Keep::UntilDrain) => return Poll::Ready(Woken::Draining),
-            (Some(began), Keep::UntilServed) => until.min(began.after(FIRST_REQUEST)),
-            (None, _) => until,
-        };
-        self.alarm.poll(cx, until).map(|()| Woken::TimedOut)
+            (Some(began), Keep::UntilServed) => patience.shorten(began.after(FIRST_REQUEST)),
+            (None, _) => {}
+        }
+        patience
+            .poll(cx, &self.alarm, bound)
+            .map(|()| Woken::TimedOut)
     }
 
     pub(super) fn poll_head(
@@ -99,7 +107,7 @@ impl Client {
         cx: &mut Context<'_>,
         scanner: &mut HeadScanner,
         limits: &Limits,
-        due: Tick,
+        patience: &mut Patience,
     ) -> Poll<Result<Arrival, Reason>> {
         let Io { stream, inlet, .. } = &mut *self.io.borrow_mut();
         let bounds = h1::HeadLimits {
@@ -125,10 +133,8 @@ impl Client {
                     return Poll::Ready(Ok(Arrival::Nothing));
                 }
                 Poll::Pending => {
-                    return self
-                        .alarm
-                        .poll(cx, due)
-                        .map(|()| Err(Reason::HeaderTimeout));
+                    let late = patience.poll(cx, &self.alarm, limits.header_timeout);
+                    return late.map(|()| Err(Reason::HeaderTimeout));
                 }
             }
         }

@@ -4,7 +4,6 @@
 //! Not here: what a request means (`handler`), and the bytes on the socket (`client`).
 
 use std::future::{Future, poll_fn};
-use std::net::SocketAddr;
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::Poll;
@@ -12,7 +11,6 @@ use std::time::Duration;
 
 use http::{Request, Response, Version};
 
-use super::Proxy;
 use super::body::Body;
 use super::client::{Arrival, Client, ClientBody, Incoming, Keep, Woken};
 use super::error::Reason;
@@ -20,7 +18,6 @@ use super::h1::{HeadScanner, Persistence, RequestHead};
 use super::handler::{self, Inbound};
 use super::interim::Interim;
 use super::respond::{self, Disclosure};
-use super::stream::Stream;
 use super::timers::Patience;
 use super::visit::Visit;
 
@@ -53,14 +50,7 @@ pub(super) enum Admission {
 }
 
 /// Lives as long as the connection. May be dropped at any time.
-pub(super) async fn serve(
-    proxy: Rc<Proxy>,
-    stream: Stream,
-    peer: SocketAddr,
-    listener: u32,
-    admission: Admission,
-) {
-    let client = Client::new(proxy, stream, peer);
+pub(super) async fn serve(client: Rc<Client>, listener: u32, admission: Admission) {
     let mut keep = Keep::UntilServed;
     while idle(&client, keep).await == Woken::Readable {
         // The future of a request is large, and most connections are idle most of the time.
@@ -76,8 +66,9 @@ pub(super) async fn serve(
 }
 
 async fn idle(client: &Client, keep: Keep) -> Woken {
-    let until = client.alarm.now().after(client.proxy.idle_timeout());
-    poll_fn(|cx| client.poll_idle(cx, until, keep)).await
+    let mut patience = Patience::default();
+    let bound = client.proxy.idle_timeout();
+    poll_fn(|cx| client.poll_idle(cx, &mut patience, bound, keep)).await
 }
 
 /// Serves what is there, pipelined requests one after the other.
@@ -95,9 +86,9 @@ async fn request(client: &Rc<Client>, listener: u32, admission: Admission) -> Ne
         return Next::Close;
     };
     let limits = active.snapshot.limits;
-    let due = client.alarm.now().after(limits.header_timeout);
     let mut scanner = HeadScanner::default();
-    let arrival = poll_fn(|cx| client.poll_head(cx, &mut scanner, &limits, due)).await;
+    let mut patience = Patience::default();
+    let arrival = poll_fn(|cx| client.poll_head(cx, &mut scanner, &limits, &mut patience)).await;
     let head = match arrival {
         Ok(Arrival::Request(head)) => Ok(head),
         Ok(Arrival::Nothing) => return Next::Wait,

@@ -137,7 +137,7 @@ async fn converse(
     } else {
         Need::Sure
     };
-    if let Some(stream) = endpoint.take(need, inbound.alarm.now()) {
+    if let Some(stream) = endpoint.take(need, inbound.alarm.about_now()) {
         let mut exchange = begin(stream, upload, target, inbound, visit);
         match exchange.head(method, &inbound.interim).await {
             Ok(head) => return Ok((head, exchange)),

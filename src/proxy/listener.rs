@@ -15,6 +15,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
 use super::Proxy;
+use super::client::Client;
 use super::connection::{self, Admission};
 use super::stream::Stream;
 
@@ -130,14 +131,8 @@ fn connect(
     admission: Admission,
 ) -> impl Future<Output = ()> + use<> {
     let open = proxy.open_connection(listener);
-    let serving = connection::serve(
-        Rc::clone(proxy),
-        Stream::tcp(tcp),
-        peer,
-        listener,
-        admission,
-    );
-    open.until_aborted(serving)
+    let client = Client::new(Rc::clone(proxy), Stream::tcp(tcp), peer);
+    open.until_aborted(connection::serve(client, listener, admission))
 }
 
 #[cfg(test)]

@@ -198,7 +198,7 @@ impl Observer {
     }
 
     /// Once for every request that began, whatever became of it.
-    pub fn request_ended(&self, observation: Observation) {
+    pub(super) fn request_ended(&self, observation: &Observation) {
         self.in_flight.set(self.in_flight.get() - 1);
         self.in_flight_cell.sub(1);
         self.requests.set(self.requests.get() + 1);
@@ -206,13 +206,13 @@ impl Observer {
             cells.active.sub(1);
             cells.idle.add(1);
         });
-        self.count(&observation);
+        self.count(observation);
         let watched = &observation.watched;
         if let Some(lines) = &watched.lines {
-            lines.request(&observation);
+            lines.request(observation);
         }
         if let Some((tracing, trace)) = watched.tracing.as_ref().zip(observation.trace.as_ref()) {
-            tracing.export(&observation, trace);
+            tracing.export(observation, trace);
         }
         tracing::debug!(
             target: "sluice::request",
@@ -221,8 +221,6 @@ impl Observer {
             reason = observation.reason.map(Reason::code),
             "request"
         );
-        #[cfg(test)]
-        self.seen.borrow_mut().push(observation);
     }
 
     fn count(&self, seen: &Observation) {
@@ -344,6 +342,11 @@ impl Observer {
     #[cfg(test)]
     pub(super) fn totals(&self) -> crate::shm::totals::Totals {
         crate::shm::totals::Totals::read(self.recorder.segment())
+    }
+
+    #[cfg(test)]
+    pub(super) fn keep_seen(&self, seen: Observation) {
+        self.seen.borrow_mut().push(seen);
     }
 
     #[cfg(test)]

@@ -35,6 +35,8 @@ impl Tick {
 
 pub(super) struct Timers {
     began: Instant,
+    /// What the clock said when it was last read.
+    last: Cell<Tick>,
     entries: RefCell<Entries>,
     /// When the sweeper looks next.
     next: Cell<u64>,
@@ -62,6 +64,7 @@ impl Timers {
     pub(super) fn new() -> Rc<Self> {
         Rc::new(Self {
             began: Instant::now(),
+            last: Cell::new(Tick(0)),
             entries: RefCell::default(),
             next: Cell::new(NEVER),
             sweeper: RefCell::new(None),
@@ -69,7 +72,14 @@ impl Timers {
     }
 
     pub(super) fn now(&self) -> Tick {
-        Tick(u64::try_from(self.began.elapsed().as_millis()).unwrap_or(NEVER))
+        let now = Tick(u64::try_from(self.began.elapsed().as_millis()).unwrap_or(NEVER));
+        self.last.set(now);
+        now
+    }
+
+    /// Right to about a second, as something reads the clock that often.
+    fn about_now(&self) -> Tick {
+        self.last.get()
     }
 
     pub(super) fn alarm(self: &Rc<Self>) -> Alarm {
@@ -178,6 +188,11 @@ impl Alarm {
         self.timers.now()
     }
 
+    /// Right to about a second, for a little less than `now` costs.
+    pub(super) fn about_now(&self) -> Tick {
+        self.timers.about_now()
+    }
+
     /// The task that is woken for whatever happens here, from now on.
     pub(super) fn attend(&self, cx: &mut Context<'_>) {
         self.timers.arm(self.place, NEVER, cx.waker());
@@ -188,8 +203,12 @@ impl Alarm {
         if due <= self.now() {
             return Poll::Ready(());
         }
-        self.timers.arm(self.place, due.0, cx.waker());
+        self.arm(cx, due);
         Poll::Pending
+    }
+
+    fn arm(&self, cx: &mut Context<'_>, due: Tick) {
+        self.timers.arm(self.place, due.0, cx.waker());
     }
 }
 
@@ -211,8 +230,20 @@ impl Patience {
         alarm: &Alarm,
         bound: Duration,
     ) -> Poll<()> {
-        let due = *self.0.get_or_insert_with(|| alarm.now().after(bound));
-        alarm.poll(cx, due)
+        match self.0 {
+            Some(due) => alarm.poll(cx, due),
+            None => {
+                let due = alarm.now().after(bound);
+                self.0 = Some(due);
+                alarm.arm(cx, due);
+                Poll::Pending
+            }
+        }
+    }
+
+    /// It ends no later than this, whatever it was before.
+    pub(super) fn shorten(&mut self, due: Tick) {
+        self.0 = Some(self.0.map_or(due, |before| before.min(due)));
     }
 
     pub(super) fn renew(&mut self) {

@@ -90,6 +90,7 @@ impl Observation {
         }
     }
 
+    #[cfg(test)]
     pub(in crate::proxy) fn watched(&self) -> &Rc<Watched> {
         &self.watched
     }

@@ -283,7 +283,7 @@ fn an_idle_connection_is_small() {
         |_| {},
         |stage| async move {
             let size = crate::proxy::listener::size_of_connection(&stage.proxy).await;
-            assert!(size <= 384, "{size} bytes");
+            assert!(size <= 320, "{size} bytes");
         },
     );
 }

@@ -27,6 +27,8 @@ pub(in crate::proxy) struct UpstreamBody {
     decoder: BodyDecoder,
     size: Size,
     state: State,
+    /// What went wrong with the rest of the request while the response was not looked at.
+    fault: Option<Reason>,
     persistence: Persistence,
     back: Return,
 }
@@ -70,6 +72,7 @@ impl UpstreamBody {
                 Framing::Chunked | Framing::UntilClose => Size::Unknown,
             },
             state: State::Streaming,
+            fault: None,
             persistence: head.persistence,
             back,
         };
@@ -91,6 +94,9 @@ impl UpstreamBody {
             return Poll::Ready(None);
         }
         if let Poll::Ready(Err(reason)) = self.poll_upload(cx) {
+            self.fault = Some(reason);
+        }
+        if let Some(reason) = self.fault {
             self.link = None;
             return Poll::Ready(Some(Err(reason)));
         }
@@ -107,8 +113,10 @@ impl UpstreamBody {
         match self.poll_upload(cx) {
             Poll::Ready(Ok(())) if self.state == State::Ended => self.give_back(),
             Poll::Ready(Ok(())) => {}
-            // What is wrong shows when the body is pulled, or with the state of the client's body.
-            Poll::Ready(Err(_)) => self.link = None,
+            Poll::Ready(Err(reason)) => {
+                self.fault = Some(reason);
+                self.link = None;
+            }
             Poll::Pending if self.state == State::Ended => return self.poll_upstream_end(cx),
             Poll::Pending => return Poll::Pending,
         }
@@ -176,7 +184,7 @@ impl UpstreamBody {
         if is_clean && self.persistence == Persistence::KeepAlive {
             self.back
                 .endpoint
-                .keep(stream, self.back.bounds, self.alarm.now());
+                .keep(stream, self.back.bounds, self.alarm.about_now());
         }
         self.proxy.buffers.give(upload.into_buffer());
     }
