@@ -167,7 +167,7 @@ section! {
         "bodyTimeout" body_timeout: Duration = Duration::from_secs(60),
         /// How long a client may take none of the bytes that wait for it; closed after it.
         "writeTimeout" write_timeout: Duration = Duration::from_secs(60),
-        /// Client connections per worker; more wait until one ends.
+        /// Client connections per worker; 503 beyond.
         "connections" connections: Number<1, 1_000_000> = Number(65_536),
     }
 }
