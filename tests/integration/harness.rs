@@ -14,7 +14,7 @@ pub(crate) mod wait;
 pub(crate) mod wire;
 
 pub(crate) use client::{Client, get, request};
-pub(crate) use sluice::Sluice;
-pub(crate) use upstream::{Exchange, Upstream};
+pub(crate) use sluice::{Launch, Sluice};
+pub(crate) use upstream::Upstream;
 pub(crate) use wait::{DEADLINE, Gate, eventually};
 pub(crate) use wire::Response;

@@ -11,10 +11,20 @@
     reason = "a test that panics has failed, which is its job"
 )]
 
-#[allow(
-    dead_code,
-    unused_imports,
-    reason = "areas that are still to come use the rest"
-)]
+mod ambiguous;
+mod bodies;
+mod commands;
+mod corpus;
+mod documents;
+mod echo;
+mod exchanges;
+mod failures;
+mod foreign_clients;
 mod harness;
+mod headers;
+mod limits;
+mod listeners;
+mod processes;
+mod routing;
 mod self_test;
+mod upstream_connections;

@@ -31,7 +31,14 @@ pub(crate) struct Sluice {
 pub(crate) struct Launch {
     yaml: String,
     environment: Vec<(String, String)>,
-    arguments: Vec<String>,
+    named_by: NamedBy,
+}
+
+/// How the program learns which config to run.
+#[derive(PartialEq, Eq)]
+enum NamedBy {
+    Argument,
+    Environment,
 }
 
 impl Launch {
@@ -39,17 +46,18 @@ impl Launch {
         Launch {
             yaml: yaml.to_owned(),
             environment: Vec::new(),
-            arguments: Vec::new(),
+            named_by: NamedBy::Argument,
         }
+    }
+
+    /// Names the config by `SLUICE_CONFIG` alone.
+    pub(crate) fn by_environment(mut self) -> Launch {
+        self.named_by = NamedBy::Environment;
+        self
     }
 
     pub(crate) fn env(mut self, name: &str, value: &str) -> Launch {
         self.environment.push((name.to_owned(), value.to_owned()));
-        self
-    }
-
-    pub(crate) fn arg(mut self, argument: &str) -> Launch {
-        self.arguments.push(argument.to_owned());
         self
     }
 
@@ -68,11 +76,13 @@ impl Launch {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("sluice.yaml");
         fs::write(&path, complete(&self.yaml)).unwrap();
-        let mut child = Command::new(env!("CARGO_BIN_EXE_sluice"))
-            .arg("run")
-            .arg("-c")
-            .arg(path)
-            .args(self.arguments)
+        let mut command = Command::new(env!("CARGO_BIN_EXE_sluice"));
+        command.arg("run");
+        match self.named_by {
+            NamedBy::Argument => command.arg("-c").arg(path),
+            NamedBy::Environment => command.env("SLUICE_CONFIG", path),
+        };
+        let mut child = command
             .envs(self.environment)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -125,10 +135,6 @@ impl Sluice {
             .next()
             .unwrap_or_else(|| panic!("{configured} not in {:?}", self.listeners))
             .1
-    }
-
-    pub(crate) fn addresses(&self) -> Vec<SocketAddr> {
-        self.listeners.iter().map(|(_, address)| *address).collect()
     }
 
     #[track_caller]
@@ -265,8 +271,9 @@ fn complete(yaml: &str) -> String {
     }
 }
 
-/// Without the indentation that all lines share.
+/// Without the indentation that all lines share, and without an empty first line.
 fn dedent(text: &str) -> String {
+    let text = text.strip_prefix('\n').unwrap_or(text);
     let indent = |line: &str| line.len() - line.trim_start().len();
     let filled = text.lines().filter(|line| !line.trim().is_empty());
     let shared = filled.map(indent).min().unwrap_or_default();

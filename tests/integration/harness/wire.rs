@@ -2,7 +2,7 @@
 //! that a test can assert on either. Used by the clients and by the recording upstreams.
 
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::{Shutdown, TcpStream};
 
 use super::wait::DEADLINE;
 
@@ -54,10 +54,6 @@ impl Wire {
 
     pub(crate) fn stream(&self) -> &TcpStream {
         &self.stream
-    }
-
-    pub(crate) fn local_address(&self) -> SocketAddr {
-        self.stream.local_addr().unwrap()
     }
 
     pub(crate) fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
