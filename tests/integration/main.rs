@@ -24,6 +24,7 @@ mod harness;
 mod headers;
 mod limits;
 mod listeners;
+mod observe;
 mod processes;
 mod routing;
 mod self_test;
