@@ -1,12 +1,14 @@
 //! Where things stand in the shared segment, in cells of eight bytes. Pure arithmetic; a change
 //! here is a change of `CURRENT_VERSION`, since two binaries may map one segment.
 //!
-//!     page 0           magic, version, number of chunks, next free chunk
-//!     rows             ROWS headers of a cache line each: owner, pid, heartbeat
-//!     health board     a word per endpoint
-//!     in-flight counts a word per endpoint
-//!     shared cells     rate limits
-//!     arena            chunks of a page; each belongs to one row and holds its counters
+//! ```text
+//! page 0           magic, version, number of chunks, next free chunk
+//! rows             ROWS headers of a cache line each: owner, pid, heartbeat
+//! health board     a word per endpoint
+//! in-flight counts a word per endpoint
+//! shared cells     rate limits
+//! arena            chunks of a page; each belongs to one row and holds its counters
+//! ```
 
 pub const CURRENT_VERSION: u64 = 1;
 pub(super) const MAGIC_WORD: u64 = u64::from_le_bytes(*b"sluice\0\x01");
