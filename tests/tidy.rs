@@ -312,6 +312,28 @@ fn one_word_for_one_thing() {
 }
 
 #[test]
+fn ci_installs_the_programs_that_tests_speak_to() {
+    let ci = fs::read_to_string(root().join(".ci/run")).unwrap();
+    let outside = matching(|path| path.starts_with("tests/integration/"));
+    let programs = |source: &Source| -> Vec<String> {
+        let named = source.text.split("find(\"").skip(1);
+        named
+            .filter_map(|rest| rest.split('"').next())
+            .map(str::to_owned)
+            .collect()
+    };
+    assert!(
+        outside.iter().any(|source| !programs(source).is_empty()),
+        "no foreign programs"
+    );
+    assert_none(&outside, |source| {
+        let mut missing = programs(source);
+        missing.retain(|program| !ci.contains(&format!("\n    \"{program} ")));
+        missing
+    });
+}
+
+#[test]
 fn links_in_the_docs_lead_somewhere() {
     let mut pages = Vec::new();
     collect(&root(), "md", &mut pages);
