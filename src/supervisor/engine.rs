@@ -27,6 +27,7 @@ use crate::model::config::Config;
 use crate::shm::names::{self, Index, Names};
 use crate::shm::recorder::Recorder;
 use crate::shm::{SUPERVISOR, Segment, ShmError, beat};
+use crate::source::file::{self, Timing, Watch};
 
 mod act;
 mod hear;
@@ -55,7 +56,8 @@ pub(super) struct Engine {
     resolver: Resolver,
     resolving: Option<JoinHandle<Found>>,
     next_resolving: Instant,
-    next_poll: Instant,
+    watch: Watch,
+    timing: watch::Sender<Timing>,
     admin: AdminPort,
     commands: mpsc::Receiver<Command>,
     status: watch::Sender<Arc<Status>>,
@@ -106,9 +108,9 @@ impl Engine {
             .broken
             .as_ref()
             .map_or(&first.wanted.hash, |broken| &broken.hash);
+        let (timing, to_watch) = watch::channel(timing(&first.wanted.config));
         let mut engine = Engine {
             intake: Intake::new(launch.config.clone(), Some(served_hash.clone())),
-            launch,
             log,
             state: State::new(0),
             signals: Signals::listen()?,
@@ -123,7 +125,8 @@ impl Engine {
             resolver: Resolver::default(),
             resolving: None,
             next_resolving: Instant::now() + resolver::INTERVAL,
-            next_poll: Instant::now(),
+            watch: Watch::begin(launch.config.clone(), to_watch),
+            timing,
             admin,
             commands,
             status,
@@ -138,6 +141,7 @@ impl Engine {
             started_at,
             interrupts: 0,
             exit: None,
+            launch,
         };
         engine.begin(first).await?;
         Ok(engine)
@@ -145,6 +149,13 @@ impl Engine {
 
     async fn begin(&mut self, first: First) -> Result<(), SupervisorError> {
         let First { wanted, broken } = first;
+        if file::is_single_file_mount(&self.launch.config) {
+            tracing::warn!(
+                path = %self.launch.config.display(),
+                "THE CONFIGURATION FILE IS MOUNTED ALONE (subPath): its edits will never arrive here; \
+                 mount the directory of the ConfigMap instead"
+            );
+        }
         if let Some(broken) = broken {
             self.refused(broken, Vec::new());
             tracing::error!(
@@ -173,6 +184,7 @@ impl Engine {
             tokio::select! {
                 heard = self.signals.next() => self.hear(heard),
                 Some((worker, news)) = self.inbox.recv() => self.news(worker, news),
+                () = self.watch.changed() => self.look(Look::Hint),
                 sight = self.intake.seen() => self.saw(sight),
                 Some(command) = self.commands.recv() => self.command(command),
                 found = ended(&mut self.resolving) => self.resolved(found),
@@ -200,12 +212,6 @@ impl Engine {
                     self.tell(Event::Hung(worker));
                 }
             }
-        }
-        if let Some(poll) = self.config().map(|config| config.reload.poll)
-            && self.next_poll <= Instant::now()
-        {
-            self.next_poll = Instant::now() + poll;
-            self.look(Look::Hint);
         }
         if self.resolving.is_none() && self.next_resolving <= Instant::now() {
             self.resolve();
@@ -247,6 +253,13 @@ impl Engine {
             self.children.reap();
             sleep(Duration::from_millis(5)).await;
         }
+    }
+}
+
+pub(super) fn timing(config: &Config) -> Timing {
+    Timing {
+        debounce: config.reload.debounce,
+        poll: config.reload.poll,
     }
 }
 

@@ -180,6 +180,10 @@ impl Engine {
             tracing::info!(%address, "admin listening");
         }
         self.announce_listeners();
+        self.timing.send_if_modified(|timing| {
+            let wanted = super::timing(&plan.config);
+            std::mem::replace(timing, wanted) != wanted
+        });
         tracing::info!(generation = number, "generation committed");
     }
 
