@@ -2,7 +2,9 @@
 
 mod ask;
 mod check;
+mod diff;
 mod explain;
+mod history;
 mod remote;
 mod run;
 mod schema;
@@ -37,6 +39,10 @@ enum Command {
     Explain(explain::Args),
     /// Print the JSON Schema of the configuration, for editors.
     Schema,
+    /// Say in words what a reload from one configuration to another would change.
+    Diff(diff::Args),
+    /// Show the last configurations of a running program, and what became of each.
+    History(history::Args),
     /// Show a running program: state, workers, routes, upstreams.
     Status(status::Args),
     /// Show it again and again, with rates.
@@ -68,6 +74,8 @@ pub fn run() -> ExitCode {
         Command::Check(args) => check::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Schema => schema::run(),
+        Command::Diff(args) => diff::run(&args),
+        Command::History(args) => history::run(&args),
         Command::Status(args) => status::run(&args),
         Command::Top(args) => top::run(&args),
         Command::Reload(args) => ask::reload(&args),

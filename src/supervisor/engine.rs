@@ -14,7 +14,7 @@ use tokio::time::{Interval, MissedTickBehavior, interval, sleep, sleep_until};
 use super::SupervisorError;
 use super::admin_port::AdminPort;
 use super::children::{Children, Inbox};
-use super::intake::{Intake, Look};
+use super::intake::{Intake, Look, Served, Stays};
 use super::launch::{First, Launch};
 use super::resolver::{self, Found, Resolver};
 use super::signals::Signals;
@@ -228,7 +228,12 @@ impl Engine {
     }
 
     fn look(&mut self, look: Look) {
-        let served = self.config();
+        let stays = match self.state.is_reloading() {
+            true => Stays::No,
+            false => Stays::Yes,
+        };
+        let config = self.config();
+        let served = Served { config, stays };
         self.intake.look(look, served, &self.resolver);
     }
 

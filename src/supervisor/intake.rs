@@ -26,6 +26,21 @@ pub(super) enum Look {
     Forced(Vec<Ticket>),
 }
 
+/// What is served when a look begins.
+#[derive(Debug)]
+pub(super) struct Served {
+    pub(super) config: Option<Arc<Config>>,
+    pub(super) stays: Stays,
+}
+
+/// Whether anything else is on its way to the workers. Then a file that says what is served is news:
+/// it takes back the edit before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stays {
+    Yes,
+    No,
+}
+
 /// What there was to see.
 #[derive(Debug)]
 pub(super) enum Sight {
@@ -49,6 +64,8 @@ pub(super) struct Planned {
     pub(super) text: String,
     pub(super) warnings: Vec<String>,
     pub(super) found: Found,
+    /// It follows one that was not valid, and is news even where it is served already.
+    pub(super) mends: bool,
 }
 
 #[derive(Debug)]
@@ -74,7 +91,8 @@ impl Intake {
     }
 
     /// Looks, or looks once more after the look that is under way.
-    pub(super) fn look(&mut self, look: Look, served: Option<Arc<Config>>, resolver: &Resolver) {
+    /// `served` is what the plan will be told apart from.
+    pub(super) fn look(&mut self, look: Look, served: Served, resolver: &Resolver) {
         if self.running.is_some() {
             self.again = Some(Look::both(self.again.take(), look));
             return;
@@ -147,7 +165,14 @@ impl Look {
 struct Before {
     last: Option<String>,
     mend: bool,
-    served: Option<Arc<Config>>,
+    served: Served,
+}
+
+impl Before {
+    fn is_nothing_new(&self, config: &Config) -> bool {
+        let served = self.served.config.as_deref() == Some(config);
+        served && self.served.stays == Stays::Yes && !self.mend
+    }
 }
 
 fn see(path: &Path, before: &Before, tickets: Vec<Ticket>, seen: Instant) -> Sight {
@@ -159,17 +184,15 @@ fn see(path: &Path, before: &Before, tickets: Vec<Ticket>, seen: Instant) -> Sig
     if before.last.as_ref() == Some(&hash) {
         return Sight::Same;
     }
-    let served = before.served.as_deref();
+    let served = before.served.config.as_deref();
     match Wanted::from(document::parse(text), Source::File, seen) {
         Err(document) => Sight::Invalid(Broken::of(&document), tickets),
-        Ok(wanted) if served == Some(&wanted.config) && !before.mend => {
-            Sight::Equal { hash, tickets }
-        }
-        Ok(wanted) => planned(wanted, served, tickets),
+        Ok(wanted) if before.is_nothing_new(&wanted.config) => Sight::Equal { hash, tickets },
+        Ok(wanted) => planned(wanted, served, before.mend, tickets),
     }
 }
 
-fn planned(wanted: Wanted, served: Option<&Config>, tickets: Vec<Ticket>) -> Sight {
+fn planned(wanted: Wanted, served: Option<&Config>, mends: bool, tickets: Vec<Ticket>) -> Sight {
     let (hash, warnings) = (wanted.hash.clone(), wanted.warnings.clone());
     let broken = |error: String| Broken {
         hash: hash.clone(),
@@ -186,6 +209,7 @@ fn planned(wanted: Wanted, served: Option<&Config>, tickets: Vec<Ticket>) -> Sig
             text,
             warnings,
             found: Found::new(),
+            mends,
         })),
         Err(error) => Sight::Invalid(broken(error), kept),
     }

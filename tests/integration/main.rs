@@ -26,6 +26,7 @@ mod limits;
 mod listeners;
 mod observe;
 mod processes;
+mod reload;
 mod routing;
 mod self_test;
 mod upstream_connections;

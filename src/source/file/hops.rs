@@ -104,8 +104,14 @@ mod tests {
     #[test]
     fn what_is_missing_is_waited_for_where_it_would_appear() {
         let (_keep, root) = folder();
-        assert_eq!(directories(&root.join("a.yaml")), set(&[root.clone()]));
-        assert_eq!(directories(&root.join("b/c/a.yaml")), set(&[root.clone()]));
+        assert_eq!(
+            directories(&root.join("a.yaml")),
+            BTreeSet::from([root.clone()])
+        );
+        assert_eq!(
+            directories(&root.join("b/c/a.yaml")),
+            BTreeSet::from([root.clone()])
+        );
         symlink("gone/a.yaml", root.join("a.yaml")).unwrap();
         assert_eq!(directories(&root.join("a.yaml")), set(&[root]));
     }

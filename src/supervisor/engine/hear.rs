@@ -100,6 +100,13 @@ impl Engine {
     }
 
     pub(super) fn saw(&mut self, sight: Sight) {
+        self.take_in(sight);
+        if let Some(look) = self.intake.again() {
+            self.look(look);
+        }
+    }
+
+    fn take_in(&mut self, sight: Sight) {
         match sight {
             Sight::Same => {}
             Sight::Unreadable(broken, tickets) => {
@@ -113,35 +120,41 @@ impl Engine {
                 }
             }
             Sight::Invalid(broken, tickets) => self.refused(broken, tickets),
-            Sight::Equal { tickets, .. } => {
-                let generation = self.state.generation().unwrap_or_default();
-                let message = "nothing has changed".to_owned();
-                tracing::info!(generation, "configuration unchanged");
-                for ticket in tickets {
-                    let message = message.clone();
-                    self.answer(
-                        ticket,
-                        Ok(CommandReply {
-                            generation,
-                            message,
-                        }),
-                    );
-                }
-            }
+            Sight::Equal { tickets, .. } => self.unchanged(tickets),
             Sight::Plan(planned) => {
                 let Planned {
                     plan,
                     text,
                     warnings,
                     found,
+                    mends,
                 } = *planned;
-                self.warn(&warnings);
                 self.resolved(found);
+                if !mends && self.is_served(&plan) {
+                    return self.unchanged(plan.tickets);
+                }
+                self.warn(&warnings);
                 self.want(plan, text);
             }
         }
-        if let Some(look) = self.intake.again() {
-            self.look(look);
+    }
+
+    /// It was committed while this look at it was under way.
+    fn is_served(&self, plan: &Plan) -> bool {
+        let committed = self
+            .state
+            .committed()
+            .filter(|_| !self.state.is_reloading());
+        committed.is_some_and(|generation| {
+            generation.plan.hash == plan.hash && generation.plan.config == plan.config
+        })
+    }
+
+    fn unchanged(&mut self, tickets: Vec<Ticket>) {
+        let generation = self.state.generation().unwrap_or_default();
+        tracing::info!(generation, "configuration unchanged");
+        for ticket in tickets {
+            self.done(ticket, "nothing has changed");
         }
     }
 

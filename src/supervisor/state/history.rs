@@ -72,7 +72,8 @@ pub struct History {
 
 impl History {
     pub(super) fn add(&mut self, record: Record) {
-        if record.verdict != Verdict::Superseded {
+        // A start with the last good one does not mend the file, whose refusal stays what was last.
+        if record.verdict != Verdict::Superseded && record.source != Source::LastGood {
             self.latest = Some(Record {
                 packed: None,
                 ..record.clone()

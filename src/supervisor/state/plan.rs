@@ -30,6 +30,13 @@ pub struct Plan {
     pub tickets: Vec<Ticket>,
 }
 
+impl Plan {
+    /// Two looks at one edit: one reload.
+    pub(super) fn means_the_same(&self, other: &Plan) -> bool {
+        self.hash == other.hash && self.source == other.source && self.config == other.config
+    }
+}
+
 /// Where a configuration came from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Source {

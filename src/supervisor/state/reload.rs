@@ -70,9 +70,17 @@ impl State {
         if self.life != Life::Running {
             return self.refuse(*plan, "draining", now);
         }
-        let Some(running) = &self.transaction else {
+        let Some(running) = &mut self.transaction else {
             return self.begin(*plan, now);
         };
+        if running.generation.plan.means_the_same(&plan) {
+            running.tickets.append(&mut plan.tickets);
+            if let Some(older) = self.next.take() {
+                let tickets = self.supersede(*older, now);
+                self.join(tickets);
+            }
+            return;
+        }
         let chain_since = running.chain_since;
         let patience = running.generation.plan.settings.prepare_timeout;
         let waited = now.saturating_duration_since(chain_since);
@@ -87,6 +95,13 @@ impl State {
             plan.tickets.extend(older);
         }
         self.begin(*plan, chain_since);
+    }
+
+    /// Whoever waits for an end that is on its way.
+    fn join(&mut self, tickets: Vec<Ticket>) {
+        if let Some(running) = &mut self.transaction {
+            running.tickets.extend(tickets);
+        }
     }
 
     fn begin(&mut self, mut plan: Plan, chain_since: Instant) {

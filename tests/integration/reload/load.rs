@@ -1,0 +1,169 @@
+//! Reloads of every kind under constant load: nothing fails, and nobody is answered by a generation
+//! that was not committed.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
+
+use super::{answered_by, committed, config, post, reload, start, wait_until_all_serve, with};
+use crate::harness::load::{Connections, Failure, Load};
+use crate::harness::{Response, Sluice, eventually, process};
+use nix::sys::signal::Signal;
+
+/// `SLUICE_RELOADS=1000` is what a release is tried with.
+fn reloads() -> u64 {
+    let wanted = std::env::var("SLUICE_RELOADS").ok();
+    wanted.map_or(100, |n| n.parse().unwrap())
+}
+
+/// Clients of both kinds, and which generations answered them.
+struct Clients {
+    loads: Vec<Load>,
+    seen: Arc<Mutex<BTreeSet<u64>>>,
+}
+
+impl Clients {
+    fn of(sluice: &Sluice) -> Clients {
+        let seen = Arc::<Mutex<BTreeSet<u64>>>::default();
+        let kinds = [(Connections::Kept, 4), (Connections::New, 2)];
+        let loads = kinds.map(|(connections, clients)| {
+            let seen = Arc::clone(&seen);
+            let accept = move |response: &Response| {
+                let by = answered_by(response);
+                seen.lock().unwrap().extend(by);
+                response.status == 200 && by.is_some()
+            };
+            Load::start(sluice.address(), connections, clients, accept)
+        });
+        let clients = Clients {
+            loads: loads.into(),
+            seen,
+        };
+        clients.wait_for_more(20);
+        clients
+    }
+
+    fn wait_for_more(&self, count: usize) {
+        self.loads.iter().for_each(|load| load.wait_for_more(count));
+    }
+
+    fn stop(self, sluice: &Sluice) -> Vec<Failure> {
+        self.wait_for_more(20);
+        let failures = self.loads.into_iter().flat_map(Load::stop).collect();
+        let seen = self.seen.lock().unwrap().clone();
+        let committed = committed(sluice);
+        assert!(seen.is_subset(&committed), "{seen:?} of {committed:?}");
+        assert!(seen.len() > 1, "several generations answered");
+        failures
+    }
+}
+
+fn assert_none(failures: &[Failure]) {
+    assert!(
+        failures.is_empty(),
+        "{} failed: {:#?}",
+        failures.len(),
+        &failures[..1]
+    );
+}
+
+#[test]
+fn valid_and_invalid_reloads_lose_nothing() {
+    let sluice = start(&config(1, 2));
+    let clients = Clients::of(&sluice);
+    for mark in 2..2 + reloads() {
+        let answer = match mark % 5 {
+            0 => reload(&sluice, &config(mark, 2).replace("[echo]", "[nobody]")),
+            1 => reload(
+                &sluice,
+                &with(mark, 2, "127.0.0.1:0", "drain:\n  timeout: 7s\n"),
+            ),
+            _ => reload(&sluice, &config(mark, 2)),
+        };
+        assert_eq!(
+            answer.status,
+            if mark % 5 == 0 { 422 } else { 200 },
+            "{}",
+            answer.text()
+        );
+    }
+    wait_until_all_serve(&sluice, 2);
+    assert_none(&clients.stop(&sluice));
+}
+
+#[test]
+fn workers_up_and_down_lose_nothing() {
+    let sluice = start(&config(1, 2));
+    let clients = Clients::of(&sluice);
+    for mark in 2..2 + reloads() / 5 {
+        let workers = [1, 3, 2, 4][usize::try_from(mark % 4).unwrap()];
+        let answer = reload(&sluice, &config(mark, workers));
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        if mark % 10 == 0 {
+            clients.wait_for_more(20);
+        }
+    }
+    assert_eq!(reload(&sluice, &config(0, 2)).status, 200);
+    assert_none(&clients.stop(&sluice));
+    wait_until_all_serve(&sluice, 2);
+}
+
+#[test]
+fn listeners_added_and_removed_lose_nothing_on_the_others() {
+    let sluice = start(&config(1, 2));
+    let clients = Clients::of(&sluice);
+    for mark in 2..2 + reloads() / 5 {
+        let more = if mark % 2 == 0 {
+            "127.0.0.1:0, '127.0.0.2:0'"
+        } else {
+            "127.0.0.1:0"
+        };
+        let answer = reload(&sluice, &with(mark, 2, more, ""));
+        assert_eq!(answer.status, 200, "{}", answer.text());
+    }
+    assert_none(&clients.stop(&sluice));
+}
+
+#[test]
+fn edits_faster_than_reloads_end_at_the_last_one() {
+    let sluice = start(&config(1, 2));
+    let clients = Clients::of(&sluice);
+    let last = 1 + reloads();
+    for mark in 2..=last {
+        sluice.rewrite(&config(mark, 2));
+    }
+    eventually("the last edit is served", || {
+        let seen = super::echoed(&sluice.get("/"), "x-mark");
+        (seen == Some(last.to_string())).then_some(())
+    });
+    assert_none(&clients.stop(&sluice));
+    wait_until_all_serve(&sluice, 2);
+}
+
+/// A killed worker takes with it what it had in flight, one request on each connection, and no more.
+#[test]
+fn workers_killed_in_the_middle_of_reloads_are_replaced_at_the_right_generation() {
+    let sluice = start(&config(1, 2));
+    let clients = Clients::of(&sluice);
+    let (mut kills, rounds) = (0, 10);
+    for mark in 2..2 + rounds {
+        sluice.rewrite(&config(mark, 2));
+        if let Some(worker) = sluice.workers().first() {
+            process::signal(*worker, Signal::SIGKILL);
+            kills += 1;
+        }
+        let answer = post(&sluice, "/reload");
+        assert!([200, 422].contains(&answer.status), "{}", answer.text());
+        clients.wait_for_more(5);
+    }
+    assert_eq!(reload(&sluice, &config(99, 2)).status, 200);
+    wait_until_all_serve(&sluice, 2);
+    let failures = clients.stop(&sluice);
+    assert!(
+        failures.len() <= kills * 6,
+        "more than was in flight: {failures:#?}"
+    );
+    let refused = failures
+        .iter()
+        .filter(|failure| failure.why.contains("refused"));
+    assert_eq!(refused.count(), 0, "a connection waits for the replacement");
+}
