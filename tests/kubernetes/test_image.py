@@ -16,7 +16,6 @@ import urllib.request
 from pathlib import Path
 
 import container
-from cases import needs
 
 BINARY = os.environ.get("SLUICE_STATIC_BIN")
 CONFIG = """
@@ -48,7 +47,7 @@ def missing():
     return None
 
 
-@needs(missing())
+@unittest.skipIf(missing(), missing())
 class Image(unittest.TestCase):
     @classmethod
     def setUpClass(cls):

@@ -1,6 +1,10 @@
-"""What the chart says and what the binary and Prometheus take are the same thing."""
+"""What the chart says and what the binary and Prometheus take are the same thing.
+
+Takes the binary from SLUICE_BIN, else from target/debug.
+"""
 
 import json
+import os
 import shutil
 import subprocess
 import tempfile
@@ -10,10 +14,11 @@ from pathlib import Path
 import yaml
 
 import helm
-from cases import CHART, DEPLOY, cases, needs
-from running import BINARY, no_binary
+from cases import CHART, DEPLOY, ROOT, cases
 from test_chart import one
 from test_manifests import sources
+
+BINARY = Path(os.environ.get("SLUICE_BIN", ROOT / "target" / "debug" / "sluice"))
 
 
 def configurations():
@@ -28,7 +33,7 @@ def configurations():
                         yield f"{name}: {obj['metadata']['name']}", text
 
 
-@needs(no_binary())
+@unittest.skipIf(not BINARY.exists(), f"no binary at {BINARY}")
 class Configurations(unittest.TestCase):
     def test_every_configuration_passes_check(self):
         checked = 0
@@ -42,7 +47,7 @@ class Configurations(unittest.TestCase):
         self.assertGreaterEqual(checked, 12)
 
 
-@needs(None if shutil.which("promtool") else "no promtool")
+@unittest.skipIf(not shutil.which("promtool"), "no promtool")
 class Rules(unittest.TestCase):
     def test_the_rendered_rules_pass_promtool(self):
         rule = one(helm.render(CHART, cases()["everything"]), "PrometheusRule")

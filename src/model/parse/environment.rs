@@ -3,6 +3,7 @@
 //!
 //! Not here: secrets, which the file refers to, and reading the environment, which is not pure.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -22,7 +23,7 @@ const LOG_LEVEL: &str = "SLUICE_LOG_LEVEL";
 
 /// What the environment settles.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-struct Environment {
+pub struct Environment {
     admin_listen: Option<SocketAddr>,
     lifecycle: Option<Lifecycle>,
     drain_min_delay: Option<Duration>,
@@ -32,14 +33,23 @@ struct Environment {
 
 /// A variable whose value cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct InvalidVariable {
+pub struct InvalidVariable {
     name: &'static str,
     fault: Fault,
 }
 
+impl fmt::Display for InvalidVariable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Fault { message, help } = &self.fault;
+        write!(f, "{}: {message}: {help}", self.name)
+    }
+}
+
+impl std::error::Error for InvalidVariable {}
+
 impl Environment {
     /// Asks for each variable by name; an empty one counts as not set.
-    fn read(
+    pub fn read(
         variable: &mut dyn FnMut(&str) -> Option<String>,
     ) -> Result<Self, Vec<InvalidVariable>> {
         let mut reader = Variables {
@@ -59,8 +69,7 @@ impl Environment {
         }
     }
 
-    /// Gives back what does not go together.
-    fn settle(&self, config: &mut Config) -> Vec<Diagnostic> {
+    fn settle(&self, config: &mut Config) {
         if let Some(lifecycle) = self.lifecycle {
             config.lifecycle = lifecycle;
         }
@@ -73,45 +82,38 @@ impl Environment {
         if let Some(level) = self.log_level {
             config.log.level = level;
         }
-        match self.admin_listen {
-            Some(listen) if config.listeners.iter().any(|l| l.address == listen) => {
-                let message = format!("`{listen}` is an address of `server.listen` too");
-                let fault = Fault::new(message, "give the admin port an address of its own");
-                let name = ADMIN_LISTEN;
-                return vec![diagnostic(InvalidVariable { name, fault })];
-            }
-            Some(listen) => config.admin.listen = listen,
-            None => {}
+        if let Some(listen) = self.admin_listen {
+            config.admin.listen = listen;
         }
-        Vec::new()
     }
 }
 
 impl Loaded {
-    /// The same, with what the environment settles; `variable` gives a variable by its name.
+    /// The same, with what the environment settles.
     #[must_use]
-    pub fn within(mut self, variable: &mut dyn FnMut(&str) -> Option<String>) -> Self {
-        let errors = match (Environment::read(variable), &mut self.config) {
-            (Ok(environment), Some(config)) => environment.settle(config),
-            (Ok(_), None) => Vec::new(),
-            (Err(invalid), _) => invalid.into_iter().map(diagnostic).collect(),
+    pub fn within(mut self, environment: &Environment) -> Self {
+        let Some(config) = &mut self.config else {
+            return self;
         };
-        if !errors.is_empty() {
+        environment.settle(config);
+        let listen = config.admin.listen;
+        let taken = config.listeners.iter().any(|other| other.address == listen);
+        if environment.admin_listen.is_some() && taken {
             self.config = None;
-            self.diagnostics.extend(errors);
+            self.diagnostics.push(collision(listen));
         }
         self
     }
 }
 
-fn diagnostic(InvalidVariable { name, fault }: InvalidVariable) -> Diagnostic {
+fn collision(listen: SocketAddr) -> Diagnostic {
     Diagnostic {
         severity: Severity::Error,
-        path: format!("${name}"),
+        path: "server.listen".to_owned(),
         line: 1,
         column: 1,
-        message: format!("{name}: {}", fault.message),
-        help: fault.help,
+        message: format!("`{listen}` is the address of the admin port, by {ADMIN_LISTEN}"),
+        help: "listen on another address".to_owned(),
     }
 }
 
@@ -163,19 +165,16 @@ log: {level: warn}
 server: {listen: 8080, upstreams: [{id: a, url: 'builtin://echo'}], rules: [{upstreams: [a]}]}
 ";
 
-    fn within(variables: &[(&str, &str)]) -> Loaded {
+    fn read(variables: &[(&str, &str)]) -> Result<Environment, Vec<String>> {
         let find = |name: &str| variables.iter().find(|(known, _)| *known == name);
         let mut variable = |name: &str| find(name).map(|(_, value)| (*value).to_owned());
-        load(FILE, &mut |_| Err("no secrets here".to_owned())).within(&mut variable)
+        Environment::read(&mut variable)
+            .map_err(|invalid| invalid.iter().map(ToString::to_string).collect())
     }
 
-    fn errors(variables: &[(&str, &str)]) -> Vec<String> {
-        let loaded = within(variables);
-        assert_eq!(loaded.config, None);
-        let errors = loaded.errors();
-        errors
-            .map(|e| format!("{}: {}", e.message, e.help))
-            .collect()
+    fn within(variables: &[(&str, &str)]) -> Loaded {
+        let environment = read(variables).unwrap();
+        load(FILE, &mut |_| Err("no secrets here".to_owned())).within(&environment)
     }
 
     #[test]
@@ -214,13 +213,14 @@ server: {listen: 8080, upstreams: [{id: a, url: 'builtin://echo'}], rules: [{ups
 
     #[test]
     fn every_invalid_variable_is_named() {
-        let invalid = errors(&[
+        let invalid = read(&[
             (ADMIN_LISTEN, "nowhere"),
             (LIFECYCLE, "edges"),
             (DRAIN_MIN_DELAY, "5"),
             (DRAIN_TIMEOUT, "[1s"),
             (LOG_LEVEL, "loud"),
-        ]);
+        ])
+        .unwrap_err();
         let names: Vec<_> = invalid.iter().map(|line| line.split(':').next()).collect();
         let expected = [
             ADMIN_LISTEN,
@@ -235,8 +235,11 @@ server: {listen: 8080, upstreams: [{id: a, url: 'builtin://echo'}], rules: [{ups
 
     #[test]
     fn the_admin_port_takes_no_listeners_place() {
-        let errors = errors(&[(ADMIN_LISTEN, "0.0.0.0:8080")]);
-        assert_eq!(errors.len(), 1);
-        assert!(errors[0].starts_with(ADMIN_LISTEN), "{errors:?}");
+        let loaded = within(&[(ADMIN_LISTEN, "0.0.0.0:8080")]);
+        assert_eq!(loaded.config, None);
+        let [error] = &loaded.diagnostics[..] else {
+            panic!("{loaded:?}");
+        };
+        assert!(error.message.contains(ADMIN_LISTEN), "{error:?}");
     }
 }

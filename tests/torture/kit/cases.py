@@ -1,0 +1,334 @@
+"""The cases: what is done to the proxy, and what must hold afterwards. In each the answer is bounded,
+memory is bounded, an honest client notices nothing, and the reason is counted."""
+import asyncio
+import os
+import random
+import signal
+import time
+
+from . import clients, upstream
+from .proxy import Failed, Honest, Sluice, ask
+
+GROWTH_KIB = 64 * 1024
+
+
+async def setting(options, bad=None, extra="", **kwargs):
+    """A proxy before a good upstream at /good and, where there is one, a bad one at /bad."""
+    servers = [await upstream.start(upstream.good)]
+    upstreams = f"    - {{id: good, url: 'http://127.0.0.1:{servers[0][1]}'}}\n"
+    rules = "    - {path: /good, upstreams: [good]}\n    - {path: '/', pathType: exact, upstreams: [good]}\n"
+    if bad:
+        servers.append(await upstream.start(bad))
+        upstreams += f"    - {{id: bad, url: 'http://127.0.0.1:{servers[1][1]}'}}\n"
+        rules += "    - {path: /bad, upstreams: [bad]}\n"
+    config = (f"server:\n  listen: 127.0.0.1:0\n  workers: 2\n  upstreams:\n{upstreams}  rules:\n{rules}"
+              f"{extra}admin:\n  listen: 127.0.0.1:0\n")
+    loop = asyncio.get_running_loop()
+    proxy = await loop.run_in_executor(None, lambda: Sluice(options.binary, config, **kwargs))
+    return proxy, servers
+
+
+def expect(answer, statuses, what):
+    status = answer[9:12].decode(errors="replace") if answer else "nothing"
+    if status not in statuses:
+        raise Failed(f"{what}: answered {status}, expected one of {statuses}: {answer[:200]!r}")
+
+
+async def attack(options, act, bad=None, reason=None, extra="", **kwargs):
+    """Runs `act(proxy)` beside an honest client, then looks at memory, reason and exit."""
+    proxy, servers = await setting(options, bad, extra, **kwargs)
+    try:
+        await ask(proxy.port, "/good")
+        before = proxy.memory_kib()
+        async with Honest(proxy.port) as honest:
+            await act(proxy)
+        story = honest.check()
+        grown = proxy.memory_kib() - before
+        if grown > GROWTH_KIB:
+            raise Failed(f"memory grew by {grown} KiB")
+        if reason:
+            await asyncio.get_running_loop().run_in_executor(None, proxy.expect_reason, reason)
+        return f"{story}, memory {grown:+} KiB"
+    finally:
+        for server, _ in servers:
+            server.close()
+        status = await asyncio.get_running_loop().run_in_executor(None, proxy.stop)
+        if status != 0:
+            raise Failed(f"the proxy exited with {status}")
+
+
+SHORT = "  limits: {headerTimeout: 2s, bodyTimeout: 2s, writeTimeout: 2s, idleTimeout: 2s}\n"
+
+
+async def slow_headers(options):
+    async def act(proxy):
+        request = b"GET /good HTTP/1.1\r\nHost: t\r\nX-Slow: " + b"a" * 2000
+        for answer in await asyncio.gather(*(clients.drip(proxy.port, request, 0.05) for _ in range(50))):
+            expect(answer, ["408"], "a head that never ends")
+    return await attack(options, act, reason="header_timeout", extra=SHORT)
+
+
+async def slow_body(options):
+    async def act(proxy):
+        request = b"POST /good HTTP/1.1\r\nHost: t\r\nContent-Length: 1000\r\n\r\nsome"
+        async def one():
+            reader, writer = await clients.connect(proxy.port)
+            writer.write(request)
+            answer = await clients.rest(reader)
+            writer.close()
+            return answer
+        await asyncio.gather(*(one() for _ in range(50)))
+    async def swallow(reader, writer):
+        await reader.read()
+    async def act_bad(proxy):
+        async def one():
+            reader, writer = await clients.connect(proxy.port)
+            writer.write(b"POST /bad HTTP/1.1\r\nHost: t\r\nContent-Length: 1000\r\n\r\nsome")
+            expect(await clients.rest(reader), ["408"], "a body that never ends")
+            writer.close()
+        await asyncio.gather(*(one() for _ in range(50)))
+    return await attack(options, act_bad, bad=swallow, reason="body_timeout", extra=SHORT)
+
+
+async def slow_reading(options):
+    big = upstream.endless(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"10000\r\n" + b"x" * 65536 + b"\r\n")
+    async def act(proxy):
+        request = b"GET /bad HTTP/1.1\r\nHost: t\r\n\r\n"
+        await asyncio.gather(*(clients.never_reads(proxy.port, request, 5) for _ in range(20)))
+    return await attack(options, act, bad=big, reason="client_stalled", extra=SHORT)
+
+
+async def silent_connections(options):
+    async def act(proxy):
+        opened = await clients.silent(proxy.port, options.connections)
+        for _ in range(20):
+            expect(await ask(proxy.port, "/good"), ["200"], "a request beside silent connections")
+        for _, writer in opened:
+            writer.close()
+    return await attack(options, act, extra="  limits: {idleTimeout: 60s}\n")
+
+
+async def endless_headers(options):
+    async def act(proxy):
+        for piece in (b"X-More: " + b"y" * 100 + b"\r\n", b"z" * 4096):
+            start = b"GET /good HTTP/1.1\r\nHost: t\r\nA: "
+            answer, _ = await clients.flood(proxy.port, start, piece, 64 << 20)
+            expect(answer or b"HTTP/1.1 431", ["431"], "endless headers")
+    return await attack(options, act, reason="headers_too_large")
+
+
+async def endless_chunk_extension(options):
+    async def swallow(reader, writer):
+        await reader.read()
+    async def act(proxy):
+        start = b"POST /bad HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\n5"
+        answer, _ = await clients.flood(proxy.port, start, b";ext=" + b"v" * 4000, 64 << 20)
+        expect(answer or b"HTTP/1.1 400", ["400"], "an endless chunk extension")
+    return await attack(options, act, bad=swallow, reason="malformed_body")
+
+
+async def long_pipeline(options):
+    count = 10_000
+    async def act(proxy):
+        reader, writer = await clients.connect(proxy.port)
+        one = b"GET /good HTTP/1.1\r\nHost: t\r\n\r\n"
+        async def send():
+            writer.write(one * (count - 1))
+            writer.write(one.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
+            await writer.drain()
+        sending = asyncio.create_task(send())
+        answers = await clients.rest(reader, 120)
+        await sending
+        got = answers.count(b"HTTP/1.1 200 OK")
+        if got != count:
+            raise Failed(f"{got} answers to {count} pipelined requests")
+    return await attack(options, act)
+
+
+async def client_cut_at_every_byte(options):
+    request = b"POST /good HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"
+    async def act(proxy):
+        for count in range(len(request) + 1):
+            await clients.cut_at(proxy.port, request, count)
+    return await attack(options, act)
+
+
+async def asked(port):
+    """The answer, or a reset: both tell the client where it stands."""
+    try:
+        return await ask(port, "/bad")
+    except ConnectionResetError:
+        return b"HTTP/1.1 RST"
+
+
+def hostile(serve, statuses, reason=None):
+    """An upstream that misbehaves: every client of it gets a bounded answer."""
+    async def case(options):
+        async def act(proxy):
+            for answer in await asyncio.gather(*(asked(proxy.port) for _ in range(10))):
+                expect(answer, statuses, "a hostile upstream")
+        return await attack(options, act, bad=serve, reason=reason, extra=SHORT)
+    return case
+
+
+async def lying_length(options):
+    """More was promised than comes: the client must be able to tell."""
+    async def short(reader, writer):
+        if await upstream.read_head(reader):
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nonly this")
+            await writer.drain()
+    async def act(proxy):
+        try:
+            answer = await ask(proxy.port, "/bad")
+        except ConnectionError:
+            return
+        if b"ontent-length: 100" in answer and answer.endswith(b"only this"):
+            return  # closed short of its length: visible
+        raise Failed(f"a short body looks whole: {answer!r}")
+    return await attack(options, act, bad=short, reason="upstream_body_broken")
+
+
+async def upstream_reset_at_every_byte(options):
+    async def act(proxy):
+        for count in range(len(upstream.OK)):
+            server, port = await upstream.start(upstream.reset_after(count))
+            proxy.write(open(proxy.path).read().split("    - {id: bad")[0]
+                        + f"    - {{id: bad, url: 'http://127.0.0.1:{port}'}}\n"
+                        + "  rules:\n" + open(proxy.path).read().split("  rules:\n")[1])
+            def switched():
+                found = [l for l in proxy.lines() if (l.get("fields") or l).get("message") == "generation committed"]
+                return len(found) >= count + 1
+            await asyncio.get_running_loop().run_in_executor(None, proxy.wait, switched, "reload")
+            try:
+                answer = await ask(proxy.port, "/bad")
+            except ConnectionError:
+                answer = b""
+            head_whole = count >= upstream.OK.index(b"\r\n\r\n") + 4
+            if head_whole and answer.endswith(b"hello"):
+                raise Failed(f"cut after {count} bytes, and the client got all of it")
+            if not head_whole:
+                expect(answer, ["502"], f"an upstream that resets after {count} bytes")
+            server.close()
+    return await attack(options, act, bad=upstream.reset_after(0))
+
+
+async def endless_body_is_not_collected(options):
+    serve = upstream.endless(b"HTTP/1.1 200 OK\r\n\r\n", b"x" * 65536)
+    async def act(proxy):
+        reader, writer = await clients.connect(proxy.port)
+        writer.write(b"GET /bad HTTP/1.1\r\nHost: t\r\n\r\n")
+        taken = 0
+        until = time.monotonic() + 5
+        while time.monotonic() < until:
+            taken += len(await reader.read(1 << 20))
+        writer.transport.abort()
+        if taken < 1 << 20:
+            raise Failed(f"only {taken} bytes came")
+    return await attack(options, act, bad=serve)
+
+
+async def workers_killed_and_stopped(options):
+    """Under load: a killed worker loses what it had, a stopped one is replaced; new connections are
+    served. The history is printed with its seed."""
+    seed = options.seed
+    chance = random.Random(seed)
+    proxy, servers = await setting(options, extra="worker: {hangTimeout: 2s}\n")
+    history = []
+    try:
+        lost = (ConnectionError, asyncio.IncompleteReadError)
+        async with Honest(proxy.port, tolerate=lost) as honest:
+            for _ in range(options.faults):
+                pids = proxy.pids()
+                if len(pids) == 2:
+                    victim = chance.choice(pids)
+                    what = chance.choice([signal.SIGKILL, signal.SIGSTOP])
+                    history.append(f"{what.name} {pids.index(victim)}")
+                    os.kill(victim, what)
+                    gone = lambda: victim not in proxy.pids() and len(proxy.pids()) == 2
+                    await asyncio.get_running_loop().run_in_executor(None, proxy.wait, gone, f"replacement ({history})")
+                await asyncio.sleep(chance.random() * 0.2)
+            for _ in range(20):
+                expect(await ask(proxy.port, "/good"), ["200"], "a request after the faults")
+        bad = [b for b in honest.bad if b"HTTP/1.1 2" not in (b if isinstance(b, bytes) else b.encode())]
+        refused = [b for b in bad if "Refused" in str(b)]
+        if refused:
+            raise Failed(f"seed {seed}, {history}: connections were refused: {refused[:3]}")
+        return f"seed {seed}: {', '.join(history)}; {honest.done} requests"
+    finally:
+        for server, _ in servers:
+            server.close()
+        await asyncio.get_running_loop().run_in_executor(None, proxy.stop)
+
+
+async def few_descriptors(options):
+    """A worker that runs out of descriptors survives and serves again when there are some."""
+    proxy, servers = await setting(options, limit_descriptors=128)
+    try:
+        opened = []
+        for _ in range(400):
+            try:
+                opened.append(await asyncio.wait_for(clients.connect(proxy.port), 5))
+            except (ConnectionError, asyncio.TimeoutError):
+                break
+        for _, writer in opened:
+            writer.transport.abort()
+        def serves():
+            try:
+                return asyncio.run(ask(proxy.port, "/good", timeout=2)).startswith(b"HTTP/1.1 200")
+            except (ConnectionError, asyncio.TimeoutError):
+                return False
+        await asyncio.get_running_loop().run_in_executor(None, proxy.wait, serves, "answer after the shortage")
+        return f"{len(opened)} connections were opened with 128 descriptors a process"
+    finally:
+        for server, _ in servers:
+            server.close()
+        await asyncio.get_running_loop().run_in_executor(None, proxy.stop)
+
+
+async def supervisor_killed(options):
+    """Workers drain and end, and a new supervisor takes the address."""
+    proxy, servers = await setting(options)
+    workers = proxy.pids()
+    os.kill(proxy.process.pid, signal.SIGKILL)
+    proxy.process.wait()
+    try:
+        deadline = time.monotonic() + 40
+        while any(os.path.exists(f"/proc/{pid}") for pid in workers):
+            if time.monotonic() > deadline:
+                raise Failed("workers outlive their supervisor")
+            await asyncio.sleep(0.02)
+        again = proxy.path, proxy.port
+        text = open(again[0]).read().replace("listen: 127.0.0.1:0\n  workers", f"listen: 127.0.0.1:{again[1]}\n  workers")
+        loop = asyncio.get_running_loop()
+        second = await loop.run_in_executor(None, lambda: Sluice(options.binary, text))
+        expect(await ask(second.port, "/good"), ["200"], "a request to the second supervisor")
+        await loop.run_in_executor(None, second.stop)
+        return "workers ended, the address was taken over"
+    finally:
+        for server, _ in servers:
+            server.close()
+
+
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+ALL = {
+    "slow headers": slow_headers,
+    "slow body": slow_body,
+    "slow reading": slow_reading,
+    "silent connections": silent_connections,
+    "endless headers": endless_headers,
+    "endless chunk extension": endless_chunk_extension,
+    "pipeline of 10,000": long_pipeline,
+    "client cut at every byte": client_cut_at_every_byte,
+    "upstream: garbage": hostile(upstream.answering(b"\x16\x03\x01 this is not HTTP\r\n\r\n"), ["502"], "upstream_malformed"),
+    "upstream: endless headers": hostile(upstream.endless(b"HTTP/1.1 200 OK\r\n", b"X-More: " + b"y" * 1000 + b"\r\n"), ["502"], "upstream_headers_too_large"),
+    "upstream: response first": hostile(upstream.before_the_request, ["200", "502"]),
+    "upstream: 1xx without end": hostile(upstream.endless(b"", b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"), ["103", "502"], "upstream_malformed"),
+    "upstream: bad chunk size": hostile(upstream.answering(CHUNKED + b"-5\r\nhello\r\n0\r\n\r\n"), ["200", "RST"], "upstream_body_broken"),
+    "upstream: both lengths": hostile(upstream.answering(CHUNKED.replace(b"\r\n\r\n", b"\r\nContent-Length: 5\r\n\r\n") + b"0\r\n\r\n"), ["502"], "upstream_malformed"),
+    "upstream: lying length": lying_length,
+    "upstream: reset at every byte": upstream_reset_at_every_byte,
+    "upstream: endless body": endless_body_is_not_collected,
+    "workers killed and stopped": workers_killed_and_stopped,
+    "few descriptors": few_descriptors,
+    "supervisor killed": supervisor_killed,
+}
