@@ -16,6 +16,7 @@ mod cpus;
 mod engine;
 mod intake;
 pub mod launch;
+mod measure;
 mod resolver;
 mod signals;
 mod sockets;

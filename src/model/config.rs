@@ -246,6 +246,22 @@ pub struct Reload {
     /// How long the workers may take to prepare a generation.
     pub prepare_timeout: Duration,
     pub orphaned_streams: OrphanedStreams,
+    /// Goes back by itself from a generation that turns out worse than the one before.
+    pub guard: Option<Comparison>,
+    /// Tries a generation on one worker before the others.
+    pub canary: Option<Comparison>,
+}
+
+/// When a generation counts as worse than what it is compared with: by the share of its requests that
+/// end with 5xx, or whose upstream takes no connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Comparison {
+    /// How long to look at it.
+    pub window: Duration,
+    /// By how many percentage points a share may grow.
+    pub bound: u32,
+    /// Fewer requests than that say nothing.
+    pub min_requests: u32,
 }
 
 /// What happens to a long-lived stream whose rule or upstream a reload removes.

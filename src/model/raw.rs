@@ -67,6 +67,25 @@ section! {
         /// What happens to a long-lived stream whose rule or upstream a reload removes:
         /// `keep` lets it go on, `drain` ends it.
         "orphanedStreams" orphaned_streams: OrphanedStreams = OrphanedStreams::Keep,
+        /// Goes back to the generation before, and stays there until the file changes, when a new one
+        /// turns out worse than that. Off without the section.
+        "guard" guard: RawComparison<'t>,
+        /// Tries a new generation on one worker first, and rejects it when that worker does worse
+        /// than the others. Off without the section.
+        "canary" canary: RawComparison<'t>,
+    }
+}
+
+section! {
+    /// `reload.guard:` and `reload.canary:`
+    RawComparison {
+        /// How long the new generation is looked at.
+        "window" window: Duration = Duration::from_secs(30),
+        /// By how many percentage points the share of answers with 5xx, or of failed connects to
+        /// upstreams, may be higher.
+        "bound" bound: Number<0, 100> = Number(5),
+        /// Fewer requests than that in the window say nothing.
+        "minRequests" min_requests: Number<1, 1_000_000> = Number(20),
     }
 }
 

@@ -11,7 +11,6 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Interval, MissedTickBehavior, interval, sleep, sleep_until};
 
-use super::SupervisorError;
 use super::admin_port::AdminPort;
 use super::children::{Children, Inbox};
 use super::intake::{Intake, Look, Served, Stays};
@@ -20,6 +19,7 @@ use super::resolver::{self, Found, Resolver};
 use super::signals::Signals;
 use super::sockets::Sockets;
 use super::state::{Event, KillReason, State, Ticket, WorkerId};
+use super::{SupervisorError, measure};
 use crate::admin::{Command, Counts, Reply, Sources, Status, Timestamp};
 use crate::ipc::message::Packed;
 use crate::log;
@@ -212,6 +212,10 @@ impl Engine {
                     self.tell(Event::Hung(worker));
                 }
             }
+        }
+        if self.state.is_measuring() {
+            let measured = measure::read(&self.segment, &self.children, self.launch.reasons);
+            self.tell(Event::Measured(measured));
         }
         if self.resolving.is_none() && self.next_resolving <= Instant::now() {
             self.resolve();

@@ -151,7 +151,7 @@ pub(super) fn settings(config: &Config) -> Settings {
             OrphanedStreams::Keep => None,
             OrphanedStreams::Drain => Some(drain_timeout),
         },
-        guard: None,
-        canary: None,
+        guard: config.reload.guard,
+        canary: config.reload.canary,
     }
 }

@@ -122,6 +122,10 @@ pub enum Action {
         from: u64,
         why: String,
     },
+    /// The guard has found nothing against it.
+    Content {
+        generation: u64,
+    },
     /// Every worker serves, for the first time.
     AnnounceReady {
         generation: u64,

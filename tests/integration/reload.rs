@@ -3,6 +3,7 @@
 
 mod edits;
 mod everything;
+mod guard;
 mod history;
 mod load;
 mod streams;

@@ -1,9 +1,9 @@
 //! The sections beside `server`: what the program itself is told.
 
 use super::{Fault, listener};
-use crate::model::config::{Admin, Drain, Listener, Log, Metrics, Reload, Worker};
+use crate::model::config::{Admin, Comparison, Drain, Listener, Log, Metrics, Reload, Worker};
 use crate::model::decode::{At, Reader};
-use crate::model::raw::RawConfig;
+use crate::model::raw::{RawComparison, RawConfig};
 use crate::model::secret::{Resolve, Secret};
 use crate::model::template;
 
@@ -22,7 +22,18 @@ pub(super) fn reload(raw: &RawConfig<'_>) -> Reload {
         poll: raw.poll(),
         prepare_timeout: raw.prepare_timeout(),
         orphaned_streams: raw.orphaned_streams(),
+        guard: comparison(&raw.guard),
+        canary: comparison(&raw.canary),
     }
+}
+
+fn comparison(raw: &Option<At<RawComparison<'_>>>) -> Option<Comparison> {
+    let raw = &raw.as_ref()?.value;
+    Some(Comparison {
+        window: raw.window(),
+        bound: raw.bound().0,
+        min_requests: raw.min_requests().0,
+    })
 }
 
 pub(super) fn log(raw: &RawConfig<'_>) -> Log {

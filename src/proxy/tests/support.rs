@@ -294,6 +294,8 @@ pub(super) fn config(upstream: SocketAddr) -> Config {
             poll: Duration::from_secs(10),
             prepare_timeout: Duration::from_secs(5),
             orphaned_streams: OrphanedStreams::Keep,
+            guard: None,
+            canary: None,
         },
         admin: Admin {
             listen: ([127, 0, 0, 1], 0).into(),

@@ -37,6 +37,7 @@ impl Engine {
                 tracing::error!(from, to, why, "the guard goes back");
                 self.go_back(to, Source::Guard { of: to, from }, Vec::new());
             }
+            Action::Content { generation } => tracing::info!(generation, "the guard is content"),
             Action::AnnounceReady { generation } => tracing::info!(generation, "ready"),
             Action::Exit(reason) => self.leave(reason),
         }

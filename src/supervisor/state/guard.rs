@@ -7,25 +7,7 @@ use std::fmt;
 use std::time::{Duration, Instant};
 
 use super::WorkerId;
-
-/// `reload.guard`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Guard {
-    /// How long to look, before the commit and after it.
-    pub window: Duration,
-    /// By how many percent of the requests a share may grow.
-    pub bound_percent: u32,
-    /// Fewer requests than that in the window say nothing.
-    pub min_requests: u64,
-}
-
-/// `reload.canary`: the same, between one worker and the others.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Canary {
-    pub window: Duration,
-    pub bound_percent: u32,
-    pub min_requests: u64,
-}
+use crate::model::config::Comparison;
 
 /// Counters as they stand; they only grow.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -88,8 +70,8 @@ impl fmt::Display for Share {
 }
 
 /// `new` against `old`, both over a stretch of time.
-fn compare(old: Measure, new: Measure, bound_percent: u32, min_requests: u64) -> Finding {
-    if new.requests < min_requests.max(1) {
+fn compare(old: Measure, new: Measure, rule: Comparison) -> Finding {
+    if new.requests < u64::from(rule.min_requests.max(1)) {
         return Finding::NotWorse;
     }
     let kinds = [
@@ -103,7 +85,7 @@ fn compare(old: Measure, new: Measure, bound_percent: u32, min_requests: u64) ->
     for (what, before, after) in kinds {
         let before = Share::of(before, old.requests);
         let after = Share::of(after, new.requests);
-        if after.0 - before.0 > f64::from(bound_percent) {
+        if after.0 - before.0 > f64::from(rule.bound) {
             return Finding::Worse(format!("{what}: {before} before, {after} since"));
         }
     }
@@ -143,7 +125,7 @@ impl Samples {
 /// A guard at work.
 #[derive(Debug)]
 pub(super) struct GuardRun {
-    guard: Guard,
+    guard: Comparison,
     pub(super) until: Instant,
     usual: Measure,
     at_commit: Measure,
@@ -151,7 +133,7 @@ pub(super) struct GuardRun {
 }
 
 impl GuardRun {
-    pub(super) fn new(guard: Guard, samples: &Samples, now: Instant) -> GuardRun {
+    pub(super) fn new(guard: Comparison, samples: &Samples, now: Instant) -> GuardRun {
         GuardRun {
             guard,
             until: now + guard.window,
@@ -167,12 +149,7 @@ impl GuardRun {
 
     pub(super) fn finding(&self) -> Finding {
         let since = self.latest.since(self.at_commit);
-        compare(
-            self.usual,
-            since,
-            self.guard.bound_percent,
-            self.guard.min_requests,
-        )
+        compare(self.usual, since, self.guard)
     }
 }
 
@@ -181,13 +158,13 @@ impl GuardRun {
 pub(super) struct CanaryRun {
     pub(super) worker: WorkerId,
     pub(super) until: Instant,
-    canary: Canary,
+    canary: Comparison,
     first: Option<Measured>,
     latest: Measured,
 }
 
 impl CanaryRun {
-    pub(super) fn new(worker: WorkerId, canary: Canary, now: Instant) -> CanaryRun {
+    pub(super) fn new(worker: WorkerId, canary: Comparison, now: Instant) -> CanaryRun {
         CanaryRun {
             worker,
             until: now + canary.window,
@@ -217,18 +194,19 @@ impl CanaryRun {
                 others = others.plus(since(id, now));
             }
         }
-        compare(
-            others,
-            own,
-            self.canary.bound_percent,
-            self.canary.min_requests,
-        )
+        compare(others, own, self.canary)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const RULE: Comparison = Comparison {
+        window: Duration::from_secs(10),
+        bound: 5,
+        min_requests: 10,
+    };
 
     fn measure(requests: u64, server_errors: u64, connect_errors: u64) -> Measure {
         Measure {
@@ -249,14 +227,14 @@ mod tests {
             (measure(9, 9, 9), false),
             (measure(0, 0, 0), false),
         ] {
-            let finding = compare(before, after, 5, 10);
+            let finding = compare(before, after, RULE);
             assert_eq!(
                 finding != Finding::NotWorse,
                 worse,
                 "{after:?}: {finding:?}"
             );
         }
-        let finding = compare(before, measure(100, 50, 0), 5, 10);
+        let finding = compare(before, measure(100, 50, 0), RULE);
         let words = "responses with 5xx: 1.0% before, 50.0% since";
         assert_eq!(finding, Finding::Worse(words.to_owned()));
     }
@@ -268,12 +246,7 @@ mod tests {
         samples.add(measure(1_000, 900, 0), second(0));
         samples.add(measure(1_000, 900, 0), second(50));
         samples.add(measure(2_000, 910, 0), second(60));
-        let guard = Guard {
-            window: Duration::from_secs(10),
-            bound_percent: 5,
-            min_requests: 10,
-        };
-        let mut run = GuardRun::new(guard, &samples, second(60));
+        let mut run = GuardRun::new(RULE, &samples, second(60));
         assert_eq!(run.until, second(70));
         run.measure(measure(2_100, 911, 0));
         assert_eq!(run.finding(), Finding::NotWorse);
@@ -283,16 +256,11 @@ mod tests {
 
     #[test]
     fn the_canary_is_compared_with_the_others() {
-        let canary = Canary {
-            window: Duration::from_secs(10),
-            bound_percent: 5,
-            min_requests: 10,
-        };
         let measured = |own, other| Measured {
             total: Measure::default(),
             workers: BTreeMap::from([(WorkerId(1), own), (WorkerId(2), other)]),
         };
-        let mut run = CanaryRun::new(WorkerId(1), canary, Instant::now());
+        let mut run = CanaryRun::new(WorkerId(1), RULE, Instant::now());
         assert_eq!(run.finding(), Finding::NotWorse);
         run.measure(&measured(measure(500, 500, 0), measure(100, 0, 0)));
         run.measure(&measured(measure(600, 510, 0), measure(200, 10, 0)));

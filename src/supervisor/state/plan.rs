@@ -4,9 +4,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::guard::{Canary, Guard};
 use crate::ipc::message::Packed;
-use crate::model::config::Config;
+use crate::model::config::{Comparison, Config};
 
 /// Somebody who waits to hear how it went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -73,6 +72,6 @@ pub struct Settings {
     pub drain_timeout: Duration,
     /// How long a worker that is not needed any more may keep its streams; `None`: as long as they last.
     pub surplus_timeout: Option<Duration>,
-    pub guard: Option<Guard>,
-    pub canary: Option<Canary>,
+    pub guard: Option<Comparison>,
+    pub canary: Option<Comparison>,
 }

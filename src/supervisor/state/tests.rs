@@ -124,6 +124,7 @@ fn kinds(actions: &[Action]) -> Vec<&'static str> {
         Action::DrainWorker { .. } => "drain",
         Action::Conclude { .. } => "conclude",
         Action::GoBack { .. } => "go back",
+        Action::Content { .. } => "content",
         Action::AnnounceReady { .. } => "ready",
         Action::Exit(_) => "exit",
     };

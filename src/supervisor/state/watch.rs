@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::guard::{Finding, Guard, GuardRun, Measured, Samples};
+use super::guard::{Finding, GuardRun, Measured, Samples};
 use super::{Action, Generation, State};
 
 #[derive(Debug)]
@@ -20,7 +20,7 @@ impl Watch {
         samples: &Samples,
         now: Instant,
     ) -> Option<Watch> {
-        let guard: Guard = generation.plan.settings.guard?;
+        let guard = generation.plan.settings.guard?;
         if generation.plan.source.brings_back().is_some() {
             return None;
         }
@@ -50,12 +50,13 @@ impl State {
             return;
         };
         let still = self.generation() == Some(watch.generation) && self.transaction.is_none();
-        if let (true, Finding::Worse(why)) = (still, watch.run.finding()) {
-            self.actions.push(Action::GoBack {
-                to: watch.before,
-                from: watch.generation,
-                why,
-            });
+        if !still {
+            return;
         }
+        let (from, to) = (watch.generation, watch.before);
+        self.actions.push(match watch.run.finding() {
+            Finding::Worse(why) => Action::GoBack { to, from, why },
+            Finding::NotWorse => Action::Content { generation: from },
+        });
     }
 }

@@ -7,11 +7,12 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::time::{Duration, Instant};
 
-use super::super::guard::{Canary, Guard, Measure, Measured};
+use super::super::guard::{Measure, Measured};
 use super::super::history::{self, Verdict};
 use super::super::plan::{Plan, Settings, Source, Ticket};
 use super::super::*;
 use super::plan_with;
+use crate::model::config::Comparison;
 
 const RUNS: u64 = 500;
 const RELOADS: u64 = 200;
@@ -201,16 +202,10 @@ impl Simulation {
     }
 
     fn plan(&mut self, ticket: Ticket) -> Plan {
-        let (window, bound_percent, min_requests) = (Duration::from_secs(3), 5, 10);
-        let guard = Guard {
-            window,
-            bound_percent,
-            min_requests,
-        };
-        let canary = Canary {
-            window,
-            bound_percent,
-            min_requests,
+        let comparison = Comparison {
+            window: Duration::from_secs(3),
+            bound: 5,
+            min_requests: 10,
         };
         let settings = Settings {
             workers: 1 + self.random.below(4) as u16,
@@ -218,8 +213,8 @@ impl Simulation {
             prepare_timeout: Duration::from_secs(5),
             drain_timeout: Duration::from_secs(10),
             surplus_timeout: self.random.percent(50).then_some(Duration::from_secs(10)),
-            guard: self.random.percent(20).then_some(guard),
-            canary: (!self.behaving && self.random.percent(20)).then_some(canary),
+            guard: self.random.percent(20).then_some(comparison),
+            canary: (!self.behaving && self.random.percent(20)).then_some(comparison),
         };
         let mut plan = plan_with(settings, self.now);
         plan.hash = format!("{}-{}", self.seed, ticket.0);
@@ -445,6 +440,9 @@ impl Simulation {
                 plan.hash = record.hash.clone();
                 plan.source = Source::Guard { of: to, from };
                 self.at(Duration::ZERO, Event::Wanted(Box::new(plan)));
+            }
+            Action::Content { generation } => {
+                assert_eq!(self.state.generation(), Some(generation));
             }
             Action::AnnounceReady { generation } => {
                 assert_eq!(self.serving(), BTreeSet::from([generation]));

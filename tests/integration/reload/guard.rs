@@ -1,0 +1,93 @@
+//! A generation that turns out worse than the one before is taken back, or never gets beyond one worker.
+
+use super::{generation, post, status, wait_until_all_serve};
+use crate::harness::load::{Connections, Load};
+use crate::harness::{Sluice, Upstream, eventually};
+
+fn config(upstream: &Upstream, workers: u16, more: &str) -> String {
+    let url = upstream.url();
+    format!(
+        "server:\n  listen: 127.0.0.1:0\n  workers: {workers}\n  upstreams:\n    - id: app\n      url: {url}\n  \
+         rules:\n    - path: /\n      upstreams: [app]\nreload:\n  {more}: {{window: 3s, minRequests: 5}}\n"
+    )
+}
+
+fn failing() -> Upstream {
+    Upstream::answering("HTTP/1.1 500 Broken\r\ncontent-length: 0\r\n\r\n")
+}
+
+/// New connections, so that every worker gets some.
+fn load(sluice: &Sluice) -> Load {
+    let load = Load::start(sluice.address(), Connections::New, 4, |_| true);
+    load.wait_for_more(20);
+    load
+}
+
+#[test]
+fn guard_goes_back_from_a_generation_that_fails_more() {
+    let (good, bad) = (Upstream::saying("good"), failing());
+    let sluice = Sluice::start(&config(&good, 1, "guard"));
+    let load = load(&sluice);
+    sluice.rewrite(&config(&bad, 1, "guard"));
+    assert_eq!(post(&sluice, "/reload").status, 200);
+    assert_eq!(sluice.get("/").status, 500);
+
+    let back = sluice.log().wait_for("the guard goes back");
+    assert!(back.text("why").unwrap().contains("5xx"));
+    eventually("the generation before serves again", || {
+        (generation(&sluice) == 3).then_some(())
+    });
+    assert_eq!(sluice.get("/").text(), "good");
+    let seen = status(&sluice);
+    assert_eq!(seen["pinned"], 1);
+    assert!(
+        seen["configSource"].as_str().unwrap().contains("guard"),
+        "{seen}"
+    );
+    load.stop();
+
+    sluice.rewrite(&config(&Upstream::saying("mended"), 1, "guard"));
+    assert_eq!(post(&sluice, "/reload").status, 200);
+    assert!(status(&sluice)["pinned"].is_null());
+}
+
+#[test]
+fn guard_lets_a_generation_be_that_does_no_worse() {
+    let (good, other) = (Upstream::saying("good"), Upstream::saying("other"));
+    let sluice = Sluice::start(&config(&good, 1, "guard"));
+    let load = load(&sluice);
+    sluice.rewrite(&config(&other, 1, "guard"));
+    assert_eq!(post(&sluice, "/reload").status, 200);
+    sluice.log().wait_for("the guard is content");
+    assert_eq!(generation(&sluice), 2);
+    load.stop();
+}
+
+#[test]
+fn canary_keeps_a_failing_generation_from_the_other_workers() {
+    let (good, bad) = (Upstream::saying("good"), failing());
+    let sluice = Sluice::start(&config(&good, 3, "canary"));
+    let load = load(&sluice);
+    sluice.rewrite(&config(&bad, 3, "canary"));
+    let refused = post(&sluice, "/reload");
+    assert_eq!(refused.status, 422, "{}", refused.text());
+    assert!(refused.text().contains("canary"), "{}", refused.text());
+    assert_eq!(generation(&sluice), 1);
+    wait_until_all_serve(&sluice, 3);
+    load.stop();
+    for _ in 0..20 {
+        assert_eq!(sluice.get("/").text(), "good");
+    }
+}
+
+#[test]
+fn canary_that_does_well_is_followed_by_all() {
+    let (good, other) = (Upstream::saying("good"), Upstream::saying("other"));
+    let sluice = Sluice::start(&config(&good, 3, "canary"));
+    let load = load(&sluice);
+    sluice.rewrite(&config(&other, 3, "canary"));
+    assert_eq!(post(&sluice, "/reload").status, 200);
+    wait_until_all_serve(&sluice, 3);
+    load.stop();
+    assert_eq!(sluice.get("/").text(), "other");
+}
