@@ -1,4 +1,5 @@
-//! What the container may use: its CPU and memory limits, as cgroup v1 or v2 has them.
+//! What the container may use, its CPU and memory limits as cgroup v1 or v2 has them, and which pod
+//! it is in.
 //!
 //! Not here: what follows from them; the supervisor counts workers by them and gives each its share.
 
@@ -6,8 +7,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 mod cgroup;
+mod pod;
 
 use cgroup::{Hierarchy, Membership};
+pub use pod::Pod;
 
 /// `None` where nothing limits it, or where it cannot be read.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
@@ -16,6 +19,20 @@ pub struct Limits {
     pub cpus: Option<f64>,
     /// In bytes.
     pub memory: Option<u64>,
+}
+
+/// What a supervisor takes, and a worker before its first connection, with some room.
+const SUPERVISOR: u64 = 12 << 20;
+const WORKER: u64 = 8 << 20;
+
+impl Limits {
+    /// How much of the memory the connections and requests of one of so many workers may take: a
+    /// quarter is left for what nobody counts.
+    pub fn memory_of_worker(&self, workers: u16) -> Option<u64> {
+        let all = self.memory? / 4 * 3;
+        let shared = all.saturating_sub(SUPERVISOR) / u64::from(workers.max(1));
+        Some(shared.saturating_sub(WORKER))
+    }
 }
 
 /// The limits of this process.

@@ -21,6 +21,7 @@ use tracing_subscriber::registry::Registry;
 use tracing_subscriber::reload;
 use tracing_subscriber::util::SubscriberInitExt;
 
+use crate::container::Pod;
 use crate::model::config::{Log, LogFormat, LogLevel};
 
 /// Changes the log of this process while it runs.
@@ -48,8 +49,12 @@ pub const AT_START: Log = Log {
 pub fn init(process: String, settings: Log) -> Handle {
     let json = Arc::new(AtomicBool::new(is_json(settings.format)));
     let (filter, handle) = reload::Layer::new(at_level(settings.level));
-    let lines = Lines {
+    let origin = Origin {
         process,
+        pod: Pod::of_environment(),
+    };
+    let lines = Lines {
+        origin,
         json: Arc::clone(&json),
     };
     // Fails only where a subscriber is set already, as in tests.
@@ -98,8 +103,15 @@ fn is_json(format: LogFormat) -> bool {
 
 /// Writes each event as one line with one call, so that processes do not write into each other's.
 struct Lines {
-    process: String,
+    origin: Origin,
     json: Arc<AtomicBool>,
+}
+
+/// Who writes.
+struct Origin {
+    process: String,
+    /// In JSON alone: whoever reads text knows where it comes from.
+    pod: Option<Pod>,
 }
 
 impl<S: Subscriber> Layer<S> for Lines {
@@ -107,9 +119,9 @@ impl<S: Subscriber> Layer<S> for Lines {
         let mut fields = Fields::default();
         event.record(&mut fields);
         let line = if self.json.load(Relaxed) {
-            json_line(&self.process, event.metadata(), fields)
+            json_line(&self.origin, event.metadata(), fields)
         } else {
-            text_line(&self.process, event.metadata(), &fields)
+            text_line(&self.origin, event.metadata(), &fields)
         };
         // Nobody can be told that the log cannot be written.
         let _unwritten = std::io::stderr().lock().write_all(line.as_bytes());
@@ -155,17 +167,22 @@ impl Fields {
     }
 }
 
-fn json_line(process: &str, metadata: &Metadata<'_>, fields: Fields) -> String {
+fn json_line(origin: &Origin, metadata: &Metadata<'_>, fields: Fields) -> String {
     let mut line = Map::new();
     line.insert("time".into(), now().into());
     line.insert("level".into(), level(metadata).into());
-    line.insert("process".into(), process.into());
+    line.insert("process".into(), origin.process.as_str().into());
+    if let Some(pod) = &origin.pod {
+        line.insert("pod".into(), pod.name.as_str().into());
+        line.insert("namespace".into(), pod.namespace.as_str().into());
+    }
     line.insert("target".into(), metadata.target().into());
     line.extend(fields.0);
     format!("{}\n", Value::Object(line))
 }
 
-fn text_line(process: &str, metadata: &Metadata<'_>, fields: &Fields) -> String {
+fn text_line(origin: &Origin, metadata: &Metadata<'_>, fields: &Fields) -> String {
+    let process = &origin.process;
     let mut line = format!("{} {:5} {process}", now(), level(metadata).to_uppercase());
     if let Some(Value::String(message)) = fields.0.get("message") {
         let _infallible = write!(line, " {message}");
@@ -210,8 +227,16 @@ mod tests {
             fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
                 let mut fields = Fields::default();
                 event.record(&mut fields);
-                let text = text_line("worker-0", event.metadata(), &fields);
-                let json = json_line("worker-0", event.metadata(), fields);
+                let pod = Pod {
+                    name: "web-0".to_owned(),
+                    namespace: "shop".to_owned(),
+                };
+                let origin = Origin {
+                    process: "worker-0".to_owned(),
+                    pod: Some(pod),
+                };
+                let text = text_line(&origin, event.metadata(), &fields);
+                let json = json_line(&origin, event.metadata(), fields);
                 self.0.lock().unwrap().push((text, json));
             }
         }
@@ -230,6 +255,8 @@ mod tests {
         assert_eq!(text.matches('\n').count(), 1, "one event, one line");
         let json: Value = serde_json::from_str(json).unwrap();
         assert_eq!(json["process"], "worker-0");
+        assert_eq!(json["pod"], "web-0");
+        assert_eq!(json["namespace"], "shop");
         assert_eq!(json["message"], "reload rejected");
         assert_eq!(json["generation"], 7);
         assert_eq!(json["level"], "warn");

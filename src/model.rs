@@ -21,6 +21,5 @@ pub mod template;
 mod yaml;
 
 pub use load::{Loaded, load};
-pub use parse::{Environment, InvalidVariable};
 pub use schema::schema;
 pub use yaml::MAX_BYTES;

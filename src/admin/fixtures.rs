@@ -10,6 +10,10 @@ pub(super) fn status() -> Status {
     Status {
         version: "0.0.0",
         pid: std::process::id(),
+        pod: Some(crate::container::Pod {
+            name: "web-0".to_owned(),
+            namespace: "shop".to_owned(),
+        }),
         started_at: Timestamp::default(),
         state: ServerState::Serving,
         generation: 3,

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::time::Timestamp;
+use crate::container::Pod;
 use crate::model::config::Config;
 use crate::shm::RowId;
 use crate::shm::names::{Index, Labels};
@@ -17,6 +18,8 @@ use crate::shm::names::{Index, Labels};
 pub struct Status {
     pub version: &'static str,
     pub pid: u32,
+    /// Where the manifest says which it is.
+    pub pod: Option<Pod>,
     pub started_at: Timestamp,
     pub state: ServerState,
     /// 0 until the first one is committed.

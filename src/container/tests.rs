@@ -89,3 +89,16 @@ fn what_cannot_be_read_is_no_limit() {
     ];
     assert_eq!(limits_of(&nonsense), Limits::default());
 }
+
+#[test]
+fn workers_share_what_the_processes_leave() {
+    let limits = |memory| Limits { cpus: None, memory };
+    assert_eq!(limits(None).memory_of_worker(2), None);
+    // 96 MiB without the supervisor's 12, by two, without a worker's 8.
+    assert_eq!(limits(Some(128 * MIB)).memory_of_worker(2), Some(34 * MIB));
+    assert_eq!(limits(Some(16 * MIB)).memory_of_worker(4), Some(0));
+    assert_eq!(
+        limits(Some(64 * MIB)).memory_of_worker(0),
+        limits(Some(64 * MIB)).memory_of_worker(1)
+    );
+}

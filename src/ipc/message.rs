@@ -27,6 +27,8 @@ pub enum ToWorker {
     Abort { generation: u64 },
     /// The present addresses of these names; takes effect at once.
     Addresses(Vec<NameAddresses>),
+    /// Serve on, and tell clients to make their next connection elsewhere.
+    Leave,
     /// Accept no more, finish what is in flight, within the time if there is one, then exit. A second
     /// one can only shorten the time.
     Drain { timeout: Option<Duration> },
@@ -53,6 +55,8 @@ pub struct Prepare {
     pub config: Packed,
     /// The ids under which the shared segment counts what the config names.
     pub labels: Packed,
+    /// What its connections and requests may take, in bytes; `None` is as much as there is.
+    pub memory: Option<u64>,
 }
 
 /// One socket of a listener. Every address has one per worker slot.
@@ -165,6 +169,7 @@ mod tests {
             sockets,
             config,
             labels,
+            memory: Some(1 << 20),
         };
         let addresses = vec!["10.0.0.1".parse().unwrap(), "::1".parse().unwrap()];
         let name = "todos".to_owned();
@@ -181,6 +186,7 @@ mod tests {
             ToWorker::Drain {
                 timeout: Some(Duration::from_secs(30)),
             },
+            ToWorker::Leave,
             ToWorker::ReopenLogs,
             ToWorker::LogFilter("debug".to_owned()),
         ] {

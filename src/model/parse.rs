@@ -17,8 +17,6 @@ mod shadow;
 mod upstream;
 mod url;
 
-pub use environment::{Environment, InvalidVariable};
-
 use std::str::FromStr;
 
 use super::config::{Config, Limits};

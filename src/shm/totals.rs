@@ -8,7 +8,7 @@ use std::sync::atomic::{Ordering::Acquire, Ordering::Relaxed, fence};
 
 use super::layout::{BOUNDS, BUCKETS, Shape};
 use super::recorder::chunks;
-use super::series::Key;
+use super::series::{Family, Key};
 use super::{RowId, Segment};
 
 /// All series with their sums over all rows.
@@ -42,6 +42,13 @@ impl Totals {
             }
         }
         totals
+    }
+
+    /// Client connections that are open.
+    pub fn connections(&self) -> u64 {
+        let open = self.scalars.iter();
+        let open = open.filter(|(key, _)| key.family() == Family::Connections);
+        open.fold(0, |sum, (_, count)| sum.wrapping_add(*count))
     }
 
     fn add_entry(&mut self, segment: &Segment, shape: Shape, at: usize) {

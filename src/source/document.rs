@@ -1,5 +1,5 @@
-//! A configuration file as it stands on disk now: its text, what that means, and everything wrong
-//! with it. One way for every process and command that reads one.
+//! A configuration file as it stands on disk now: its text, what that means within this environment,
+//! and everything wrong with it. One way for every process and command that reads one.
 
 use std::fs::OpenOptions;
 use std::io::{self, Write};
@@ -33,6 +33,7 @@ pub fn read(path: &Path) -> Result<String, text::UnreadableText> {
 
 pub fn parse(text: String) -> Document {
     let loaded = model::load(&text, &mut secrets::resolve);
+    let loaded = loaded.within(&mut |name| std::env::var(name).ok());
     Document { text, loaded }
 }
 

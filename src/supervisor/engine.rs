@@ -26,6 +26,7 @@ use crate::log;
 use crate::model::config::Config;
 use crate::shm::names::{self, Index, Names};
 use crate::shm::recorder::Recorder;
+use crate::shm::totals::Totals;
 use crate::shm::{SUPERVISOR, Segment, ShmError, beat};
 use crate::source::file::{self, Timing, Watch};
 
@@ -35,6 +36,9 @@ mod publish;
 
 /// Commands of the admin port that may wait for the loop.
 const COMMANDS: usize = 32;
+const SECOND: Duration = Duration::from_secs(1);
+/// Between two looks at the connections of a sidecar that is to end with the last of them.
+const IDLE_LOOK: Duration = Duration::from_millis(100);
 /// Killed workers are gone within moments; an end does not wait longer for them.
 const LAST_REAP: Duration = Duration::from_secs(1);
 
@@ -72,6 +76,8 @@ pub(super) struct Engine {
     names_by_id: Arc<names::Labels>,
     events: VecDeque<Event>,
     second: Interval,
+    /// When to look whether the last client connection has ended.
+    idle_looks: Interval,
     started_at: Timestamp,
     interrupts: u32,
     exit: Option<ExitCode>,
@@ -137,7 +143,8 @@ impl Engine {
             announced: BTreeMap::new(),
             names_by_id: Arc::default(),
             events: VecDeque::new(),
-            second: seconds(),
+            second: every(SECOND),
+            idle_looks: every(IDLE_LOOK),
             started_at,
             interrupts: 0,
             exit: None,
@@ -189,6 +196,10 @@ impl Engine {
                 Some(command) = self.commands.recv() => self.command(command),
                 found = ended(&mut self.resolving) => self.resolved(found),
                 _ = self.second.tick() => self.every_second(),
+                _ = self.idle_looks.tick(), if self.state.awaits_idle() => {
+                    let open = Totals::read(&self.segment).connections();
+                    self.tell(Event::Connections(open));
+                }
                 () = until(deadline) => self.tell(Event::Tick),
             }
         }
@@ -272,8 +283,8 @@ pub(super) fn timing(config: &Config) -> Timing {
     }
 }
 
-fn seconds() -> Interval {
-    let mut interval = interval(Duration::from_secs(1));
+fn every(period: Duration) -> Interval {
+    let mut interval = interval(period);
     interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
     interval
 }

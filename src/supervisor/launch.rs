@@ -146,6 +146,8 @@ pub(super) fn settings(config: &Config) -> Settings {
             .map(|listener| listener.address)
             .collect(),
         prepare_timeout: config.reload.prepare_timeout,
+        lifecycle: config.lifecycle,
+        drain_min_delay: config.drain_min_delay(),
         drain_timeout,
         surplus_timeout: match config.reload.orphaned_streams {
             OrphanedStreams::Keep => None,

@@ -118,6 +118,11 @@ impl Sockets {
             .retain(|address, _| settings.listeners.contains(address));
     }
 
+    /// All of them: a connection that comes now is refused, instead of waiting for nobody.
+    pub(super) fn close(&mut self) {
+        self.addresses.clear();
+    }
+
     /// What the worker in `slot` accepts on by this generation: its own sockets, and those of slots
     /// that have no worker any more.
     pub(super) fn serve_list(&self, generation: u64, settings: &Settings, slot: u16) -> Vec<Serve> {
@@ -203,6 +208,8 @@ mod tests {
                 .map(|address| address.parse().unwrap())
                 .collect(),
             prepare_timeout: Duration::from_secs(1),
+            lifecycle: crate::model::config::Lifecycle::Edge,
+            drain_min_delay: Duration::ZERO,
             drain_timeout: Duration::from_secs(1),
             surplus_timeout: None,
             guard: None,

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 mod backoff;
+mod ending;
 pub mod fleet;
 pub mod guard;
 pub mod history;
@@ -17,6 +18,7 @@ mod watch;
 pub use fleet::{Stage, WorkerId};
 pub use plan::{Plan, Settings, Source, Ticket};
 
+use ending::Leaving;
 use fleet::Fleet;
 use guard::{Measured, Samples};
 use history::{History, Record};
@@ -60,6 +62,13 @@ pub enum Event {
     Measured(Measured),
     /// Follow the file again; the plan of what it says follows as `Wanted`.
     Unpin,
+    /// An orderly end, as the configuration's lifecycle has it.
+    Leave,
+    /// The application that this is beside has ended.
+    Quit,
+    /// So many client connections are open; told while `State::awaits_idle`.
+    Connections(u64),
+    /// Accept no more from now on.
     Drain,
     /// End at once, losing what is in flight.
     Stop,
@@ -106,11 +115,17 @@ pub enum Action {
     Retire {
         generation: u64,
     },
+    /// Serve on, and tell clients to make their next connection elsewhere.
+    Leave {
+        worker: WorkerId,
+    },
     /// Let a worker end: at once where the time is zero, whenever it is done where there is none.
     DrainWorker {
         worker: WorkerId,
         timeout: Option<Duration>,
     },
+    /// Close all listening sockets; the workers do so too when they have accepted what waits there.
+    Close,
     /// The fate of a configuration is known.
     Conclude {
         record: Box<Record>,
@@ -166,6 +181,7 @@ pub struct Generation {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Life {
     Running,
+    Leaving(Leaving),
     Draining { until: Instant },
     Ended,
 }
@@ -230,6 +246,9 @@ impl State {
             Event::Hung(worker) => self.kill(worker, KillReason::Hung),
             Event::Measured(measured) => self.measured(measured, now),
             Event::Unpin => self.pinned = None,
+            Event::Leave => self.leave(now),
+            Event::Quit => self.quit(now),
+            Event::Connections(open) => self.connections(open, now),
             Event::Drain => self.drain(now),
             Event::Stop => self.stop(),
             Event::Tick => {}
@@ -243,6 +262,7 @@ impl State {
     /// When `Event::Tick` is due.
     pub fn deadline(&self) -> Option<Instant> {
         let drain = match self.life {
+            Life::Leaving(leaving) => Some(leaving.deadline()),
             Life::Draining { until } => Some(until),
             Life::Running | Life::Ended => None,
         };
@@ -263,55 +283,13 @@ impl State {
         }
         self.reload_clock(now);
         self.watch_clock(now);
-        if self.life == Life::Running {
+        if self.is_serving() {
             let wanted = self.wanted_slots();
             self.fleet.trim(wanted);
             let spawned = self.fleet.spawn_due(wanted, now);
             self.actions.extend(spawned);
         }
-        if matches!(self.life, Life::Draining { until } if until <= now) {
-            self.stop();
-        }
-    }
-
-    fn drain(&mut self, now: Instant) {
-        if self.life != Life::Running {
-            return;
-        }
-        self.give_up_reloads("draining", now);
-        let committed = self.committed.as_ref();
-        let timeout = committed.map_or(Duration::ZERO, |g| g.plan.settings.drain_timeout);
-        let until = now + timeout + DRAIN_GRACE;
-        self.life = Life::Draining { until };
-        for (worker, stage) in self.fleet.stages() {
-            match stage {
-                Stage::Starting { .. } => self.kill(worker, KillReason::Stop),
-                Stage::Killed => {}
-                Stage::Alive | Stage::Draining { .. } => {
-                    self.fleet.let_go(worker, Some(until));
-                    let timeout = Some(timeout);
-                    self.actions.push(Action::DrainWorker { worker, timeout });
-                }
-            }
-        }
-    }
-
-    fn stop(&mut self) {
-        for (worker, _) in self.fleet.stages() {
-            self.kill(worker, KillReason::Stop);
-        }
-        self.end(ExitReason::Stopped);
-    }
-
-    fn end_if_drained(&mut self) {
-        if matches!(self.life, Life::Draining { .. }) && self.fleet.is_empty() {
-            self.end(ExitReason::Drained);
-        }
-    }
-
-    fn end(&mut self, reason: ExitReason) {
-        self.life = Life::Ended;
-        self.actions.push(Action::Exit(reason));
+        self.ending_clock(now);
     }
 
     fn kill(&mut self, worker: WorkerId, reason: KillReason) {
@@ -339,7 +317,7 @@ impl State {
     /// None is filled any more once draining has begun.
     fn spawning_slots(&self) -> u16 {
         match self.life {
-            Life::Running => self.wanted_slots(),
+            Life::Running | Life::Leaving(_) => self.wanted_slots(),
             Life::Draining { .. } | Life::Ended => 0,
         }
     }

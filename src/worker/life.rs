@@ -51,6 +51,7 @@ struct Next {
     serve: Vec<Serve>,
     labels: Index,
     config: Config,
+    memory: Option<u64>,
 }
 
 impl Life {
@@ -116,6 +117,7 @@ impl Life {
                     self.proxy.set_addresses(&name.name, name.addresses);
                 }
             }
+            ToWorker::Leave => self.proxy.leave(),
             ToWorker::Drain { timeout } => self.drain(timeout),
             ToWorker::ReopenLogs => self.observer.reopen_logs(),
             ToWorker::LogFilter(filter) => {
@@ -157,6 +159,7 @@ impl Life {
             serve: prepare.sockets,
             labels,
             config,
+            memory: prepare.memory,
         })
     }
 
@@ -170,12 +173,14 @@ impl Life {
             serve,
             labels,
             config,
+            memory,
             ..
         } = next;
         self.proxy.commit(prepared);
         self.sockets
             .serve(&serve, &self.proxy, |serve| label(&config, &labels, serve))
             .map_err(WorkerError::Start)?;
+        self.proxy.set_memory(memory);
         self.take_over(&config);
         tracing::debug!(generation, "committed");
         Ok(self.to.send(&FromWorker::Committed { generation })?)

@@ -25,6 +25,8 @@ mod headers;
 mod limits;
 mod listeners;
 mod observe;
+mod pod_end;
+mod pod_volume;
 mod processes;
 mod reload;
 mod routing;

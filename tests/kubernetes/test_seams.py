@@ -1,10 +1,6 @@
-"""What the chart says and what the binary and Prometheus take are the same thing.
-
-Takes the binary from SLUICE_BIN, else from target/debug.
-"""
+"""What the chart says and what the binary and Prometheus take are the same thing."""
 
 import json
-import os
 import shutil
 import subprocess
 import tempfile
@@ -14,11 +10,10 @@ from pathlib import Path
 import yaml
 
 import helm
-from cases import CHART, DEPLOY, ROOT, cases
+from cases import CHART, DEPLOY, cases, needs
+from running import BINARY, no_binary
 from test_chart import one
 from test_manifests import sources
-
-BINARY = Path(os.environ.get("SLUICE_BIN", ROOT / "target" / "debug" / "sluice"))
 
 
 def configurations():
@@ -33,7 +28,7 @@ def configurations():
                         yield f"{name}: {obj['metadata']['name']}", text
 
 
-@unittest.skipIf(not BINARY.exists(), f"no binary at {BINARY}")
+@needs(no_binary())
 class Configurations(unittest.TestCase):
     def test_every_configuration_passes_check(self):
         checked = 0
@@ -47,7 +42,7 @@ class Configurations(unittest.TestCase):
         self.assertGreaterEqual(checked, 12)
 
 
-@unittest.skipIf(not shutil.which("promtool"), "no promtool")
+@needs(None if shutil.which("promtool") else "no promtool")
 class Rules(unittest.TestCase):
     def test_the_rendered_rules_pass_promtool(self):
         rule = one(helm.render(CHART, cases()["everything"]), "PrometheusRule")

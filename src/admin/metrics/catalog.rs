@@ -52,6 +52,11 @@ pub const BUILD_INFO: Metric = gauge(
     &["version"],
     "Always 1; the label tells the version.",
 );
+pub const POD_INFO: Metric = gauge(
+    "sluice_pod_info",
+    &["namespace", "pod"],
+    "Always 1, where POD_NAME is set; the labels tell the pod.",
+);
 pub const CONFIG_INFO: Metric = gauge(
     "sluice_config_info",
     &["hash", "generation"],
@@ -215,8 +220,9 @@ pub const START_TIME: Metric = gauge(
 );
 
 /// All of them.
-pub const ALL: [&Metric; 34] = [
+pub const ALL: [&Metric; 35] = [
     &BUILD_INFO,
+    &POD_INFO,
     &CONFIG_INFO,
     &CONFIG_GENERATION,
     &RELOADS,

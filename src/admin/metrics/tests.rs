@@ -101,6 +101,7 @@ fn counts_appear_under_their_names_summed_over_rows() {
         r#"sluice_http_request_duration_seconds_bucket{route="api",upstream="todos",le="0.005"} 1"#,
         r#"sluice_http_request_duration_seconds_bucket{route="api",upstream="todos",le="+Inf"} 1"#,
         r#"sluice_http_request_duration_seconds_sum{route="api",upstream="todos"} 0.003"#,
+        r#"sluice_pod_info{namespace="shop",pod="web-0"} 1"#,
         r#"sluice_connections{listener="0.0.0.0:8080",state="active"} 1"#,
         r#"sluice_upstream_connections{upstream="todos",state="idle"} 1"#,
         r#"sluice_errors_total{reason="connect-refused"} 1"#,

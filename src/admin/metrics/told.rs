@@ -31,6 +31,13 @@ pub(super) fn families(scrape: &Scrape<'_>) -> Vec<MetricFamily> {
             vec![sample(&names::CONFIG_INFO, &values, 1.0)],
         ));
     }
+    told.extend(status.pod.as_ref().map(|pod| {
+        let values = [pod.namespace.as_str(), pod.name.as_str()];
+        family(
+            &names::POD_INFO,
+            vec![sample(&names::POD_INFO, &values, 1.0)],
+        )
+    }));
     let committed = status
         .history
         .iter()

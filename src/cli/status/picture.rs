@@ -278,7 +278,14 @@ impl Pair<'_> {
             let out = upstream.endpoints.iter().filter(is_out);
             let out: Vec<&str> = out.map(|endpoint| endpoint.address.as_str()).collect();
             let all = upstream.endpoints.len();
-            let mut row = vec![clean(&upstream.id), format!("{}/{all}", all - out.len())];
+            let mut row = vec![
+                clean(&upstream.id),
+                if all == 0 {
+                    "-".to_owned()
+                } else {
+                    format!("{}/{all}", all - out.len())
+                },
+            ];
             row.extend(self.requests(upstream.requests, earlier.map(|earlier| earlier.requests)));
             row.extend(quantiles(upstream.duration));
             row.push(upstream.connections.active.to_string());

@@ -3,7 +3,6 @@
 //!
 //! Not here: secrets, which the file refers to, and reading the environment, which is not pure.
 
-use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -23,7 +22,7 @@ const LOG_LEVEL: &str = "SLUICE_LOG_LEVEL";
 
 /// What the environment settles.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Environment {
+struct Environment {
     admin_listen: Option<SocketAddr>,
     lifecycle: Option<Lifecycle>,
     drain_min_delay: Option<Duration>,
@@ -33,23 +32,14 @@ pub struct Environment {
 
 /// A variable whose value cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct InvalidVariable {
+struct InvalidVariable {
     name: &'static str,
     fault: Fault,
 }
 
-impl fmt::Display for InvalidVariable {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Fault { message, help } = &self.fault;
-        write!(f, "{}: {message}: {help}", self.name)
-    }
-}
-
-impl std::error::Error for InvalidVariable {}
-
 impl Environment {
     /// Asks for each variable by name; an empty one counts as not set.
-    pub fn read(
+    fn read(
         variable: &mut dyn FnMut(&str) -> Option<String>,
     ) -> Result<Self, Vec<InvalidVariable>> {
         let mut reader = Variables {
@@ -69,7 +59,8 @@ impl Environment {
         }
     }
 
-    fn settle(&self, config: &mut Config) {
+    /// Gives back what does not go together.
+    fn settle(&self, config: &mut Config) -> Vec<Diagnostic> {
         if let Some(lifecycle) = self.lifecycle {
             config.lifecycle = lifecycle;
         }
@@ -82,38 +73,45 @@ impl Environment {
         if let Some(level) = self.log_level {
             config.log.level = level;
         }
-        if let Some(listen) = self.admin_listen {
-            config.admin.listen = listen;
+        match self.admin_listen {
+            Some(listen) if config.listeners.iter().any(|l| l.address == listen) => {
+                let message = format!("`{listen}` is an address of `server.listen` too");
+                let fault = Fault::new(message, "give the admin port an address of its own");
+                let name = ADMIN_LISTEN;
+                return vec![diagnostic(InvalidVariable { name, fault })];
+            }
+            Some(listen) => config.admin.listen = listen,
+            None => {}
         }
+        Vec::new()
     }
 }
 
 impl Loaded {
-    /// The same, with what the environment settles.
+    /// The same, with what the environment settles; `variable` gives a variable by its name.
     #[must_use]
-    pub fn within(mut self, environment: &Environment) -> Self {
-        let Some(config) = &mut self.config else {
-            return self;
+    pub fn within(mut self, variable: &mut dyn FnMut(&str) -> Option<String>) -> Self {
+        let errors = match (Environment::read(variable), &mut self.config) {
+            (Ok(environment), Some(config)) => environment.settle(config),
+            (Ok(_), None) => Vec::new(),
+            (Err(invalid), _) => invalid.into_iter().map(diagnostic).collect(),
         };
-        environment.settle(config);
-        let listen = config.admin.listen;
-        let taken = config.listeners.iter().any(|other| other.address == listen);
-        if environment.admin_listen.is_some() && taken {
+        if !errors.is_empty() {
             self.config = None;
-            self.diagnostics.push(collision(listen));
+            self.diagnostics.extend(errors);
         }
         self
     }
 }
 
-fn collision(listen: SocketAddr) -> Diagnostic {
+fn diagnostic(InvalidVariable { name, fault }: InvalidVariable) -> Diagnostic {
     Diagnostic {
         severity: Severity::Error,
-        path: "server.listen".to_owned(),
+        path: format!("${name}"),
         line: 1,
         column: 1,
-        message: format!("`{listen}` is the address of the admin port, by {ADMIN_LISTEN}"),
-        help: "listen on another address".to_owned(),
+        message: format!("{name}: {}", fault.message),
+        help: fault.help,
     }
 }
 
@@ -165,16 +163,19 @@ log: {level: warn}
 server: {listen: 8080, upstreams: [{id: a, url: 'builtin://echo'}], rules: [{upstreams: [a]}]}
 ";
 
-    fn read(variables: &[(&str, &str)]) -> Result<Environment, Vec<String>> {
+    fn within(variables: &[(&str, &str)]) -> Loaded {
         let find = |name: &str| variables.iter().find(|(known, _)| *known == name);
         let mut variable = |name: &str| find(name).map(|(_, value)| (*value).to_owned());
-        Environment::read(&mut variable)
-            .map_err(|invalid| invalid.iter().map(ToString::to_string).collect())
+        load(FILE, &mut |_| Err("no secrets here".to_owned())).within(&mut variable)
     }
 
-    fn within(variables: &[(&str, &str)]) -> Loaded {
-        let environment = read(variables).unwrap();
-        load(FILE, &mut |_| Err("no secrets here".to_owned())).within(&environment)
+    fn errors(variables: &[(&str, &str)]) -> Vec<String> {
+        let loaded = within(variables);
+        assert_eq!(loaded.config, None);
+        let errors = loaded.errors();
+        errors
+            .map(|e| format!("{}: {}", e.message, e.help))
+            .collect()
     }
 
     #[test]
@@ -213,14 +214,13 @@ server: {listen: 8080, upstreams: [{id: a, url: 'builtin://echo'}], rules: [{ups
 
     #[test]
     fn every_invalid_variable_is_named() {
-        let invalid = read(&[
+        let invalid = errors(&[
             (ADMIN_LISTEN, "nowhere"),
             (LIFECYCLE, "edges"),
             (DRAIN_MIN_DELAY, "5"),
             (DRAIN_TIMEOUT, "[1s"),
             (LOG_LEVEL, "loud"),
-        ])
-        .unwrap_err();
+        ]);
         let names: Vec<_> = invalid.iter().map(|line| line.split(':').next()).collect();
         let expected = [
             ADMIN_LISTEN,
@@ -235,11 +235,8 @@ server: {listen: 8080, upstreams: [{id: a, url: 'builtin://echo'}], rules: [{ups
 
     #[test]
     fn the_admin_port_takes_no_listeners_place() {
-        let loaded = within(&[(ADMIN_LISTEN, "0.0.0.0:8080")]);
-        assert_eq!(loaded.config, None);
-        let [error] = &loaded.diagnostics[..] else {
-            panic!("{loaded:?}");
-        };
-        assert!(error.message.contains(ADMIN_LISTEN), "{error:?}");
+        let errors = errors(&[(ADMIN_LISTEN, "0.0.0.0:8080")]);
+        assert_eq!(errors.len(), 1);
+        assert!(errors[0].starts_with(ADMIN_LISTEN), "{errors:?}");
     }
 }

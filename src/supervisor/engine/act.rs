@@ -28,10 +28,15 @@ impl Engine {
             Action::Open { generation } => self.open(generation),
             Action::Commit { worker, generation } => self.commit(worker, generation),
             Action::Retire { generation } => self.retire(generation),
+            Action::Leave { worker } => {
+                let sent = self.children.send(worker, &ToWorker::Leave);
+                self.check(worker, sent);
+            }
             Action::DrainWorker { worker, timeout } => {
                 let sent = self.children.send(worker, &ToWorker::Drain { timeout });
                 self.check(worker, sent);
             }
+            Action::Close => self.sockets.close(),
             Action::Conclude { record, tickets } => self.conclude(&record, tickets),
             Action::GoBack { to, from, why } => {
                 tracing::error!(from, to, why, "the guard goes back");
@@ -133,6 +138,7 @@ impl Engine {
             sockets: serve,
             config: plan.packed.as_ref().clone(),
             labels: labels.unwrap_or_default(),
+            memory: crate::container::limits().memory_of_worker(plan.settings.workers),
         };
         let sent = self
             .children

@@ -21,11 +21,11 @@ impl Engine {
     pub(super) fn hear(&mut self, heard: Heard) {
         match heard {
             Heard::Reload => self.look(Look::Forced(Vec::new())),
-            Heard::Drain => self.drain(),
+            Heard::Drain => self.end_by(Event::Leave),
             Heard::Interrupt => {
                 self.interrupts += 1;
                 match self.interrupts {
-                    1 => self.drain(),
+                    1 => self.end_by(Event::Drain),
                     _ => self.tell(Event::Stop),
                 }
             }
@@ -42,11 +42,11 @@ impl Engine {
         }
     }
 
-    fn drain(&mut self) {
+    fn end_by(&mut self, event: Event) {
         if !self.state.is_draining() {
             tracing::info!("draining");
         }
-        self.tell(Event::Drain);
+        self.tell(event);
     }
 
     fn died(&mut self, death: Death) {
@@ -59,7 +59,7 @@ impl Engine {
         let pid = pid.as_raw();
         let killed = self.kills.remove(&worker);
         let leaving = self.state.fleet().worker(worker).map(|worker| worker.stage);
-        let expected = self.state.is_draining() || matches!(leaving, Some(Stage::Draining { .. }));
+        let expected = !self.state.is_serving() || matches!(leaving, Some(Stage::Draining { .. }));
         let status = match status {
             WaitStatus::Exited(_, code) => format!("exit code {code}"),
             WaitStatus::Signaled(_, signal, _) => format!("signal {signal}"),
@@ -203,9 +203,13 @@ impl Engine {
             Verb::Ping => self.done(ticket, "alive"),
             Verb::Reload if self.state.is_draining() => self.conflict(ticket, "draining"),
             Verb::Reload => self.look(Look::Forced(vec![ticket])),
-            Verb::Drain | Verb::Quit => {
-                self.drain();
+            Verb::Drain => {
+                self.end_by(Event::Leave);
                 self.done(ticket, "draining");
+            }
+            Verb::Quit => {
+                self.end_by(Event::Quit);
+                self.done(ticket, "ending with the last connection");
             }
             Verb::Rollback { generation } => self.roll_back(generation, ticket),
             Verb::Unpin => {

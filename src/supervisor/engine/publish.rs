@@ -6,6 +6,7 @@ use super::Engine;
 use crate::admin::{
     Listener, Reload, ReloadResult, ServerState, Status, Timestamp, Worker, WorkerState,
 };
+use crate::container::Pod;
 use crate::shm::RowId;
 use crate::supervisor::launch::Launch;
 use crate::supervisor::state::history::{Record, Verdict};
@@ -16,6 +17,7 @@ pub(super) fn starting(launch: &Launch, started_at: Timestamp) -> Status {
     Status {
         version: env!("CARGO_PKG_VERSION"),
         pid: std::process::id(),
+        pod: Pod::of_environment(),
         started_at,
         state: ServerState::Starting,
         generation: 0,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::ipc::message::Packed;
-use crate::model::config::{Comparison, Config};
+use crate::model::config::{Comparison, Config, Lifecycle};
 
 /// Somebody who waits to hear how it went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -69,6 +69,9 @@ pub struct Settings {
     pub workers: u16,
     pub listeners: Vec<SocketAddr>,
     pub prepare_timeout: Duration,
+    pub lifecycle: Lifecycle,
+    /// How long everything is served on before a drain.
+    pub drain_min_delay: Duration,
     pub drain_timeout: Duration,
     /// How long a worker that is not needed any more may keep its streams; `None`: as long as they last.
     pub surplus_timeout: Option<Duration>,

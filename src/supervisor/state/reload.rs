@@ -175,7 +175,7 @@ impl State {
     }
 
     pub(super) fn ready(&mut self, worker: WorkerId, now: Instant) {
-        if self.life == Life::Running && self.fleet.ready(worker) {
+        if self.is_serving() && self.fleet.ready(worker) {
             self.give_work(worker, now);
         }
     }
@@ -351,6 +351,7 @@ impl State {
         if !self.fleet.committed(worker, number) {
             return;
         }
+        self.tell_newcomer(worker);
         let is_canary = self.canary_generation(worker) == Some(number);
         if !is_canary {
             self.give_work(worker, now);

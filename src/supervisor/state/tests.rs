@@ -6,6 +6,7 @@ use super::*;
 use crate::ipc::message::Packed;
 use crate::model::config::Config;
 
+mod ending;
 mod simulator;
 
 /// One config and its packed form, shared by all plans: what is in them does not matter here.
@@ -42,6 +43,8 @@ fn settings(workers: u16) -> Settings {
         workers,
         listeners: vec![SocketAddr::from(([127, 0, 0, 1], 0))],
         prepare_timeout: Duration::from_secs(10),
+        lifecycle: crate::model::config::Lifecycle::Edge,
+        drain_min_delay: Duration::ZERO,
         drain_timeout: Duration::from_secs(30),
         surplus_timeout: None,
         guard: None,
@@ -121,7 +124,9 @@ fn kinds(actions: &[Action]) -> Vec<&'static str> {
         Action::Open { .. } => "open",
         Action::Commit { .. } => "commit",
         Action::Retire { .. } => "retire",
+        Action::Leave { .. } => "leave",
         Action::DrainWorker { .. } => "drain",
+        Action::Close => "close",
         Action::Conclude { .. } => "conclude",
         Action::GoBack { .. } => "go back",
         Action::Content { .. } => "content",
@@ -313,7 +318,7 @@ fn the_first_generation_that_cannot_be_served_ends_the_program() {
 fn draining_waits_for_the_workers_and_no_longer_than_its_timeout() {
     let mut bench = Bench::serving(2);
     let (a, b) = (bench.worker(0), bench.worker(1));
-    assert_eq!(kinds(&bench.on(Event::Drain)), ["drain", "drain"]);
+    assert_eq!(kinds(&bench.on(Event::Drain)), ["drain", "drain", "close"]);
     assert!(!bench.state.is_ready());
     assert_eq!(kinds(&bench.on(Event::Exited(a))), Vec::<&str>::new());
     let over = bench.after(Duration::from_secs(36));

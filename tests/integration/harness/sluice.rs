@@ -4,7 +4,7 @@
 use std::fs;
 use std::net::SocketAddr;
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 
 use nix::sys::signal::{self, Signal};
@@ -19,7 +19,8 @@ use super::wait::eventually;
 
 /// A running program.
 pub(crate) struct Sluice {
-    folder: TempDir,
+    _folder: TempDir,
+    config: PathBuf,
     child: Child,
     log: Log,
     /// As configured and as bound, in the order of the log.
@@ -39,14 +40,26 @@ pub(crate) struct Launch {
 enum NamedBy {
     Argument,
     Environment,
+    /// It stands elsewhere; nothing is written.
+    Place(PathBuf),
 }
 
 impl Launch {
     pub(crate) fn new(yaml: &str) -> Launch {
+        // No load balancer has to learn that a test is over.
+        let no_delay = ("SLUICE_DRAIN_MIN_DELAY".to_owned(), "0s".to_owned());
         Launch {
             yaml: yaml.to_owned(),
-            environment: Vec::new(),
+            environment: vec![no_delay],
             named_by: NamedBy::Argument,
+        }
+    }
+
+    /// Runs the config that stands at this path, as it is.
+    pub(crate) fn at(path: &Path) -> Launch {
+        Launch {
+            named_by: NamedBy::Place(path.to_owned()),
+            ..Launch::new("")
         }
     }
 
@@ -74,13 +87,17 @@ impl Launch {
     #[track_caller]
     pub(crate) fn spawn(self) -> Sluice {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("sluice.yaml");
-        fs::write(&path, complete(&self.yaml)).unwrap();
+        let by_environment = self.named_by == NamedBy::Environment;
+        let mut path = folder.path().join("sluice.yaml");
         let mut command = Command::new(env!("CARGO_BIN_EXE_sluice"));
         command.arg("run");
         match self.named_by {
-            NamedBy::Argument => command.arg("-c").arg(path),
-            NamedBy::Environment => command.env("SLUICE_CONFIG", path),
+            NamedBy::Place(place) => path = place,
+            _ => fs::write(&path, complete(&self.yaml)).unwrap(),
+        }
+        match by_environment {
+            true => command.env("SLUICE_CONFIG", &path),
+            false => command.arg("-c").arg(&path),
         };
         let mut child = command
             .envs(self.environment)
@@ -93,7 +110,8 @@ impl Launch {
             .unwrap();
         let log = Log::reading(child.stderr.take().unwrap());
         Sluice {
-            folder,
+            _folder: folder,
+            config: path,
             child,
             log,
             listeners: Vec::new(),
@@ -171,12 +189,12 @@ impl Sluice {
     }
 
     pub(crate) fn config_path(&self) -> PathBuf {
-        self.folder.path().join("sluice.yaml")
+        self.config.clone()
     }
 
     /// Puts a new config in the old one's place, as an editor does: beside it, then renamed.
     pub(crate) fn rewrite(&self, yaml: &str) {
-        let beside = self.folder.path().join("sluice.yaml.new");
+        let beside = self.config.with_extension("yaml.new");
         fs::write(&beside, complete(yaml)).unwrap();
         fs::rename(beside, self.config_path()).unwrap();
     }

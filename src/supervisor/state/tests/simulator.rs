@@ -184,7 +184,11 @@ impl Simulation {
     /// Both ways out: everything is let go, and the program ends.
     fn end(&mut self, tally: &mut Tally) {
         self.behaving = self.random.percent(50);
-        self.handle(Event::Drain, tally);
+        let event = match self.random.percent(50) {
+            true => Event::Drain,
+            false => Event::Leave,
+        };
+        self.handle(event, tally);
         let until = self.now + Duration::from_secs(120);
         self.play_until(until, tally);
         assert!(self.ended, "a drain ends");
@@ -211,6 +215,8 @@ impl Simulation {
             workers: 1 + self.random.below(4) as u16,
             listeners: Vec::new(),
             prepare_timeout: Duration::from_secs(5),
+            lifecycle: crate::model::config::Lifecycle::Edge,
+            drain_min_delay: Duration::from_secs(5),
             drain_timeout: Duration::from_secs(10),
             surplus_timeout: self.random.percent(50).then_some(Duration::from_secs(10)),
             guard: self.random.percent(20).then_some(comparison),
@@ -410,7 +416,11 @@ impl Simulation {
                 self.opened.insert(generation);
                 self.canary = None;
             }
+            Action::Leave { worker } => {
+                assert!(self.workers.contains_key(&worker), "{worker:?} is there");
+            }
             Action::DrainWorker { worker, .. } => self.drain_worker(worker),
+            Action::Close => assert!(!self.state.is_serving(), "only at the end"),
             Action::Retire { generation } => {
                 assert_eq!(self.opened.last(), Some(&generation));
             }
