@@ -56,10 +56,14 @@ def eventually(what, fact, evidence=lambda: ""):
 class Sluice:
     """A running program; its log is kept and searched."""
 
-    def __init__(self, arguments, environment):
+    def __init__(self, arguments, environment, preexec=None):
         self.log_file = tempfile.TemporaryFile("w+")
         self.process = subprocess.Popen(
-            [BINARY, *arguments], env=environment, stderr=self.log_file, stdin=subprocess.DEVNULL
+            [BINARY, *arguments],
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stderr=self.log_file,
+            preexec_fn=preexec,
         )
 
     def __enter__(self):
