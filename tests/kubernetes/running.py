@@ -44,6 +44,10 @@ def own_network():
             libc.setns(outside.fileno(), CLONE_NEWNET)
 
 
+def children(pid):
+    return [int(p) for p in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
 def eventually(what, fact, evidence=lambda: ""):
     """Looks at the fact until it is true; gives it back."""
     deadline = time.monotonic() + DEADLINE
@@ -56,10 +60,10 @@ def eventually(what, fact, evidence=lambda: ""):
 class Sluice:
     """A running program; its log is kept and searched."""
 
-    def __init__(self, arguments, environment, preexec=None):
+    def __init__(self, command, environment, preexec=None):
         self.log_file = tempfile.TemporaryFile("w+")
         self.process = subprocess.Popen(
-            [BINARY, *arguments],
+            command,
             env=environment,
             stdin=subprocess.DEVNULL,
             stderr=self.log_file,
@@ -71,12 +75,17 @@ class Sluice:
         return self
 
     def __exit__(self, *_):
-        self.process.send_signal(signal.SIGINT)
+        if self.process.poll() is None:
+            os.kill(self.pid(), signal.SIGINT)
         try:
             self.process.wait(DEADLINE)
         finally:
             self.process.kill()
             self.log_file.close()
+
+    def pid(self):
+        """Of the supervisor."""
+        return self.process.pid
 
     def wait_for(self, pattern):
         """The first group of the first line that has it."""
@@ -97,5 +106,4 @@ class Sluice:
         return re.search(r'"address":"([^"]+)"', lines[-1])[1]
 
     def workers(self):
-        pid = self.process.pid
-        return [int(p) for p in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+        return children(self.pid())

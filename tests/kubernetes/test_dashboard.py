@@ -19,7 +19,7 @@ from pathlib import Path
 import yaml
 
 from cases import DEPLOY, needs
-from running import Sluice, eventually, no_binary
+from running import BINARY, Sluice, eventually, no_binary
 
 # What Grafana would put in; Prometheus scrapes every second here.
 VARIABLES = {
@@ -124,7 +124,7 @@ class Dashboard(unittest.TestCase):
         self.addCleanup(application.shutdown)
         config = directory / "sluice.yaml"
         config.write_text(configuration(application.server_port, 1))
-        sluice = self.enterContext(Sluice(["run", "-c", config], dict(os.environ)))
+        sluice = self.enterContext(Sluice([BINARY, "run", "-c", config], dict(os.environ)))
         traffic = Traffic(sluice.address("listening"))
         traffic.start()
         self.addCleanup(traffic.join)

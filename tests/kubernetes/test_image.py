@@ -3,20 +3,23 @@
 Takes a static binary from SLUICE_STATIC_BIN; needs root for its namespaces.
 """
 
+import http.server
 import json
 import os
-import re
 import shutil
 import signal
+import socketserver
+import struct
 import subprocess
 import tempfile
-import time
+import threading
 import unittest
 import urllib.request
 from pathlib import Path
 
 import container
 from cases import needs
+from running import Sluice, children, eventually, own_network
 
 BINARY = os.environ.get("SLUICE_STATIC_BIN")
 CONFIG = """
@@ -26,11 +29,15 @@ server:
   upstreams:
     - id: echo
       url: builtin://echo
-    - id: named
-      url: http://localhost-of-the-test:{port}
+    - id: hosts
+      url: http://in-hosts:{port}
+    - id: dns
+      url: http://in-dns.example:{port}
   rules:
-    - path: /named
-      upstreams: [named]
+    - path: /hosts
+      upstreams: [hosts]
+    - path: /dns
+      upstreams: [dns]
     - path: /
       upstreams: [echo]
 """
@@ -98,77 +105,87 @@ class Image(unittest.TestCase):
 
     def test_the_proxy_serves_from_it_and_ends_by_term(self):
         with Proxy(self) as proxy:
-            answer = json.load(urllib.request.urlopen(f"http://{proxy.address}/hello", timeout=20))
+            url = f"http://{proxy.address('listening')}/hello"
+            answer = json.load(urllib.request.urlopen(url, timeout=20))
             self.assertEqual(answer["path"], "/hello")
             status = proxy.status()
             self.assertEqual(status["Uid"].split(), ["65532"] * 4)
             self.assertEqual(int(status["CapEff"], 16), 0)
             self.assertEqual(status["NSpid"].split()[-1], "1")
-            os.kill(proxy.pid, signal.SIGTERM)
+            os.kill(proxy.pid(), signal.SIGTERM)
             self.assertEqual(proxy.process.wait(60), 0, proxy.log())
+
+    def test_names_are_resolved_by_hosts_and_dns(self):
+        """Nothing of NSS is in the image; what a kubelet mounts is."""
+        (self.rootfs / "etc/hosts").write_text("127.0.0.1 in-hosts\n")
+        (self.rootfs / "etc/resolv.conf").write_text("nameserver 127.0.0.1\n")
+        with own_network():
+            upstream = self.server(http.server.HTTPServer(("127.0.0.1", 0), Answers))
+            self.server(socketserver.UDPServer(("127.0.0.1", 53), Names))
+            text = CONFIG.format(port=upstream.server_port)
+            (self.config / "sluice.yaml").write_text(text)
+            with Proxy(self) as proxy:
+                for path in ("/hosts", "/dns"):
+                    url = f"http://{proxy.address('listening')}{path}"
+                    self.assertEqual(urllib.request.urlopen(url, timeout=20).status, 200)
+
+    def server(self, server):
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        self.addCleanup(server.server_close)
+        self.addCleanup(server.shutdown)
+        return server
 
     def test_an_orphan_is_reaped(self):
         """A child whose parent has died becomes PID 1's; it must not stay as a zombie."""
         with Proxy(self) as proxy:
-            inside = ["nsenter", "--target", str(proxy.pid), "--pid", "sh", "-c"]
+            inside = ["nsenter", "--target", str(proxy.pid()), "--pid", "sh", "-c"]
             # The outer shell ends at once, so that the inner one, which outlives it, is an orphan.
             subprocess.run([*inside, "(sleep 0.2; exit 7) & exit 0"], check=True)
-            deadline = time.monotonic() + 20
-            while zombies := proxy.zombies():
-                self.assertLess(time.monotonic(), deadline, f"zombies: {zombies}\n{proxy.log()}")
-                time.sleep(0.1)
+            eventually("no zombie", lambda: not proxy.zombies(), proxy.log)
 
 
-class Proxy:
-    """The proxy of the image, started; its address is read from its log."""
+class Answers(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, *_):
+        pass
+
+
+class Names(socketserver.BaseRequestHandler):
+    """A name server that has one address for every name: 127.0.0.1."""
+
+    def handle(self):
+        query, reply = self.request
+        question = query[12 : query.index(b"\0", 12) + 5]
+        is_a = question[-3] == 1
+        header = query[:2] + b"\x81\x80" + struct.pack(">4H", 1, is_a, 0, 0)
+        record = b"\xc0\x0c" + struct.pack(">HHIH4B", 1, 1, 60, 4, 127, 0, 0, 1)
+        reply.sendto(header + question + record * is_a, self.client_address)
+
+
+class Proxy(Sluice):
+    """The proxy of the image, as PID 1 of its own."""
 
     def __init__(self, test):
-        self.test = test
-        environment = {"SLUICE_ADMIN_LISTEN": "127.0.0.1:0", "SLUICE_DRAIN_MIN_DELAY": "0s"}
-        self.launch = test.command(environment=environment)
+        environment = {"SLUICE_ADMIN_LISTEN": "127.0.0.2:0", "SLUICE_DRAIN_MIN_DELAY": "0s"}
+        super().__init__(*test.command(environment=environment))
 
-    def __enter__(self):
-        command, environment = self.launch
-        self.stderr = tempfile.TemporaryFile("w+")
-        self.process = subprocess.Popen(command, env=environment, stderr=self.stderr)
-        try:
-            self.address = self.wait_for(r'"listening".*?"address":"([0-9.:]+)"')
-            self.wait_for(r'("ready")')
-            self.pid = self.wait_for_pid()
-        except BaseException:
-            self.__exit__()
-            raise
-        return self
-
-    def __exit__(self, *_):
-        self.process.kill()
-        self.process.wait()
-        self.stderr.close()
-
-    def wait_for(self, pattern):
-        deadline = time.monotonic() + 30
-        while not (found := re.search(pattern, self.log())):
-            assert self.process.poll() is None and time.monotonic() < deadline, self.log()
-            time.sleep(0.05)
-        return found[1]
-
-    def wait_for_pid(self):
-        """The one child of `unshare` is PID 1 in there."""
-        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text()
-        return int(children.split()[0])
-
-    def log(self):
-        return os.pread(self.stderr.fileno(), 1 << 20, 0).decode()
+    def pid(self):
+        """`unshare` has one child, which is PID 1 in there."""
+        return children(self.process.pid)[0]
 
     def status(self):
-        lines = Path(f"/proc/{self.pid}/status").read_text().splitlines()
+        lines = Path(f"/proc/{self.pid()}/status").read_text().splitlines()
         return dict(line.split(":", 1) for line in lines)
 
     def zombies(self):
         """Children of PID 1 that nobody has waited for."""
-        command = ["ps", "--ppid", str(self.pid), "-o", "pid=,stat=,comm="]
-        lines = subprocess.run(command, capture_output=True, text=True).stdout.splitlines()
-        return [line for line in lines if line.split()[1].startswith("Z")]
+        stats = [Path(f"/proc/{child}/stat") for child in children(self.pid())]
+        # Behind the name, which may hold anything.
+        read = [stat.read_text() for stat in stats if stat.exists()]
+        return [stat for stat in read if stat.rpartition(")")[2].split()[0] == "Z"]
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ import urllib.request
 from pathlib import Path
 
 from cases import needs
-from running import Sluice, eventually, no_binary
+from running import BINARY, Sluice, eventually, no_binary
 
 MEBIBYTE = 1 << 20
 LIMIT = 64 * MEBIBYTE
@@ -89,7 +89,7 @@ class Memory(unittest.TestCase):
         config = Path(directory, "sluice.yaml")
         config.write_text(CONFIG.format(silent=silent.getsockname()[1]))
         environment = dict(os.environ)
-        sluice = Sluice(["run", "-c", config], environment, preexec=self.group.enter)
+        sluice = Sluice([BINARY, "run", "-c", config], environment, preexec=self.group.enter)
         with sluice:
             workers = sluice.workers()
             answers = flood(sluice.address("listening"))

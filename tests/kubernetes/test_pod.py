@@ -8,7 +8,7 @@ from pathlib import Path
 
 import helm
 from cases import CHART, cases, needs
-from running import Sluice, eventually, no_binary, own_network
+from running import BINARY, Sluice, eventually, no_binary, own_network
 from test_chart import one, proxy, workload
 
 # Those whose configuration is in the chart, and needs no name to be resolved.
@@ -43,7 +43,7 @@ def launch(objects, container, directory):
         Path(directory, key).write_text(text)
     arguments = [a.replace(mount["mountPath"], directory) for a in container["args"]]
     environment = {e["name"]: e.get("value", "from-the-field") for e in container["env"]}
-    return arguments, environment
+    return [BINARY, *arguments], environment
 
 
 def answers(container, sluice):

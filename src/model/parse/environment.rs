@@ -74,7 +74,7 @@ impl Environment {
             config.log.level = level;
         }
         match self.admin_listen {
-            Some(listen) if config.listeners.iter().any(|l| l.address == listen) => {
+            Some(listen) if is_taken(listen, config) => {
                 let message = format!("`{listen}` is an address of `server.listen` too");
                 let fault = Fault::new(message, "give the admin port an address of its own");
                 let name = ADMIN_LISTEN;
@@ -102,6 +102,11 @@ impl Loaded {
         }
         self
     }
+}
+
+/// Port 0 is another one each time.
+fn is_taken(listen: SocketAddr, config: &Config) -> bool {
+    listen.port() != 0 && config.listeners.iter().any(|l| l.address == listen)
 }
 
 fn diagnostic(InvalidVariable { name, fault }: InvalidVariable) -> Diagnostic {
