@@ -14,6 +14,7 @@ mod admin_port;
 mod children;
 mod cpus;
 mod engine;
+mod handover;
 mod intake;
 pub mod launch;
 mod measure;
@@ -23,7 +24,7 @@ mod sockets;
 mod spawn;
 pub mod state;
 
-pub use launch::{First, Launch};
+pub use launch::{First, Launch, Start};
 
 use engine::Engine;
 
@@ -32,11 +33,13 @@ use engine::Engine;
 const HELPER_THREADS: usize = 4;
 
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum SupervisorError {
+enum SupervisorError {
     #[error("could not start")]
     Start(#[from] io::Error),
     #[error("the shared segment cannot be used")]
     Segment(#[from] crate::shm::ShmError),
+    #[error("the predecessor cannot be followed")]
+    Handover(#[from] handover::HandoverError),
     #[error("the first configuration cannot be sent to workers: {0}")]
     Pack(String),
 }

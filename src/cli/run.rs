@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use super::check;
 use crate::proxy::error::Reason;
-use crate::supervisor::{self, Launch, launch};
+use crate::supervisor::{self, Launch, Start, launch};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -23,12 +23,22 @@ pub(super) struct Args {
     /// is not valid.
     #[arg(long, value_name = "FILE", env = "SLUICE_LAST_GOOD")]
     pub(super) last_good: Option<PathBuf>,
+    /// Take over from the supervisor at the other end of stdin, which starts this on SIGUSR2.
+    #[arg(long, hide = true)]
+    pub(super) takeover: bool,
 }
 
 pub(super) fn run(args: Args) -> ExitCode {
+    let start = match args.takeover {
+        true => Start::Takeover,
+        false => Start::Afresh,
+    };
     let launch = Launch {
         config: args.config,
         last_good: args.last_good,
+        // Where it cannot be said, replacing the binary will say so.
+        binary: std::env::current_exe().unwrap_or_default(),
+        start,
         reasons: reasons(),
     };
     match launch::first(&launch) {

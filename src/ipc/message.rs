@@ -94,6 +94,42 @@ pub enum FromWorker {
     },
 }
 
+/// From a supervisor to the one of a new binary. The two may be of different versions: what is added
+/// here goes to the end, and one that cannot be read leaves the old one serving.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ToSuccessor {
+    /// Beside it: the shared segment, and the admin port's socket if there is one.
+    Estate(Estate),
+    /// Beside it: one listening socket for each.
+    Sockets(Vec<Inherited>),
+    /// That was all.
+    Complete,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Estate {
+    /// Numbers of generations go on after it.
+    pub last_generation: u64,
+    /// As configured.
+    pub admin: Option<SocketAddr>,
+    /// Which names have which ids in the shared segment.
+    pub labels: Packed,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Inherited {
+    /// As configured.
+    pub address: SocketAddr,
+    pub slot: u16,
+}
+
+/// The new supervisor's answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum FromSuccessor {
+    /// Its workers serve: the old one may go.
+    Ready,
+}
+
 /// A value in the format of the channel.
 #[derive(Clone, PartialEq, Eq, Default)]
 pub struct Packed(Vec<u8>);

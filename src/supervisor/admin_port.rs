@@ -3,6 +3,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpSocket};
@@ -20,12 +21,26 @@ pub(super) struct AdminPort {
     serving: Option<Serving>,
     /// Bound for a generation that is not decided.
     next: Option<(SocketAddr, TcpListener)>,
+    inherited: Option<(SocketAddr, std::net::TcpListener)>,
 }
 
 #[derive(Debug)]
 struct Serving {
     configured: SocketAddr,
     task: JoinHandle<()>,
+    /// The same socket, kept for a successor.
+    socket: OwnedFd,
+}
+
+impl Serving {
+    /// Not at once, since somebody may wait for an answer.
+    fn end_soon(self) {
+        // Ends by itself, or with the runtime.
+        drop(tokio::task::spawn_local(async move {
+            tokio::time::sleep(LAST_ANSWERS).await;
+            self.task.abort();
+        }));
+    }
 }
 
 impl AdminPort {
@@ -34,6 +49,29 @@ impl AdminPort {
             sources,
             serving: None,
             next: None,
+            inherited: None,
+        }
+    }
+
+    /// The socket, for a successor.
+    pub(super) fn bequeath(&self) -> io::Result<Option<(SocketAddr, OwnedFd)>> {
+        let Some(serving) = &self.serving else {
+            return Ok(None);
+        };
+        let fd = serving.socket.as_fd().try_clone_to_owned()?;
+        Ok(Some((serving.configured, fd)))
+    }
+
+    /// Of a predecessor: taken for the address that it was configured as.
+    pub(super) fn inherit(&mut self, configured: SocketAddr, listener: std::net::TcpListener) {
+        self.inherited = Some((configured, listener));
+    }
+
+    /// A successor answers from now on.
+    pub(super) fn close(&mut self) {
+        if let Some(serving) = self.serving.take() {
+            // The socket is the successor's too: a connection that came here would miss it.
+            serving.task.abort();
         }
     }
 
@@ -44,6 +82,11 @@ impl AdminPort {
             .as_ref()
             .is_some_and(|serving| serving.configured == configured)
         {
+            return Ok(());
+        }
+        if let Some((_, listener)) = self.inherited.take_if(|(known, _)| *known == configured) {
+            listener.set_nonblocking(true)?;
+            self.next = Some((configured, TcpListener::from_std(listener)?));
             return Ok(());
         }
         let socket = match configured {
@@ -61,19 +104,22 @@ impl AdminPort {
     }
 
     /// Serves where it was bound for; the address, if it is a new one.
-    pub(super) fn open(&mut self) -> Option<SocketAddr> {
-        let (configured, listener) = self.next.take()?;
+    pub(super) fn open(&mut self) -> io::Result<Option<SocketAddr>> {
+        let Some((configured, listener)) = self.next.take() else {
+            return Ok(None);
+        };
         let actual = listener.local_addr().unwrap_or(configured);
+        let socket = listener.as_fd().try_clone_to_owned();
         let task = tokio::task::spawn_local(admin::serve(listener, self.sources.clone()));
-        let serving = Serving { configured, task };
+        let serving = Serving {
+            configured,
+            task,
+            socket: socket?,
+        };
         if let Some(old) = self.serving.replace(serving) {
-            // Ends by itself soon, or with the runtime.
-            drop(tokio::task::spawn_local(async move {
-                tokio::time::sleep(LAST_ANSWERS).await;
-                old.task.abort();
-            }));
+            old.end_soon();
         }
-        Some(actual)
+        Ok(Some(actual))
     }
 }
 

@@ -13,8 +13,9 @@ use tokio::time::{Interval, MissedTickBehavior, interval, sleep, sleep_until};
 
 use super::admin_port::AdminPort;
 use super::children::{Children, Inbox};
+use super::handover::{self, Inheritance, Successor};
 use super::intake::{Intake, Look, Served, Stays};
-use super::launch::{First, Launch};
+use super::launch::{First, Launch, Start};
 use super::resolver::{self, Found, Resolver};
 use super::signals::Signals;
 use super::sockets::Sockets;
@@ -33,6 +34,7 @@ use crate::source::file::{self, Timing, Watch};
 mod act;
 mod hear;
 mod publish;
+mod replace;
 
 /// Commands of the admin port that may wait for the loop.
 const COMMANDS: usize = 32;
@@ -81,6 +83,9 @@ pub(super) struct Engine {
     started_at: Timestamp,
     interrupts: u32,
     exit: Option<ExitCode>,
+    /// From a predecessor that waits to hear that all is served.
+    inheritance: Option<Inheritance>,
+    successor: Option<Successor>,
 }
 
 /// The ids under which a generation is counted.
@@ -95,7 +100,12 @@ impl Engine {
         first: First,
         log: log::Handle,
     ) -> Result<Engine, SupervisorError> {
-        let segment = Segment::create()?;
+        let mut inheritance = match launch.start {
+            Start::Afresh => None,
+            Start::Takeover => Some(Inheritance::receive().await?),
+        };
+        let inherited = inheritance.as_mut().and_then(|left| left.segment.take());
+        let segment = inherited.map_or_else(Segment::create, Ok)?;
         let row = segment
             .lease(SUPERVISOR)
             .ok_or(ShmError::NoRow(SUPERVISOR))?;
@@ -114,11 +124,14 @@ impl Engine {
             .broken
             .as_ref()
             .map_or(&first.wanted.hash, |broken| &broken.hash);
+        let last_generation = inheritance
+            .as_ref()
+            .map_or(0, |left| left.estate.last_generation);
         let (timing, to_watch) = watch::channel(timing(&first.wanted.config));
         let mut engine = Engine {
             intake: Intake::new(launch.config.clone(), Some(served_hash.clone())),
             log,
-            state: State::new(0),
+            state: State::new(last_generation),
             signals: Signals::listen()?,
             sockets: Sockets::default(),
             children,
@@ -148,8 +161,11 @@ impl Engine {
             started_at,
             interrupts: 0,
             exit: None,
+            inheritance,
+            successor: None,
             launch,
         };
+        engine.inherit();
         engine.begin(first).await?;
         Ok(engine)
     }
@@ -183,7 +199,7 @@ impl Engine {
         loop {
             if let Some(code) = self.exit {
                 self.end().await;
-                return Ok(code);
+                return Ok(self.stand_by().await.unwrap_or(code));
             }
             self.publish();
             let deadline = self.state.deadline();
@@ -195,6 +211,7 @@ impl Engine {
                 sight = self.intake.seen() => self.saw(sight),
                 Some(command) = self.commands.recv() => self.command(command),
                 found = ended(&mut self.resolving) => self.resolved(found),
+                word = handover::word(&mut self.successor) => self.successor_says(word),
                 _ = self.second.tick() => self.every_second(),
                 _ = self.idle_looks.tick(), if self.state.awaits_idle() => {
                     let open = Totals::read(&self.segment).connections();

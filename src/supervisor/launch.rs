@@ -16,8 +16,18 @@ pub struct Launch {
     pub config: PathBuf,
     /// Where a copy of the last configuration that was served is kept.
     pub last_good: Option<PathBuf>,
+    /// The file that was started, which may be another binary by now.
+    pub binary: PathBuf,
+    pub start: Start,
     /// The closed list of reason codes that the data plane counts by.
     pub reasons: &'static [&'static str],
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Start {
+    Afresh,
+    /// In the place of a supervisor that serves.
+    Takeover,
 }
 
 /// What is served first.

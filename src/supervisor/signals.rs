@@ -3,7 +3,8 @@
 use std::io;
 use std::task::Poll;
 
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use nix::sys::signal::Signal;
+use tokio::signal::unix::{self, SignalKind, signal};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Heard {
@@ -15,12 +16,28 @@ pub(super) enum Heard {
     Interrupt,
     /// USR1.
     ReopenLogs,
+    /// USR2.
+    Replace,
     /// CHLD.
     Child,
 }
 
+impl Heard {
+    /// What to send on to a successor; `None` is nobody else's business.
+    pub(super) fn number(self) -> Option<Signal> {
+        match self {
+            Heard::Reload => Some(Signal::SIGHUP),
+            Heard::Drain => Some(Signal::SIGTERM),
+            Heard::Interrupt => Some(Signal::SIGINT),
+            Heard::ReopenLogs => Some(Signal::SIGUSR1),
+            Heard::Replace => Some(Signal::SIGUSR2),
+            Heard::Child => None,
+        }
+    }
+}
+
 #[derive(Debug)]
-pub(super) struct Signals(Vec<(Heard, Signal)>);
+pub(super) struct Signals(Vec<(Heard, unix::Signal)>);
 
 impl Signals {
     pub(super) fn listen() -> io::Result<Signals> {
@@ -30,6 +47,7 @@ impl Signals {
             (Heard::Drain, SignalKind::quit()),
             (Heard::Interrupt, SignalKind::interrupt()),
             (Heard::ReopenLogs, SignalKind::user_defined1()),
+            (Heard::Replace, SignalKind::user_defined2()),
             (Heard::Child, SignalKind::child()),
         ];
         let listen = |(heard, kind)| Ok((heard, signal(kind)?));

@@ -13,7 +13,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::state::Settings;
-use crate::ipc::message::{Serve, SocketId};
+use crate::ipc::message::{Inherited, Serve, SocketId};
 
 /// The kernel takes the lesser of this and net.core.somaxconn.
 const BACKLOG: i32 = 65_535;
@@ -121,6 +121,46 @@ impl Sockets {
     /// All of them: a connection that comes now is refused, instead of waiting for nobody.
     pub(super) fn close(&mut self) {
         self.addresses.clear();
+    }
+
+    /// All of them, for a successor.
+    pub(super) fn bequeath(&self) -> io::Result<Vec<(Inherited, OwnedFd)>> {
+        let mut all = Vec::new();
+        for (address, bound) in &self.addresses {
+            for (slot, one) in &bound.slots {
+                let inherited = Inherited {
+                    address: *address,
+                    slot: *slot,
+                };
+                all.push((inherited, one.socket.as_fd().try_clone_to_owned()?));
+            }
+        }
+        Ok(all)
+    }
+
+    /// Those of a predecessor: in use, and part of every generation that has their address.
+    pub(super) fn inherit(&mut self, sockets: Vec<(Inherited, OwnedFd)>) {
+        for (Inherited { address, slot }, fd) in sockets {
+            let socket = Socket::from(fd);
+            let actual = socket
+                .local_addr()
+                .ok()
+                .and_then(|actual| actual.as_socket());
+            self.last += 1;
+            let id = SocketId(self.last);
+            let bound = self.addresses.entry(address).or_insert_with(|| Bound {
+                actual: actual.unwrap_or(address),
+                slots: BTreeMap::new(),
+            });
+            bound.slots.insert(
+                slot,
+                OneSocket {
+                    id,
+                    socket,
+                    since: 0,
+                },
+            );
+        }
     }
 
     /// What the worker in `slot` accepts on by this generation: its own sockets, and those of slots

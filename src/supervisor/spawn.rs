@@ -1,5 +1,5 @@
-//! The only place where processes are made: always this program's own binary, with its end of the
-//! channel as stdin. Nothing else is inherited but stdout, stderr and the environment.
+//! The only place where processes are made: this program's own binary as a worker, or whatever stands
+//! in the place that it was started from as its successor; each with its end of a channel as stdin. Nothing else is inherited but stdout, stderr and the environment.
 //!
 //! Not here: waiting for them (`children`).
 
@@ -11,6 +11,7 @@ use std::process::{Command, Stdio};
 
 use nix::unistd::Pid;
 
+use super::launch::Launch;
 use crate::ipc::channel;
 
 /// The binary that runs, even where its file has been replaced or deleted meanwhile.
@@ -23,10 +24,27 @@ pub(super) struct Spawned {
 }
 
 pub(super) fn worker(slot: u16) -> io::Result<Spawned> {
+    start(Command::new(OURSELVES).args(["worker", "--slot", &slot.to_string()]))
+}
+
+/// The file that we were started from, as it is now.
+pub(super) fn successor(launch: &Launch) -> io::Result<Spawned> {
+    let mut command = Command::new(&launch.binary);
+    command
+        .arg("run")
+        .arg("--takeover")
+        .arg("--config")
+        .arg(&launch.config);
+    if let Some(path) = &launch.last_good {
+        command.arg("--last-good").arg(path);
+    }
+    start(&mut command)
+}
+
+fn start(command: &mut Command) -> io::Result<Spawned> {
     let (ours, theirs) = channel::pair()?;
-    let child = Command::new(OURSELVES)
+    let child = command
         .arg0("sluice")
-        .args(["worker", "--slot", &slot.to_string()])
         .stdin(Stdio::from(OwnedFd::from(theirs)))
         .spawn()?;
     // Not waited for here: the supervisor reaps all its children in one place.

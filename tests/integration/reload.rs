@@ -6,6 +6,7 @@ mod everything;
 mod guard;
 mod history;
 mod load;
+mod replace;
 mod streams;
 
 use std::collections::BTreeSet;

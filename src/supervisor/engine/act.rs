@@ -43,7 +43,12 @@ impl Engine {
                 self.go_back(to, Source::Guard { of: to, from }, Vec::new());
             }
             Action::Content { generation } => tracing::info!(generation, "the guard is content"),
-            Action::AnnounceReady { generation } => tracing::info!(generation, "ready"),
+            Action::AnnounceReady { generation } => {
+                tracing::info!(generation, "ready");
+                if let Some(inheritance) = self.inheritance.take() {
+                    inheritance.say_ready();
+                }
+            }
             Action::Exit(reason) => self.leave(reason),
         }
     }
@@ -183,8 +188,10 @@ impl Engine {
         if let Err(error) = self.log.apply(plan.config.log) {
             tracing::warn!(%error, "the log stays as it is");
         }
-        if let Some(address) = self.admin.open() {
-            tracing::info!(%address, "admin listening");
+        match self.admin.open() {
+            Ok(Some(address)) => tracing::info!(%address, "admin listening"),
+            Ok(None) => {}
+            Err(error) => tracing::error!(%error, "the admin port stays where it was"),
         }
         self.announce_listeners();
         self.timing.send_if_modified(|timing| {

@@ -29,6 +29,7 @@ impl Engine {
                     _ => self.tell(Event::Stop),
                 }
             }
+            Heard::Replace => self.replace(),
             Heard::ReopenLogs => {
                 for (worker, error) in self.children.send_to_all(&ToWorker::ReopenLogs) {
                     self.check(worker, Err(error));
@@ -46,6 +47,7 @@ impl Engine {
         if !self.state.is_draining() {
             tracing::info!("draining");
         }
+        self.call_off_replacing();
         self.tell(event);
     }
 

@@ -1,0 +1,106 @@
+//! Replacing the binary: the new one is started beside this one, gets what must not be lost, and when
+//! its workers serve, this one drains.
+
+use std::process::ExitCode;
+
+use super::Engine;
+use crate::ipc::message::{Estate, Packed};
+use crate::shm::names::Kind;
+use crate::supervisor::handover::{self, HandoverError, Successor, Word};
+use crate::supervisor::state::Event;
+
+type NamedIds = Vec<(u32, Kind, String)>;
+
+impl Engine {
+    /// USR2.
+    pub(super) fn replace(&mut self) {
+        if self.state.is_draining() || self.successor.is_some() || self.state.generation().is_none()
+        {
+            tracing::warn!("not in a state to be replaced");
+            return;
+        }
+        match self.start_successor() {
+            Ok(successor) => {
+                tracing::info!(pid = successor.pid.as_raw(), "successor started");
+                self.successor = Some(successor);
+            }
+            Err(error) => {
+                let error: &dyn std::error::Error = &error;
+                tracing::error!(error, "no successor, going on");
+            }
+        }
+    }
+
+    fn start_successor(&self) -> Result<Successor, HandoverError> {
+        let names = self.names.labels();
+        let labels: NamedIds = names
+            .map(|(id, kind, name)| (id, kind, name.to_owned()))
+            .collect();
+        let mut fds = vec![self.segment.fd().try_clone_to_owned()?];
+        let (mut admin, bequeathed) = (None, self.admin.bequeath()?);
+        if let Some((configured, fd)) = bequeathed {
+            admin = Some(configured);
+            fds.push(fd);
+        }
+        let estate = Estate {
+            last_generation: self.state.last_number(),
+            admin,
+            labels: Packed::pack(&labels).map_err(std::io::Error::other)?,
+        };
+        Successor::start(&self.launch, &estate, &self.sockets, fds)
+    }
+
+    pub(super) fn successor_says(&mut self, word: Word) {
+        let Some(successor) = &mut self.successor else {
+            return;
+        };
+        let pid = successor.pid.as_raw();
+        match word {
+            Word::Ready => {
+                successor.serves = true;
+                tracing::info!(pid, "the successor serves, draining");
+                self.admin.close();
+                self.tell(Event::Drain);
+            }
+            Word::Failed => {
+                tracing::error!(pid, "the successor did not become ready, going on");
+                self.call_off_replacing();
+            }
+        }
+    }
+
+    /// Whoever ends the program does not mean that another one goes on.
+    pub(super) fn call_off_replacing(&mut self) {
+        if let Some(successor) = self.successor.take_if(|successor| !successor.serves) {
+            successor.give_up();
+        }
+    }
+
+    /// Takes what a predecessor has left.
+    pub(super) fn inherit(&mut self) {
+        let Some(left) = &mut self.inheritance else {
+            return;
+        };
+        self.sockets.inherit(std::mem::take(&mut left.sockets));
+        if let Some((configured, listener)) = left.admin.take() {
+            self.admin.inherit(configured, listener);
+        }
+        match left.estate.labels.unpack::<NamedIds>() {
+            Ok(labels) => self.names.restore(labels),
+            Err(error) => tracing::warn!(%error, "names get new ids in the counters"),
+        }
+    }
+
+    /// In a container this is process 1, and ends only with its successor; the code is that one's.
+    pub(super) async fn stand_by(&mut self) -> Option<ExitCode> {
+        let successor = self
+            .successor
+            .as_ref()
+            .filter(|successor| successor.serves)?;
+        if std::process::id() != 1 {
+            return None;
+        }
+        let code = handover::stand_by(successor.pid, &mut self.signals).await;
+        Some(ExitCode::from(u8::try_from(code).unwrap_or(1)))
+    }
+}

@@ -1,0 +1,207 @@
+//! Replacing the binary: everything that must not be lost goes from the old supervisor to the new one
+//! over a channel: listening sockets, the shared segment, the numbers and names that go on.
+//!
+//! Not here: when the old one begins to drain (`engine`).
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::Pid;
+
+use super::launch::Launch;
+use super::sockets::Sockets;
+use super::spawn::{self, Spawned};
+use crate::ipc::channel::{self, ChannelError, Receiver, Sender};
+use crate::ipc::frame::MAX_FDS;
+use crate::ipc::message::{Estate, FromSuccessor, Inherited, ToSuccessor};
+use crate::shm::{Segment, ShmError};
+
+/// How long a new binary may take until its workers serve.
+pub(super) const READY_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long its predecessor may take to say what it leaves.
+const ESTATE_TIMEOUT: Duration = Duration::from_secs(10);
+
+#[derive(Debug, thiserror::Error)]
+pub(super) enum HandoverError {
+    #[error("the process could not be started")]
+    Spawn(#[from] io::Error),
+    #[error("the predecessor cannot be understood")]
+    Channel(#[from] ChannelError),
+    #[error("the predecessor ended in the middle")]
+    Cut,
+    #[error("the predecessor did not say in time what it leaves")]
+    Late,
+}
+
+/// What the old supervisor sees of the new one.
+#[derive(Debug)]
+pub(super) struct Successor {
+    pub(super) pid: Pid,
+    /// Once it serves there is no way back.
+    pub(super) serves: bool,
+    deadline: Instant,
+    /// Held so that the new one can tell our end from our silence.
+    _to: Sender<ToSuccessor>,
+    from: Receiver<FromSuccessor>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Word {
+    /// Its workers serve.
+    Ready,
+    /// It has ended, or takes too long.
+    Failed,
+}
+
+impl Successor {
+    pub(super) fn start(
+        launch: &Launch,
+        estate: &Estate,
+        sockets: &Sockets,
+        fds: Vec<OwnedFd>,
+    ) -> Result<Successor, HandoverError> {
+        let Spawned { pid, stream } = spawn::successor(launch)?;
+        let (to, from) = channel::open(stream)?;
+        to.send_with(&ToSuccessor::Estate(estate.clone()), fds)?;
+        let inherited: Vec<(Inherited, OwnedFd)> = sockets.bequeath()?;
+        let mut inherited = inherited.into_iter().peekable();
+        while inherited.peek().is_some() {
+            let (some, fds) = inherited.by_ref().take(MAX_FDS).unzip();
+            to.send_with(&ToSuccessor::Sockets(some), fds)?;
+        }
+        to.send(&ToSuccessor::Complete)?;
+        Ok(Successor {
+            pid,
+            serves: false,
+            deadline: Instant::now() + READY_TIMEOUT,
+            _to: to,
+            from,
+        })
+    }
+
+    /// May be dropped.
+    async fn word(&mut self) -> Word {
+        let deadline = self.deadline.into();
+        match tokio::time::timeout_at(deadline, self.from.receive()).await {
+            Ok(Ok(Some((FromSuccessor::Ready, _)))) => Word::Ready,
+            Ok(Ok(None) | Err(_)) | Err(_) => Word::Failed,
+        }
+    }
+
+    /// One that is not to be waited for any longer.
+    pub(super) fn give_up(&self) {
+        // It may be gone already.
+        let _gone = kill(self.pid, Signal::SIGKILL);
+    }
+}
+
+/// Pending while there is none, or while there is nothing left to hear.
+pub(super) async fn word(successor: &mut Option<Successor>) -> Word {
+    match successor {
+        Some(successor) if !successor.serves => successor.word().await,
+        _ => std::future::pending().await,
+    }
+}
+
+/// What the new supervisor starts with.
+#[derive(Debug)]
+pub(super) struct Inheritance {
+    pub(super) estate: Estate,
+    /// `None` where this binary lays it out differently: it makes its own.
+    pub(super) segment: Option<Segment>,
+    pub(super) admin: Option<(SocketAddr, TcpListener)>,
+    pub(super) sockets: Vec<(Inherited, OwnedFd)>,
+    to: Sender<FromSuccessor>,
+    /// Held open: its end would be taken for ours.
+    _from: Receiver<ToSuccessor>,
+}
+
+impl Inheritance {
+    /// From the predecessor at the other end of stdin.
+    pub(super) async fn receive() -> Result<Inheritance, HandoverError> {
+        let stream = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
+        let (to, mut from) = channel::open(stream)?;
+        let receive = receive_all(&mut from);
+        let received = tokio::time::timeout(ESTATE_TIMEOUT, receive).await;
+        let (estate, fds, sockets) = received.map_err(|_| HandoverError::Late)??;
+        let mut fds = fds.into_iter();
+        let segment = fds.next().and_then(|fd| usable(Segment::open(fd)));
+        let admin = estate.admin.zip(fds.next().map(TcpListener::from));
+        Ok(Inheritance {
+            estate,
+            segment,
+            admin,
+            sockets,
+            to,
+            _from: from,
+        })
+    }
+
+    pub(super) fn say_ready(&self) {
+        if let Err(error) = self.to.send(&FromSuccessor::Ready) {
+            tracing::warn!(%error, "the predecessor cannot be told that it may go");
+        }
+    }
+}
+
+fn usable(segment: Result<Segment, ShmError>) -> Option<Segment> {
+    match segment {
+        Ok(segment) => Some(segment),
+        Err(error) => {
+            tracing::warn!(%error, "counters begin anew");
+            None
+        }
+    }
+}
+
+type Received = (Estate, Vec<OwnedFd>, Vec<(Inherited, OwnedFd)>);
+
+async fn receive_all(from: &mut Receiver<ToSuccessor>) -> Result<Received, HandoverError> {
+    let (mut estate, mut sockets) = (None, Vec::new());
+    loop {
+        match from.receive().await?.ok_or(HandoverError::Cut)? {
+            (ToSuccessor::Estate(left), fds) => estate = Some((left, fds)),
+            (ToSuccessor::Sockets(some), fds) => sockets.extend(some.into_iter().zip(fds)),
+            (ToSuccessor::Complete, _) => {
+                let (estate, fds) = estate.ok_or(HandoverError::Cut)?;
+                return Ok((estate, fds, sockets));
+            }
+        }
+    }
+}
+
+/// Process 1 cannot go before the container does: it waits for its successor, passes on what it is
+/// told, and buries whatever ends.
+pub(super) async fn stand_by(pid: Pid, signals: &mut super::signals::Signals) -> i32 {
+    loop {
+        match signals.next().await.number() {
+            Some(signal) => {
+                let _gone = kill(pid, signal);
+            }
+            None => {
+                if let Some(code) = reap_until(pid) {
+                    return code;
+                }
+            }
+        }
+    }
+}
+
+fn reap_until(pid: Pid) -> Option<i32> {
+    loop {
+        match waitpid(None::<Pid>, Some(WaitPidFlag::WNOHANG)) {
+            Ok(WaitStatus::Exited(ended, code)) if ended == pid => return Some(code),
+            Ok(WaitStatus::Signaled(ended, signal, _)) if ended == pid => {
+                return Some(128 + signal as i32);
+            }
+            Ok(WaitStatus::StillAlive) => return None,
+            Err(_) => return Some(1),
+            Ok(_) => {}
+        }
+    }
+}

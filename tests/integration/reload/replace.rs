@@ -1,0 +1,79 @@
+//! A new binary takes the place of the one that runs.
+
+use nix::sys::signal::Signal;
+
+use super::{config, generation, post, reload, start, status, wait_until_all_serve};
+use crate::harness::load::{Connections, Load};
+use crate::harness::{Client, Response, Sluice, eventually, process};
+
+/// Requests that were ever counted.
+fn counted(sluice: &Sluice) -> u64 {
+    let page = Client::connect(sluice.admin()).get("/metrics").text();
+    let counts = page
+        .lines()
+        .filter(|line| line.starts_with("sluice_http_requests_total{"));
+    let count = |line: &str| {
+        line.rsplit(' ')
+            .next()
+            .and_then(|n| n.parse::<f64>().ok())
+            .unwrap()
+    };
+    counts.map(|line| count(line) as u64).sum()
+}
+
+#[test]
+fn usr2_hands_everything_over_and_no_connection_is_refused() {
+    let mut sluice = start(&config(1, 2));
+    let fine = |response: &Response| response.status == 200;
+    let new = Load::start(sluice.address(), Connections::New, 3, fine);
+    let kept = Load::start(sluice.address(), Connections::Kept, 3, fine);
+    new.wait_for_more(50);
+    kept.wait_for_more(50);
+    let before = counted(&sluice);
+
+    sluice.signal(Signal::SIGUSR2);
+    sluice.log().wait_for("the successor serves, draining");
+    assert_eq!(
+        sluice.wait_for_exit().code(),
+        Some(0),
+        "the old one has drained"
+    );
+    new.wait_for_more(50);
+    let failures = new.stop();
+    assert!(failures.is_empty(), "{failures:#?}");
+    // A kept connection may be closed under a request that was just sent; it is never refused.
+    let refused = kept
+        .stop()
+        .into_iter()
+        .filter(|failure| failure.why.contains("refused"));
+    assert_eq!(refused.count(), 0);
+
+    let seen = status(&sluice);
+    let successor = u32::try_from(seen["pid"].as_u64().unwrap()).unwrap();
+    assert_ne!(successor, sluice.pid());
+    assert_eq!(seen["generation"], 2, "numbers go on");
+    assert!(counted(&sluice) > before, "counters never go backwards");
+
+    assert_eq!(reload(&sluice, &config(3, 3)).status, 200);
+    wait_until_all_serve(&sluice, 3);
+    assert_eq!(sluice.get("/").status, 200);
+    process::signal(successor, Signal::SIGINT);
+    eventually("the successor drains as well", || {
+        (!process::is_alive(successor)).then_some(())
+    });
+}
+
+#[test]
+fn a_successor_that_cannot_serve_leaves_the_old_one_serving() {
+    let sluice = start(&config(1, 1));
+    sluice.rewrite(&config(2, 1).replace("[echo]", "[nobody]"));
+    assert_eq!(post(&sluice, "/reload").status, 422);
+    sluice.signal(Signal::SIGUSR2);
+    sluice
+        .log()
+        .wait_for("the successor did not become ready, going on");
+    assert_eq!(sluice.get("/").status, 200);
+    assert_eq!(generation(&sluice), 1);
+    assert_eq!(status(&sluice)["pid"], sluice.pid());
+    assert_eq!(reload(&sluice, &config(3, 1)).status, 200);
+}
