@@ -5,6 +5,7 @@
 //! can make the supervisor wait.
 
 mod access;
+mod answer;
 mod command;
 mod config_view;
 mod counts;

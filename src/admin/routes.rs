@@ -7,18 +7,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use axum::Router;
-use axum::body::Body;
 use axum::extract::{Extension, Query, State};
 use axum::response::Response;
 use axum::routing::{get, post};
-use http::header::{
-    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
-};
+use http::header::{CONTENT_SECURITY_POLICY, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use super::access::{self, Access};
+use super::answer::{json, text, unwritable, yaml};
 use super::command::{Command, CommandError, CommandReply, Verb};
 use super::metrics::{self, Admission};
 use super::probe::{Check, describe, readiness};
@@ -213,7 +211,24 @@ async fn status(State(app): State<App>) -> Response {
     json(&views::status(&app.status(), &app.sources.segment))
 }
 
-async fn config(State(app): State<App>) -> Response {
+#[derive(Debug, serde::Deserialize)]
+struct ConfigQuery {
+    #[serde(default)]
+    format: ConfigFormat,
+}
+
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum ConfigFormat {
+    #[default]
+    Json,
+    Yaml,
+}
+
+async fn config(
+    State(app): State<App>,
+    Query(ConfigQuery { format }): Query<ConfigQuery>,
+) -> Response {
     let status = app.status();
     let Some(config) = &status.config else {
         return text(
@@ -223,17 +238,19 @@ async fn config(State(app): State<App>) -> Response {
         );
     };
     match config_view::view(config) {
-        Ok(config) => json(&views::RunningConfig {
-            generation: status.generation,
-            config_hash: &status.config_hash,
-            config_source: &status.config_source,
-            config,
-        }),
-        Err(error) => text(
-            StatusCode::INTERNAL_SERVER_ERROR,
-            format!("{error}\n"),
-            "text/plain",
-        ),
+        Ok(config) => {
+            let running = views::RunningConfig {
+                generation: status.generation,
+                config_hash: &status.config_hash,
+                config_source: &status.config_source,
+                config,
+            };
+            match format {
+                ConfigFormat::Json => json(&running),
+                ConfigFormat::Yaml => yaml(&running),
+            }
+        }
+        Err(error) => unwritable(&error),
     }
 }
 
@@ -355,25 +372,4 @@ fn failure(error: &CommandError) -> Response {
 
 async fn unknown_path() -> Response {
     text(StatusCode::NOT_FOUND, "no such page\n", "text/plain")
-}
-
-fn json(body: &impl serde::Serialize) -> Response {
-    match serde_json::to_vec(body) {
-        Ok(body) => text(StatusCode::OK, body, "application/json"),
-        Err(error) => text(
-            StatusCode::INTERNAL_SERVER_ERROR,
-            format!("{error}\n"),
-            "text/plain",
-        ),
-    }
-}
-
-fn text(code: StatusCode, body: impl Into<Body>, content_type: &'static str) -> Response {
-    let mut response = Response::new(body.into());
-    *response.status_mut() = code;
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    response
 }

@@ -113,8 +113,15 @@ fn secrets_are_shown_nowhere() {
     );
     let config = get(sluice.admin(), "/config").with_status(200);
     assert_eq!(config.json()["generation"], 1);
+    let shown = get(sluice.admin(), "/config?format=yaml").with_status(200);
+    let shown = shown.text();
+    assert!(
+        shown.starts_with("generation: 1\n") && shown.contains("\n  workers:"),
+        "{shown}"
+    );
     for path in [
         "/config",
+        "/config?format=yaml",
         "/status",
         "/metrics",
         "/routes",
