@@ -7,20 +7,25 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 mod backoff;
+mod canary;
+mod commit;
 mod ending;
+mod event;
 pub mod fleet;
 pub mod guard;
 pub mod history;
 pub mod plan;
+mod prepare;
 mod reload;
 mod watch;
 
+pub use event::{Action, Event, ExitReason, KillReason};
 pub use fleet::{Stage, WorkerId};
 pub use plan::{Plan, Settings, Source, Ticket};
 
 use ending::Leaving;
 use fleet::Fleet;
-use guard::{Measured, Samples};
+use guard::Samples;
 use history::{History, Record};
 use reload::Transaction;
 use watch::Watch;
@@ -33,143 +38,6 @@ pub const COMMIT_TIMEOUT: Duration = Duration::from_secs(5);
 pub const DRAIN_GRACE: Duration = Duration::from_secs(5);
 /// As many workers may die while they prepare one generation; then it is the generation's fault.
 pub const MAX_DEATHS: u32 = 3;
-
-/// What has happened.
-#[derive(Debug)]
-pub enum Event {
-    /// A valid configuration that is to be served.
-    Wanted(Box<Plan>),
-    /// One that is not valid; only remembered.
-    Refused(Box<Record>, Vec<Ticket>),
-    /// The answers to `Action::Bind`.
-    Bound {
-        generation: u64,
-    },
-    NotBound {
-        generation: u64,
-        reasons: Vec<String>,
-    },
-    /// From workers; the first says that it can be spoken to.
-    Ready(WorkerId),
-    Prepared(WorkerId, u64),
-    Rejected(WorkerId, u64, String),
-    Committed(WorkerId, u64),
-    /// Its process is gone, or could not be started.
-    Exited(WorkerId),
-    /// It does not beat, or its channel is full or broken.
-    Hung(WorkerId),
-    /// The counters, cumulative; told every second while a guard or a canary is configured.
-    Measured(Measured),
-    /// Follow the file again; the plan of what it says follows as `Wanted`.
-    Unpin,
-    /// An orderly end, as the configuration's lifecycle has it.
-    Leave,
-    /// The application that this is beside has ended.
-    Quit,
-    /// So many client connections are open; told while `State::awaits_idle`.
-    Connections(u64),
-    /// Accept no more from now on.
-    Drain,
-    /// End at once, losing what is in flight.
-    Stop,
-    /// `State::deadline` has passed.
-    Tick,
-}
-
-/// What is to be done about it, in this order.
-#[derive(Debug, Clone)]
-pub enum Action {
-    Spawn {
-        worker: WorkerId,
-        slot: u16,
-    },
-    Kill {
-        worker: WorkerId,
-        reason: KillReason,
-    },
-    /// Make the sockets that a generation needs and that are not there; answered with an event.
-    Bind {
-        generation: u64,
-    },
-    /// Close the sockets that only this generation would have needed.
-    Unbind {
-        generation: u64,
-    },
-    Prepare {
-        worker: WorkerId,
-        generation: u64,
-    },
-    Abort {
-        worker: WorkerId,
-        generation: u64,
-    },
-    /// The generation is decided: open its sockets, take over what concerns the supervisor itself.
-    Open {
-        generation: u64,
-    },
-    Commit {
-        worker: WorkerId,
-        generation: u64,
-    },
-    /// All workers serve the generation: close what only earlier ones needed.
-    Retire {
-        generation: u64,
-    },
-    /// Serve on, and tell clients to make their next connection elsewhere.
-    Leave {
-        worker: WorkerId,
-    },
-    /// Let a worker end: at once where the time is zero, whenever it is done where there is none.
-    DrainWorker {
-        worker: WorkerId,
-        timeout: Option<Duration>,
-    },
-    /// Close all listening sockets; the workers do so too when they have accepted what waits there.
-    Close,
-    /// The fate of a configuration is known.
-    Conclude {
-        record: Box<Record>,
-        tickets: Vec<Ticket>,
-    },
-    /// Bring this generation back: the one after it has made things worse.
-    GoBack {
-        to: u64,
-        from: u64,
-        why: String,
-    },
-    /// The guard has found nothing against it.
-    Content {
-        generation: u64,
-    },
-    /// Every worker serves, for the first time.
-    AnnounceReady {
-        generation: u64,
-    },
-    Exit(ExitReason),
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum KillReason {
-    /// Said nothing after its start.
-    NotReady,
-    /// Did not answer `Prepare` or `Commit`.
-    NoAnswer,
-    Hung,
-    /// Cannot prepare what the others serve.
-    CannotServe,
-    /// Its time to drain is over.
-    DrainTimeout,
-    Stop,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ExitReason {
-    Drained,
-    /// By an operator who did not want to wait.
-    Stopped,
-    /// The first generation could not be served.
-    FailedToStart,
-}
 
 /// A configuration with its number. Numbers are never used twice.
 #[derive(Debug, Clone)]

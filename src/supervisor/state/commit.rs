@@ -1,0 +1,158 @@
+//! The second half of the transaction: all workers change over, or none does.
+//!
+//! Not here: what happens to the committed generation afterwards (`watch`).
+
+use std::time::{Duration, Instant};
+
+use super::history::{Record, Verdict};
+use super::reload::{Phase, Transaction};
+use super::watch::Watch;
+use super::{Action, ExitReason, Generation, KillReason, State, Ticket, WorkerId};
+
+impl State {
+    pub(super) fn commit(&mut self, now: Instant) {
+        let Some(running) = &mut self.transaction else {
+            return;
+        };
+        running.phase = Phase::Committing;
+        let generation = running.generation.clone();
+        let (number, workers) = (generation.number, generation.plan.settings.workers);
+        let before = self.committed.replace(generation.clone());
+        self.pinned = generation.plan.source.brings_back();
+        self.watch = Watch::begin(&generation, before.as_ref(), &self.samples, now);
+        self.actions.push(Action::Open { generation: number });
+        for worker in self.fleet.participants(workers) {
+            if self
+                .fleet
+                .worker(worker)
+                .is_some_and(|w| w.has_prepared(number))
+            {
+                let commit = self.fleet.ask_commit(worker, number, now);
+                self.actions.push(commit);
+            }
+        }
+        self.finish_if_all_committed(now);
+    }
+
+    pub(super) fn worker_committed(&mut self, worker: WorkerId, number: u64, now: Instant) {
+        if !self.fleet.committed(worker, number) {
+            return;
+        }
+        self.tell_newcomer(worker);
+        let is_canary = self.canary_generation(worker) == Some(number);
+        if !is_canary {
+            self.give_work(worker, now);
+        }
+        self.finish_if_all_committed(now);
+        self.commit_if_all_prepared(now);
+    }
+
+    /// Workers that died meanwhile start with this generation, and are not waited for.
+    pub(super) fn finish_if_all_committed(&mut self, now: Instant) {
+        let Some(running) = self.transaction.as_ref().filter(|t| t.is_committing()) else {
+            return;
+        };
+        let number = running.generation.number;
+        let participants = self.fleet.participants(running.workers());
+        let workers = participants
+            .into_iter()
+            .filter_map(|id| self.fleet.worker(id));
+        let mut behind = workers.filter(|w| w.serving.is_some() && w.serving != Some(number));
+        let first = self.announced || self.fleet.all_serve(running.workers(), number);
+        if behind.next().is_none() && first {
+            self.finish_commit(now);
+        }
+    }
+
+    pub(super) fn finish_commit(&mut self, now: Instant) {
+        let Some(done) = self.transaction.take() else {
+            return;
+        };
+        let Generation { number, plan } = done.generation;
+        self.let_surplus_go(plan.settings.workers, plan.settings.surplus_timeout, now);
+        self.actions.push(Action::Retire { generation: number });
+        let verdict = match plan.source.brings_back() {
+            None => Verdict::Committed,
+            Some(_) => Verdict::RolledBack,
+        };
+        let record = Record::of(&plan, Some(number), verdict, Vec::new(), now);
+        self.conclude(record, done.tickets);
+        self.begin_next(now);
+    }
+
+    pub(super) fn let_surplus_go(&mut self, workers: u16, timeout: Option<Duration>, now: Instant) {
+        for worker in self.fleet.surplus(workers) {
+            match self.fleet.worker(worker).map(|w| w.stage) {
+                Some(super::Stage::Alive) => {
+                    let until = timeout.map(|timeout| now + timeout + super::DRAIN_GRACE);
+                    self.fleet.let_go(worker, until);
+                    self.actions.push(Action::DrainWorker { worker, timeout });
+                }
+                _ => self.kill(worker, KillReason::Stop),
+            }
+        }
+        self.fleet.trim(workers);
+    }
+
+    pub(super) fn begin_next(&mut self, now: Instant) {
+        if let Some(next) = self.next.take() {
+            self.begin(*next, now);
+        }
+    }
+
+    /// Everybody stays where they were.
+    pub(super) fn reject(&mut self, reasons: Vec<String>, now: Instant) {
+        self.abandon(Verdict::Rejected, reasons, now);
+        if self.committed.is_none() && self.next.is_none() {
+            for (worker, _) in self.fleet.stages() {
+                self.kill(worker, KillReason::Stop);
+            }
+            return self.end(ExitReason::FailedToStart);
+        }
+        self.begin_next(now);
+    }
+
+    /// Undoes the transaction. A superseded one leaves its tickets to its successor.
+    pub(super) fn abandon(
+        &mut self,
+        verdict: Verdict,
+        why: Vec<String>,
+        now: Instant,
+    ) -> Option<Vec<Ticket>> {
+        let gone = self.transaction.take()?;
+        let generation = gone.generation.number;
+        for worker in self.fleet.forget(generation) {
+            self.actions.push(Action::Abort { worker, generation });
+        }
+        self.actions.push(Action::Unbind { generation });
+        if let Some(committed) = &self.committed {
+            let workers = committed.plan.settings.workers;
+            self.let_surplus_go(workers, Some(Duration::ZERO), now);
+        }
+        self.catch_up(now);
+        let record = Record::of(&gone.generation.plan, None, verdict, why, now);
+        let (told, left) = match verdict {
+            Verdict::Superseded => (Vec::new(), Some(gone.tickets)),
+            _ => (gone.tickets, None),
+        };
+        self.conclude(record, told);
+        left
+    }
+
+    /// Whoever serves something else than the committed generation goes back to it.
+    pub(super) fn catch_up(&mut self, now: Instant) {
+        let workers = self
+            .committed
+            .as_ref()
+            .map_or(0, |g| g.plan.settings.workers);
+        for worker in self.fleet.participants(workers) {
+            self.give_work(worker, now);
+        }
+    }
+
+    pub(super) fn running(&mut self, number: u64) -> Option<&mut Transaction> {
+        self.transaction
+            .as_mut()
+            .filter(|t| t.generation.number == number)
+    }
+}
