@@ -124,8 +124,17 @@ impl Proxy {
         index: &Index,
         generation: u64,
     ) -> Result<Prepared, PrepareError> {
-        let snapshot = Snapshot::build(config, generation)?;
-        let watched = self.observer.prepare(config, index, generation)?;
+        self.prepare_built(Snapshot::build(config, generation)?, config, index)
+    }
+
+    /// The same with a snapshot that was built on another thread, as one that takes long should be.
+    pub fn prepare_built(
+        &self,
+        snapshot: Snapshot,
+        config: &Config,
+        index: &Index,
+    ) -> Result<Prepared, PrepareError> {
+        let watched = self.observer.prepare(config, index, snapshot.generation)?;
         let before = self.active();
         let active = Active::build(
             snapshot,

@@ -49,6 +49,8 @@ pub fn run(slot: u16) -> ExitCode {
 fn live(log: log::Handle) -> Result<(), WorkerError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
+        // Comes and goes with a reload: builds snapshots, and nothing else.
+        .max_blocking_threads(1)
         .build()
         .map_err(WorkerError::Start)?;
     LocalSet::new().block_on(&runtime, async {

@@ -3,10 +3,11 @@
 //!
 //! Not here: binding; the supervisor owns the sockets.
 
+use std::cell::Cell;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::net::SocketAddr;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -26,12 +27,29 @@ const REFUSING: u32 = 64;
 const SHORTEST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
-/// Accepts until it is dropped, or the worker drains.
+/// Accepts until it is dropped or closed, or the worker drains.
 pub struct ListenerHandle {
     task: JoinHandle<()>,
+    state: Rc<Cell<State>>,
+    proxy: Weak<Proxy>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Open,
+    /// What has arrived is still accepted; then its task ends by itself.
+    Closing,
 }
 
 impl ListenerHandle {
+    /// Accepts what has arrived, and then no more.
+    pub fn close(self) {
+        self.state.set(State::Closing);
+        if let Some(proxy) = self.proxy.upgrade() {
+            proxy.presence.changed();
+        }
+    }
+
     /// Ready when it accepts no more, because the worker drains.
     pub async fn ended(&mut self) {
         // It is never aborted before this handle is dropped, and panics abort the process.
@@ -41,7 +59,9 @@ impl ListenerHandle {
 
 impl Drop for ListenerHandle {
     fn drop(&mut self) {
-        self.task.abort();
+        if self.state.get() == State::Open {
+            self.task.abort();
+        }
     }
 }
 
@@ -52,13 +72,16 @@ pub(super) fn listen(
 ) -> io::Result<ListenerHandle> {
     listener.set_nonblocking(true)?;
     let listener = TcpListener::from_std(listener)?;
-    let task = tokio::task::spawn_local(accept_all(Rc::clone(proxy), listener, id));
-    Ok(ListenerHandle { task })
+    let state = Rc::new(Cell::new(State::Open));
+    let accepting = accept_all(Rc::clone(proxy), listener, id, Rc::clone(&state));
+    let task = tokio::task::spawn_local(accepting);
+    let proxy = Rc::downgrade(proxy);
+    Ok(ListenerHandle { task, state, proxy })
 }
 
-async fn accept_all(proxy: Rc<Proxy>, listener: TcpListener, id: u32) {
+async fn accept_all(proxy: Rc<Proxy>, listener: TcpListener, id: u32, state: Rc<Cell<State>>) {
     let mut pause = SHORTEST_PAUSE;
-    while let Some(accepted) = accept(&proxy, &listener).await {
+    while let Some(accepted) = accept(&proxy, &listener, &state).await {
         match accepted {
             Ok((tcp, peer)) => {
                 pause = SHORTEST_PAUSE;
@@ -74,15 +97,18 @@ async fn accept_all(proxy: Rc<Proxy>, listener: TcpListener, id: u32) {
     }
 }
 
-/// The next connection; `None` once the worker drains and all that had arrived is accepted.
+/// The next connection; `None` once it is closed, or the worker drains, and all that had arrived is
+/// accepted.
 async fn accept(
     proxy: &Proxy,
     listener: &TcpListener,
+    state: &Cell<State>,
 ) -> Option<io::Result<(TcpStream, SocketAddr)>> {
+    let is_ending = || proxy.is_draining() || state.get() != State::Open;
     poll_fn(|cx| {
         if proxy.open_connections() >= proxy.connection_limit().saturating_add(REFUSING) {
             proxy.wake_on_change(cx.waker());
-            return if proxy.is_draining() {
+            return if is_ending() {
                 Poll::Ready(None)
             } else {
                 Poll::Pending
@@ -92,7 +118,7 @@ async fn accept(
             return Poll::Ready(Some(accepted));
         }
         proxy.wake_on_change(cx.waker());
-        if proxy.is_draining() {
+        if is_ending() {
             Poll::Ready(None)
         } else {
             Poll::Pending

@@ -46,7 +46,7 @@ impl Presence {
         self.changed();
     }
 
-    fn changed(&self) {
+    pub(super) fn changed(&self) {
         let waiting = self.waiting.take();
         waiting.into_iter().for_each(Waker::wake);
     }

@@ -5,14 +5,16 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::time::Duration;
 
+use tokio::task::JoinHandle;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use super::WorkerError;
 use super::sockets::Sockets;
 use crate::ipc::channel::{Receiver, Sender};
-use crate::ipc::message::{FromWorker, Hello, Prepare, Serve, ToWorker};
+use crate::ipc::message::{FromWorker, Hello, Packed, Prepare, Serve, ToWorker};
 use crate::log;
 use crate::model::config::{Config, Log};
+use crate::model::snapshot::Snapshot;
 use crate::proxy::observe::Observer;
 use crate::proxy::{Prepared, Proxy};
 use crate::shm::names::Index;
@@ -28,6 +30,8 @@ pub(super) struct Life {
     proxy: Rc<Proxy>,
     observer: Rc<Observer>,
     sockets: Sockets,
+    /// A generation that is being built; one that is not wanted any more is let go of.
+    building: Option<(u64, JoinHandle<Result<Built, String>>)>,
     next: Option<Next>,
     beat: Interval,
     log: log::Handle,
@@ -54,6 +58,32 @@ struct Next {
     memory: Option<u64>,
 }
 
+/// What was made of a message on another thread.
+struct Built {
+    snapshot: Snapshot,
+    config: Config,
+    labels: Index,
+    rest: Prepare,
+}
+
+impl Built {
+    fn of(prepare: Prepare) -> Result<Built, String> {
+        let config: Config = prepare.config.unpack().map_err(|e| e.to_string())?;
+        let labels: Index = prepare.labels.unpack().map_err(|e| e.to_string())?;
+        let snapshot = Snapshot::build(&config, prepare.generation).map_err(|e| e.to_string())?;
+        Ok(Built {
+            snapshot,
+            config,
+            labels,
+            rest: Prepare {
+                config: Packed::default(),
+                labels: Packed::default(),
+                ..prepare
+            },
+        })
+    }
+}
+
 impl Life {
     pub(super) async fn begin(
         to: Sender<FromWorker>,
@@ -76,6 +106,7 @@ impl Life {
             proxy,
             observer,
             sockets: Sockets::default(),
+            building: None,
             next: None,
             beat: every(FIRST_BEAT),
             log,
@@ -97,6 +128,7 @@ impl Life {
                         Err(error) => self.orphaned(&error.to_string()),
                     }
                 }
+                (generation, built) = built(&mut self.building) => self.built(generation, built)?,
                 _ = self.beat.tick() => self.observer.beat(),
                 // Goes on where it was.
                 () = ended(&mut self.ending) => return Ok(()),
@@ -129,10 +161,22 @@ impl Life {
         Ok(())
     }
 
+    /// What takes long is done on another thread, while requests go on.
     fn prepare(&mut self, prepare: Prepare) -> Result<(), WorkerError> {
-        let generation = prepare.generation;
         self.next = None;
-        let answer = match self.build(prepare) {
+        self.building = None;
+        let generation = prepare.generation;
+        if let Some(missing) = self.sockets.missing(&prepare.sockets) {
+            let reason = format!("socket {} was not handed over", missing.0);
+            return Ok(self.to.send(&FromWorker::Rejected { generation, reason })?);
+        }
+        let building = tokio::task::spawn_blocking(move || Built::of(prepare));
+        self.building = Some((generation, building));
+        Ok(())
+    }
+
+    fn built(&mut self, generation: u64, built: Result<Built, String>) -> Result<(), WorkerError> {
+        let answer = match built.and_then(|built| self.take_up(built)) {
             Ok(next) => {
                 self.next = Some(next);
                 FromWorker::Prepared { generation }
@@ -142,24 +186,22 @@ impl Life {
         Ok(self.to.send(&answer)?)
     }
 
-    fn build(&self, prepare: Prepare) -> Result<Next, String> {
-        if let Some(missing) = self.sockets.missing(&prepare.sockets) {
-            return Err(format!("socket {} was not handed over", missing.0));
-        }
-        let config: Config = prepare.config.unpack().map_err(|e| e.to_string())?;
-        let labels: Index = prepare.labels.unpack().map_err(|e| e.to_string())?;
-        let generation = prepare.generation;
-        let prepared = self
-            .proxy
-            .prepare(&config, &labels, generation)
-            .map_err(|e| e.to_string())?;
+    fn take_up(&self, built: Built) -> Result<Next, String> {
+        let Built {
+            snapshot,
+            config,
+            labels,
+            rest,
+        } = built;
+        let generation = snapshot.generation;
+        let prepared = self.proxy.prepare_built(snapshot, &config, &labels);
         Ok(Next {
             generation,
-            prepared,
-            serve: prepare.sockets,
+            prepared: prepared.map_err(|error| error.to_string())?,
+            serve: rest.sockets,
             labels,
             config,
-            memory: prepare.memory,
+            memory: rest.memory,
         })
     }
 
@@ -197,6 +239,8 @@ impl Life {
     }
 
     fn abort(&mut self, generation: u64) {
+        self.building
+            .take_if(|(building, _)| *building == generation);
         self.next.take_if(|next| next.generation == generation);
         self.sockets.forget_waiting();
     }
@@ -215,6 +259,20 @@ impl Life {
         self.supervisor = Supervisor::Gone;
         self.drain(Some(self.drain_timeout));
     }
+}
+
+async fn built(
+    building: &mut Option<(u64, JoinHandle<Result<Built, String>>)>,
+) -> (u64, Result<Built, String>) {
+    let Some((generation, running)) = building else {
+        return std::future::pending().await;
+    };
+    let (generation, built) = (*generation, running.await);
+    *building = None;
+    (
+        generation,
+        built.unwrap_or_else(|error| Err(error.to_string())),
+    )
 }
 
 async fn finish(mut sockets: Sockets, proxy: Rc<Proxy>) {

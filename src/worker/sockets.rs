@@ -35,8 +35,10 @@ impl Sockets {
         proxy: &Rc<Proxy>,
         label: impl Fn(&Serve) -> u32,
     ) -> io::Result<()> {
-        self.serving
-            .retain(|id, _| wanted.iter().any(|serve| serve.socket == *id));
+        let is_wanted = |id: &SocketId| wanted.iter().any(|serve| serve.socket == *id);
+        for (_, gone) in self.serving.extract_if(|id, _| !is_wanted(id)) {
+            gone.close();
+        }
         for serve in wanted {
             if let Some(listener) = self.waiting.remove(&serve.socket) {
                 let handle = proxy.serve(listener, label(serve))?;
