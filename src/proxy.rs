@@ -24,7 +24,7 @@ use date::Date;
 use observe::{ObserveError, Observer};
 use phase::{OpenGuard, Phase, Presence};
 use scratch::Scratch;
-use timers::{Tick, Timers};
+use timers::Timers;
 use upstream::addresses::Addresses;
 use upstream::endpoint::Endpoints;
 
@@ -190,11 +190,10 @@ impl Proxy {
         }
     }
 
-    /// Accepts no more, closes idle connections at once and others after their response; what is
-    /// still open after `deadline` is dropped. Called again, the earlier deadline holds.
+    /// Accepts no more, closes idle connections, those in use a moment ago a moment later, and others
+    /// after their response; what is still open after `deadline` is dropped. Called again, the earlier deadline holds.
     pub fn drain(self: &Rc<Self>, deadline: Duration) {
         if !self.is_draining() {
-            self.presence.drain_began.set(Some(self.timers.now()));
             self.presence.enter(Phase::Draining);
         }
         self.timers.ring_all();
@@ -244,10 +243,6 @@ impl Proxy {
 
     fn active(&self) -> Option<Arc<Active>> {
         self.active.load_full()
-    }
-
-    fn drain_began(&self) -> Option<Tick> {
-        self.presence.drain_began.get()
     }
 
     fn open_connection(self: &Rc<Self>, listener: u32) -> OpenGuard {

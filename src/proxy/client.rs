@@ -27,9 +27,10 @@ pub(super) use incoming::{ClientBody, Incoming, Wait};
 
 /// Pipelined bytes that are read ahead while a request is under way, to notice the client's end.
 const READ_AHEAD: usize = 16 * 1024;
-/// How long a connection that was made just before the worker began to drain may take to send its
-/// first request: its client cannot know that there is a reason to try elsewhere.
-const FIRST_REQUEST: Duration = Duration::from_secs(1);
+/// How long a connection may wait for a request, its first or the next, while the worker drains. A
+/// client that has just been served or let in may be about to ask, and cannot know that there is a
+/// reason not to; what it asks is answered, and the answer tells it to go elsewhere.
+const LAST_REQUEST: Duration = Duration::from_secs(1);
 
 pub(super) struct Client {
     pub(super) proxy: Rc<Proxy>,
@@ -51,7 +52,6 @@ pub(super) enum Woken {
     /// There may be bytes to read.
     Readable,
     TimedOut,
-    Draining,
 }
 
 /// What the wait for the rest of a request head comes to.
@@ -86,17 +86,15 @@ impl Client {
         cx: &mut Context<'_>,
         patience: &mut Patience,
         bound: Duration,
-        keep: Keep,
     ) -> Poll<Woken> {
         self.alarm.attend(cx);
         if self.io.borrow().stream.poll_readable(cx).is_ready() {
             return Poll::Ready(Woken::Readable);
         }
-        match (self.proxy.drain_began(), keep) {
-            (Some(_), Keep::UntilDrain) => return Poll::Ready(Woken::Draining),
-            (Some(began), Keep::UntilServed) => patience.shorten(began.after(FIRST_REQUEST)),
-            (None, _) => {}
-        }
+        let bound = match self.proxy.is_draining() {
+            true => bound.min(LAST_REQUEST),
+            false => bound,
+        };
         patience
             .poll(cx, &self.alarm, bound)
             .map(|()| Woken::TimedOut)
@@ -267,12 +265,4 @@ impl Client {
         let Io { stream, inlet, .. } = &mut *self.io.borrow_mut();
         look(stream, inlet)
     }
-}
-
-/// Whether a connection that waits for a request is given up when the worker drains.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Keep {
-    UntilDrain,
-    /// It has just been made, and nobody has been told yet that it will be closed.
-    UntilServed,
 }

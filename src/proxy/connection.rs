@@ -12,7 +12,7 @@ use std::time::Duration;
 use http::{Request, Response, Version};
 
 use super::body::Body;
-use super::client::{Arrival, Client, ClientBody, Incoming, Keep, Woken};
+use super::client::{Arrival, Client, ClientBody, Incoming, Woken};
 use super::error::Reason;
 use super::h1::{HeadScanner, Persistence, RequestHead};
 use super::handler::{self, Inbound};
@@ -51,12 +51,10 @@ pub(super) enum Admission {
 
 /// Lives as long as the connection. May be dropped at any time.
 pub(super) async fn serve(client: Rc<Client>, listener: u32, admission: Admission) {
-    let mut keep = Keep::UntilServed;
-    while idle(&client, keep).await == Woken::Readable {
+    while idle(&client).await == Woken::Readable {
         // The future of a request is large, and most connections are idle most of the time.
         match Box::pin(requests(&client, listener, admission)).await {
-            Next::Keep => keep = Keep::UntilDrain,
-            Next::Wait => {}
+            Next::Keep | Next::Wait => {}
             Next::Close => return,
             Next::Linger => return Box::pin(linger(&client)).await,
             Next::Break => return client.reset(),
@@ -65,10 +63,10 @@ pub(super) async fn serve(client: Rc<Client>, listener: u32, admission: Admissio
     }
 }
 
-async fn idle(client: &Client, keep: Keep) -> Woken {
+async fn idle(client: &Client) -> Woken {
     let mut patience = Patience::default();
     let bound = client.proxy.idle_timeout();
-    poll_fn(|cx| client.poll_idle(cx, &mut patience, bound, keep)).await
+    poll_fn(|cx| client.poll_idle(cx, &mut patience, bound)).await
 }
 
 /// Serves what is there, pipelined requests one after the other.

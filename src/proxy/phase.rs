@@ -10,7 +10,6 @@ use std::rc::Rc;
 use std::task::{Poll, Waker};
 
 use super::Proxy;
-use super::timers::Tick;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) enum Phase {
@@ -27,7 +26,6 @@ pub(super) enum Phase {
 #[derive(Default)]
 pub(super) struct Presence {
     pub(super) phase: Cell<Phase>,
-    pub(super) drain_began: Cell<Option<Tick>>,
     pub(super) open: Cell<u32>,
     /// Who waits for either to change: accept loops and the one who drains.
     waiting: RefCell<Vec<Waker>>,

@@ -219,7 +219,7 @@ impl Drop for Alarm {
 }
 
 /// A bound on one wait: it starts to run when there is nothing to do but wait, and starts anew with
-/// every piece of progress.
+/// every piece of progress. It knows when it began, so that the bound may change while it runs.
 #[derive(Debug, Default)]
 pub(super) struct Patience(Option<Tick>);
 
@@ -231,19 +231,14 @@ impl Patience {
         bound: Duration,
     ) -> Poll<()> {
         match self.0 {
-            Some(due) => alarm.poll(cx, due),
+            Some(since) => alarm.poll(cx, since.after(bound)),
             None => {
-                let due = alarm.now().after(bound);
-                self.0 = Some(due);
-                alarm.arm(cx, due);
+                let since = alarm.now();
+                self.0 = Some(since);
+                alarm.arm(cx, since.after(bound));
                 Poll::Pending
             }
         }
-    }
-
-    /// It ends no later than this, whatever it was before.
-    pub(super) fn shorten(&mut self, due: Tick) {
-        self.0 = Some(self.0.map_or(due, |before| before.min(due)));
     }
 
     pub(super) fn renew(&mut self) {

@@ -35,6 +35,10 @@ fn edit(sluice: &Sluice, volume: &mut Volume, keys: &[(&str, &str)], path: &str)
     let before = committed(sluice);
     volume.write(&[&[(KEY, serving(path).as_str())], keys].concat());
     assert_serves(sluice, path);
+    // A worker serves it a moment before the supervisor can say that all of them do.
+    eventually("the generation is in the log", || {
+        (committed(sluice) > before).then_some(())
+    });
     assert_eq!(committed(sluice), before + 1, "one edit, one generation");
 }
 
