@@ -65,6 +65,7 @@ class Running:
 def launch(name, command, port, core, log):
     started = time.monotonic()
     process = subprocess.Popen(command, stdout=log, stderr=log,
+                               env={**os.environ, "SLUICE_DRAIN_MIN_DELAY": "0s"},
                                preexec_fn=lambda: os.sched_setaffinity(0, {core}))
     wait_for(port, process, name)
     return Running(name, process, port, time.monotonic() - started)

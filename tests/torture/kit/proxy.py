@@ -27,7 +27,8 @@ class Sluice:
         if limit_descriptors:
             command = ["prlimit", f"--nofile={limit_descriptors}", *command]
         self.log = open(self.log_path, "wb")
-        self.process = subprocess.Popen(command, stderr=self.log, stdout=self.log)
+        self.process = subprocess.Popen(command, stderr=self.log, stdout=self.log,
+                                        env={**os.environ, "SLUICE_DRAIN_MIN_DELAY": "0s"})
         self.port = self.wait_line("listening")
         self.admin = self.wait_line("admin listening")
         self.wait_line("ready", None)
