@@ -22,6 +22,7 @@ use budget::Budget;
 use buffers::Buffers;
 use date::Date;
 use observe::{ObserveError, Observer};
+use orphan::Orphans;
 use phase::{OpenGuard, Phase, Presence};
 use scratch::Scratch;
 use timers::Timers;
@@ -44,6 +45,7 @@ mod inlet;
 mod interim;
 mod listener;
 pub mod observe;
+mod orphan;
 mod outgoing;
 mod phase;
 mod respond;
@@ -86,6 +88,7 @@ pub struct Proxy {
     observer: Rc<Observer>,
     timers: Rc<Timers>,
     budget: Budget,
+    orphans: Orphans,
     buffers: Buffers,
     scratch: Scratch,
     date: Date,
@@ -108,6 +111,7 @@ impl Proxy {
                 observer,
                 timers,
                 budget: budget.clone(),
+                orphans: Orphans::default(),
                 buffers: Buffers::new(budget.clone()),
                 scratch: Scratch::default(),
                 date: Date::default(),
@@ -151,6 +155,7 @@ impl Proxy {
     /// The next request on any connection is served by it; those under way end with theirs.
     pub fn commit(&self, prepared: Prepared) {
         self.observer.commit(&prepared.active.watched);
+        self.orphans.note(&prepared.active);
         self.active.store(Some(prepared.active));
     }
 

@@ -35,6 +35,8 @@ enum WorkerError {
 
 /// Lives until it is told to drain, or its supervisor is gone.
 pub fn run(slot: u16) -> ExitCode {
+    // Started by way of /proc/self/exe, it would be called "exe" in every list of processes.
+    let _only_a_name = nix::sys::prctl::set_name(c"sluice");
     let log = log::init(format!("worker-{slot}"), log::AT_START);
     match live(log) {
         Ok(()) => ExitCode::SUCCESS,

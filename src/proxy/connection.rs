@@ -17,6 +17,7 @@ use super::error::Reason;
 use super::h1::{HeadScanner, Persistence, RequestHead};
 use super::handler::{self, Inbound};
 use super::interim::Interim;
+use super::orphan::{Ground, unless_orphaned};
 use super::respond::{self, Disclosure};
 use super::timers::Patience;
 use super::visit::Visit;
@@ -29,7 +30,7 @@ const LINGER: Duration = Duration::from_secs(5);
 
 /// What becomes of the connection after a response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Next {
+pub(super) enum Next {
     /// It waits for the next request.
     Keep,
     /// It still waits: nothing was there after all.
@@ -127,7 +128,15 @@ async fn exchange(client: &Rc<Client>, head: RequestHead, visit: &mut Visit) -> 
         while_there(client, handling).await
     };
     let next = match response {
-        Ok(response) => answer::answer(client, response, &asked, visit).await,
+        Ok(response) => {
+            let ground = Ground {
+                generation: visit.seen.generation,
+                route: visit.seen.route,
+                upstream: visit.seen.upstream,
+            };
+            let answer = answer::answer(client, response, &asked, visit);
+            unless_orphaned(&client.proxy.orphans, ground, answer).await
+        }
         Err(reason) => {
             visit.seen.reason = Some(reason);
             Next::Close

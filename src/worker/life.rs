@@ -13,7 +13,7 @@ use super::sockets::Sockets;
 use crate::ipc::channel::{Receiver, Sender};
 use crate::ipc::message::{FromWorker, Hello, Packed, Prepare, Serve, ToWorker};
 use crate::log;
-use crate::model::config::{Config, Log};
+use crate::model::config::{Config, Log, OrphanedStreams};
 use crate::model::snapshot::Snapshot;
 use crate::proxy::observe::Observer;
 use crate::proxy::{Prepared, Proxy};
@@ -222,6 +222,9 @@ impl Life {
         self.sockets
             .serve(&serve, &self.proxy, |serve| label(&config, &labels, serve))
             .map_err(WorkerError::Start)?;
+        if config.reload.orphaned_streams == OrphanedStreams::Drain {
+            self.proxy.drain_orphans(&config, config.drain.timeout);
+        }
         self.proxy.set_memory(memory);
         self.take_over(&config);
         tracing::debug!(generation, "committed");

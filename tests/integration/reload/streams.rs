@@ -67,3 +67,36 @@ fn an_upgraded_connection_survives_reloads() {
         assert_eq!(socket.read_through("\n"), format!("round {round}\n"));
     }
 }
+
+#[test]
+fn orphaned_streams_are_broken_off_where_the_config_says_so_and_others_go_on() {
+    let (gate, kept_gate) = (Gate::closed(), Gate::closed());
+    let (gone, kept) = (long_response(&gate), long_response(&kept_gate));
+    let both = |rules: &str| {
+        format!(
+            "server:\n  listen: 127.0.0.1:0\n  workers: 1\n  upstreams:\n    - {{id: gone, url: '{}'}}\n    \
+             - {{id: kept, url: '{}'}}\n  rules:\n{rules}    - {{path: /kept, upstreams: [kept]}}\n\
+             reload:\n  orphanedStreams: drain\ndrain:\n  timeout: 500ms\n",
+            gone.url(),
+            kept.url(),
+        )
+    };
+    let sluice = Sluice::start(&both("    - {path: /gone, upstreams: [gone]}\n"));
+    let mut streams: Vec<_> = ["/gone", "/gone", "/gone", "/kept"]
+        .map(|path| {
+            let mut stream = sluice.connect();
+            stream.send(format!("GET {path} HTTP/1.1\r\nhost: x\r\n\r\n"));
+            stream.read_through("first\r\n");
+            stream
+        })
+        .into();
+    sluice.rewrite(&both(""));
+    assert_eq!(post(&sluice, "/reload").status, 200);
+    let mut last = streams.pop().unwrap();
+    for stream in &mut streams {
+        stream.assert_ended();
+    }
+    kept_gate.open();
+    last.read_through("last\r\n0\r\n\r\n");
+    gate.open();
+}

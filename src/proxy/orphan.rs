@@ -1,0 +1,133 @@
+//! Long-lived answers whose rule or upstream a reload has removed. With `orphanedStreams: drain` they
+//! are broken off, spread over a window, so that not all of their clients come back at once.
+//!
+//! Not here: requests whose answer has not begun; they end soon by themselves.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashSet;
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::sync::{Arc, Weak};
+use std::task::Poll;
+use std::time::Duration;
+
+use tokio::time::{Sleep, sleep};
+
+use super::Proxy;
+use super::active::Active;
+use super::connection::Next;
+use crate::model::config::Config;
+
+#[derive(Default)]
+pub(super) struct Orphans {
+    /// Generations that may still have requests, to know what theirs were called.
+    past: RefCell<Vec<Weak<Active>>>,
+    kept: RefCell<Kept>,
+    /// Counts how often streams had to look whether they are kept.
+    looks: Cell<u32>,
+    /// Counts those that were condemned, for spreading their ends.
+    condemned: Cell<u32>,
+}
+
+/// What the newest generation has.
+#[derive(Default)]
+struct Kept {
+    rules: HashSet<String>,
+    upstreams: HashSet<String>,
+    window: Duration,
+}
+
+/// What an exchange runs on: a generation's number, and places in it.
+#[derive(Clone, Copy)]
+pub(super) struct Ground {
+    pub(super) generation: u64,
+    pub(super) route: Option<u32>,
+    pub(super) upstream: Option<u32>,
+}
+
+/// Ends are told apart by so many steps of the window.
+const STEPS: u32 = 64;
+
+impl Orphans {
+    /// A generation is in place.
+    pub(super) fn note(&self, active: &Arc<Active>) {
+        let mut past = self.past.borrow_mut();
+        past.retain(|one| one.strong_count() > 0);
+        past.push(Arc::downgrade(active));
+    }
+
+    fn look(&self, config: &Config, window: Duration) {
+        self.kept.replace(Kept {
+            rules: config.rules.iter().map(|rule| rule.name.clone()).collect(),
+            upstreams: config
+                .upstreams
+                .iter()
+                .map(|upstream| upstream.id.clone())
+                .collect(),
+            window,
+        });
+        self.looks.set(self.looks.get().wrapping_add(1));
+    }
+
+    fn is_orphan(&self, ground: Ground) -> bool {
+        let past = self.past.borrow();
+        let mut alive = past.iter().filter_map(Weak::upgrade);
+        let Some(active) = alive.find(|active| active.snapshot.generation == ground.generation)
+        else {
+            return false;
+        };
+        let (snapshot, kept) = (&active.snapshot, self.kept.borrow());
+        let route = ground
+            .route
+            .and_then(|at| snapshot.routes.routes().get(at as usize));
+        let upstream = ground
+            .upstream
+            .and_then(|at| snapshot.upstreams.get(at as usize));
+        route.is_some_and(|route| !kept.rules.contains(&*route.name))
+            || upstream.is_some_and(|upstream| !kept.upstreams.contains(&*upstream.id))
+    }
+
+    /// The condemned go one after the other, and begin anew when the window is full.
+    fn sentence(&self) -> Pin<Box<Sleep>> {
+        let place = self.condemned.get();
+        self.condemned.set(place.wrapping_add(1));
+        let part = f64::from(place % STEPS) / f64::from(STEPS);
+        Box::pin(sleep(self.kept.borrow().window.mul_f64(part)))
+    }
+}
+
+impl Proxy {
+    /// Answers under way whose rule or upstream `config` lacks end within the window.
+    pub fn drain_orphans(&self, config: &Config, window: Duration) {
+        self.orphans.look(config, window);
+        self.timers.ring_all();
+    }
+}
+
+/// Answers to the end, or until it is broken off as an orphan.
+pub(super) async fn unless_orphaned(
+    orphans: &Orphans,
+    ground: Ground,
+    answer: impl Future<Output = Next>,
+) -> Next {
+    let mut answer = pin!(answer);
+    let (mut looks, mut sentence) = (orphans.looks.get(), None);
+    poll_fn(|cx| {
+        let now = orphans.looks.get();
+        if now != looks {
+            looks = now;
+            if sentence.is_none() && orphans.is_orphan(ground) {
+                sentence = Some(orphans.sentence());
+            }
+        }
+        let over = sentence
+            .as_mut()
+            .is_some_and(|end| end.as_mut().poll(cx).is_ready());
+        if over {
+            Poll::Ready(Next::Break)
+        } else {
+            answer.as_mut().poll(cx)
+        }
+    })
+    .await
+}
