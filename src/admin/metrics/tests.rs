@@ -1,6 +1,6 @@
 use std::process::{Command, Stdio};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::{Admission, Scrape, catalog, render};
 use crate::admin::fixtures::status;
@@ -214,29 +214,4 @@ fn promtool_has_no_remark() {
         output.status.success() && said.iter().all(String::is_empty),
         "{said:?}\n{text}"
     );
-}
-
-/// Prints the time; `cargo test --release -- --ignored --nocapture scrape_of_1000` measures.
-#[test]
-#[ignore = "a measurement"]
-fn scrape_of_1000_routes() {
-    let segment = Segment::create().expect("a segment");
-    let workers = [recorder(&segment, 0), recorder(&segment, 1)];
-    let labels: Labels = (2..1_002).map(|id| (id, format!("route-{id}"))).collect();
-    for recorder in &workers {
-        for route in 2..1_002 {
-            recorder.counter(requests(route, 2, 200)).add(1);
-            let key = Key::new(Family::RequestDuration, route, 2, 0);
-            recorder.histogram(key).record(Duration::from_micros(700));
-        }
-    }
-    let status = Status {
-        labels: Arc::new(labels),
-        ..status()
-    };
-    for _ in 0..5 {
-        let start = Instant::now();
-        let text = scraped(&status, &segment);
-        println!("{:?} for {} lines", start.elapsed(), text.lines().count());
-    }
 }
