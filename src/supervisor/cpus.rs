@@ -1,17 +1,27 @@
 //! How many workers `workers: auto` means: as many as the container's CPU quota allows, rounded up,
 //! and never more than there are CPUs.
 
+use nix::sched::{CpuSet, sched_getaffinity};
+use nix::unistd::Pid;
+
 use crate::container;
 use crate::model::config::Workers;
 
 pub(super) fn workers(workers: Workers) -> u16 {
     match workers {
         Workers::Count(count) => count.get(),
-        Workers::Auto => {
-            let cpus = std::thread::available_parallelism().map_or(1, |cpus| cpus.get());
-            count(cpus, container::limits().cpus)
-        }
+        Workers::Auto => count(cpus(), container::limits().cpus),
     }
+}
+
+/// CPUs that this process may run on. std's `available_parallelism` is not asked: it has applied the
+/// quota already, rounded down.
+fn cpus() -> usize {
+    let is_ours = |set: &CpuSet| {
+        let ours = (0..CpuSet::count()).filter(|cpu| set.is_set(*cpu) == Ok(true));
+        ours.count()
+    };
+    sched_getaffinity(Pid::this()).map_or(1, |set| is_ours(&set))
 }
 
 fn count(cpus: usize, quota: Option<f64>) -> u16 {
