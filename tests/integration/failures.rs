@@ -1,9 +1,10 @@
 //! What a client is told when an upstream fails, and that the reason is named.
 
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, TcpStream};
 
 use socket2::{Domain, Socket, Type};
 
+use crate::harness::port::Dead;
 use crate::harness::sluice::config;
 use crate::harness::upstream::ok;
 use crate::harness::{Gate, Response, Sluice, Upstream};
@@ -28,17 +29,9 @@ fn assert_failed(response: &Response, status: u16, reason: &str) {
     assert_eq!(response.header("x-sluice-error"), Some(reason));
 }
 
-/// An address on which nobody listens; taken from the system, so that it stays free for a while.
-fn dead_address() -> std::net::SocketAddr {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
-        .unwrap()
-        .local_addr()
-        .unwrap()
-}
-
 #[test]
 fn a_dead_upstream_is_502() {
-    let response = answer_of(&format!("http://{}", dead_address()), "");
+    let response = answer_of(&Dead::new().url(), "");
     assert_failed(&response, 502, "connect_failed");
 }
 
@@ -94,7 +87,8 @@ fn an_upstream_that_closes_without_an_answer_is_502() {
 
 #[test]
 fn an_answer_of_the_proxy_keeps_the_connection_where_it_can() {
-    let sluice = Sluice::start(&config(&format!("http://{}", dead_address()), ""));
+    let dead = Dead::new();
+    let sluice = Sluice::start(&config(&dead.url(), ""));
     let mut client = sluice.connect();
     for _ in 0..3 {
         let response = client.get("/").with_status(502);
@@ -206,20 +200,20 @@ fn bytes_after_an_answer_do_not_become_the_next_one() {
 
 #[test]
 fn a_failing_server_does_not_take_the_others_along() {
-    let alive = Upstream::saying("alive");
+    let (alive, dead) = (Upstream::saying("alive"), Dead::new());
     let sluice = Sluice::start(&format!(
         "
         server:
           listen: 127.0.0.1:0
           workers: 1
           upstreams:
-            - {{id: dead, url: 'http://{}'}}
+            - {{id: dead, url: '{}'}}
             - {{id: alive, url: '{}'}}
           rules:
             - {{path: /dead, upstreams: [dead]}}
             - {{path: /, upstreams: [alive]}}
         ",
-        dead_address(),
+        dead.url(),
         alive.url()
     ));
     sluice.get("/dead").with_status(502);

@@ -7,7 +7,7 @@ use std::process::{Child, Stdio};
 
 use crate::harness::foreign::{find, run};
 use crate::harness::upstream::ok;
-use crate::harness::{Sluice, Upstream, eventually, request};
+use crate::harness::{Sluice, Upstream, eventually, port, request};
 
 /// Runs curl with these arguments; its stdout, or nothing where it is not installed.
 #[track_caller]
@@ -94,7 +94,7 @@ fn wrk_sees_no_errors() {
     let Some(mut wrk) = find("wrk") else { return };
     let sluice = Sluice::start(&crate::harness::sluice::config("builtin://echo", ""));
     let url = format!("http://{}/", sluice.address());
-    let output = run(wrk.args(["-t1", "-c32", "-d2s", &url]));
+    let output = run(wrk.args(["-t1", "-c32", "-d2s", "--timeout", "30s", &url]));
     let told = String::from_utf8_lossy(&output.stdout);
     assert!(told.contains("requests in"), "{told}");
     assert!(
@@ -119,10 +119,8 @@ impl Nginx {
             .map(|n| n.to_le_bytes()[usize::from(n % 7 == 0)])
             .collect();
         fs::write(folder.path().join("large"), &large).unwrap();
-        // nginx does not tell which port it took: one is asked for, given back, and named.
-        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = free.local_addr().unwrap();
-        drop(free);
+        // nginx does not tell which port it took.
+        let address = port::free_address();
         let path = folder.path().join("nginx.conf");
         fs::write(&path, nginx_config(folder.path(), address)).unwrap();
         let child = command

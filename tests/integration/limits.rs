@@ -75,7 +75,7 @@ fn a_request_line_that_is_too_long_is_414() {
 
 #[test]
 fn a_head_that_does_not_arrive_in_time_is_408() {
-    let (sluice, upstream) = limited("headerTimeout: 300ms");
+    let (sluice, upstream) = limited("headerTimeout: 1s");
     let mut client = sluice.connect();
     client.send("GET / HTTP/1.1\r\nHost: x\r\nX-Slow: ");
     assert_refused(&client.response("GET"), 408, "header_timeout");
@@ -85,7 +85,7 @@ fn a_head_that_does_not_arrive_in_time_is_408() {
 
 #[test]
 fn a_connection_without_a_request_is_closed_without_a_word() {
-    let (sluice, _upstream) = limited("idleTimeout: 300ms, headerTimeout: 300ms");
+    let (sluice, _upstream) = limited("idleTimeout: 2s, headerTimeout: 2s");
     let mut never = sluice.connect();
     assert_eq!(never.assert_ended(), End::Closed);
     let mut once = sluice.connect();

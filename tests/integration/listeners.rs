@@ -37,12 +37,7 @@ fn ipv6_is_an_address_like_any_other() {
 
 #[test]
 fn a_port_alone_is_every_address() {
-    // A free port, asked for and given back; nobody else is told of it.
-    let port = std::net::TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port();
+    let port = crate::harness::port::free();
     let (sluice, _upstream) = listening_on(&port.to_string());
     assert_eq!(sluice.address().port(), port);
     assert!(sluice.address().ip().is_unspecified());

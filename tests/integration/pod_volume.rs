@@ -39,6 +39,7 @@ fn edit(sluice: &Sluice, volume: &mut Volume, keys: &[(&str, &str)], path: &str)
     eventually("the generation is in the log", || {
         (committed(sluice) > before).then_some(())
     });
+    sluice.settle();
     assert_eq!(committed(sluice), before + 1, "one edit, one generation");
 }
 
@@ -91,6 +92,7 @@ fn of_two_edits_at_once_the_later_is_served() {
         volume.write(&[(KEY, &serving(&format!("/{round}/first")))]);
         volume.write(&[(KEY, &serving(&format!("/{round}/second")))]);
         assert_serves(&sluice, &format!("/{round}/second"));
+        sluice.settle();
         sluice.get(&format!("/{round}/first")).with_status(404);
     }
 }

@@ -357,5 +357,6 @@ fn an_edited_file_is_served_on_the_connections_that_are_open() {
     eventually("the edited config is served", || {
         (client.get("/").with_status(200).text() == "new").then_some(())
     });
+    sluice.settle();
     assert_eq!(sluice.get("/").text(), "new");
 }

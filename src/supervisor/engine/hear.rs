@@ -121,6 +121,9 @@ impl Engine {
                     self.answer(ticket, Err(CommandError::Refused(broken.errors.clone())));
                 }
             }
+            Sight::Invalid(broken, tickets) if self.is_told(&broken) => {
+                self.refused_again(broken, tickets)
+            }
             Sight::Invalid(broken, tickets) => self.refused(broken, tickets),
             Sight::Equal { tickets, .. } => self.unchanged(tickets),
             Sight::Plan(planned) => {
@@ -180,6 +183,24 @@ impl Engine {
             packed: None,
         };
         self.tell(Event::Refused(Box::new(record), tickets));
+    }
+
+    /// The file is wrong as it was: who asks hears it, the log and the history have it already.
+    fn refused_again(&mut self, broken: Broken, tickets: Vec<Ticket>) {
+        let hash = broken.hash;
+        tracing::info!(hash, "the configuration file is as invalid as before");
+        for ticket in tickets {
+            self.answer(ticket, Err(CommandError::Refused(broken.errors.clone())));
+        }
+    }
+
+    fn is_told(&self, broken: &Broken) -> bool {
+        let latest = self.state.history().latest();
+        latest.is_some_and(|record| {
+            record.verdict == Verdict::Rejected
+                && record.hash == broken.hash
+                && record.errors == broken.errors
+        })
     }
 
     pub(super) fn warn(&self, warnings: &[String]) {

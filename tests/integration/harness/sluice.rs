@@ -203,6 +203,20 @@ impl Sluice {
         process::signal(self.pid(), signal);
     }
 
+    /// Waits until every worker serves the committed generation, and nobody else is left. A worker serves
+    /// a new generation a moment before the others do, and before the supervisor knows.
+    #[track_caller]
+    pub(crate) fn settle(&self) {
+        eventually("all workers serve the committed generation", || {
+            let status = get(self.admin(), "/status").json();
+            let workers = status["workers"].as_array()?;
+            let serving = |worker: &serde_json::Value| {
+                worker["state"] == "serving" && worker["generation"] == status["generation"]
+            };
+            (!workers.is_empty() && workers.iter().all(serving)).then_some(())
+        });
+    }
+
     /// Waits for the supervisor's end.
     #[track_caller]
     pub(crate) fn wait_for_exit(&mut self) -> ExitStatus {

@@ -124,7 +124,7 @@ fn counters_survive_reloads_and_another_number_of_workers() {
 
 #[test]
 fn a_worker_that_hangs_holds_no_scrape_up_and_is_replaced() {
-    let sluice = Sluice::start(&echo(2, "worker:\n  hangTimeout: 2s\n"));
+    let sluice = Sluice::start(&echo(2, "worker:\n  hangTimeout: 5s\n"));
     let admin = sluice.admin();
     ask(&sluice, 10);
     wait_for_answered(admin, 200, 10.0);

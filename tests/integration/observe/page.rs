@@ -1,12 +1,12 @@
 //! The dashboard in a real browser: numbers move, a broken configuration shows its error.
 
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::process::{Child, Stdio};
 
 use serde_json::{Value, json};
 
 use super::echo;
-use crate::harness::{Response, Sluice, eventually, foreign, request};
+use crate::harness::{Response, Sluice, eventually, foreign, port, request};
 
 /// The driver answers to its own address alone.
 fn ask(driver: SocketAddr, path: &str) -> Response {
@@ -28,9 +28,7 @@ impl Browser {
     fn open(url: &str) -> Option<Browser> {
         foreign::find("chromium")?;
         let mut program = foreign::find("chromedriver")?;
-        let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        let address = free.local_addr().unwrap();
-        drop(free);
+        let address = port::free_address();
         let driver = program
             .arg(format!("--port={}", address.port()))
             .stdin(Stdio::null())

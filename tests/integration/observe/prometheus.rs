@@ -1,13 +1,13 @@
 //! A real Prometheus scrapes the real program and answers queries; alert rules and the Grafana dashboard
 //! are held to it.
 
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::process::{Child, Stdio};
 
 use serde_json::Value;
 
 use super::{echo, wait_for_answered};
-use crate::harness::{Sluice, eventually, foreign, get};
+use crate::harness::{Sluice, eventually, foreign, get, port};
 
 const REQUESTS: usize = 200;
 
@@ -27,9 +27,7 @@ impl Prometheus {
              static_configs:\n      - targets: ['{admin}']\n"
         );
         std::fs::write(&config, yaml).unwrap();
-        let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        let address = free.local_addr().unwrap();
-        drop(free);
+        let address = port::free_address();
         let child = program
             .arg(format!("--config.file={}", config.display()))
             .arg(format!(

@@ -70,10 +70,7 @@ fn an_address_can_give_way_to_a_wider_one() {
 fn the_admin_address_moves_and_answers_the_reload_that_moved_it() {
     let mut sluice = start(&config(1, 1));
     let old = sluice.admin();
-    let elsewhere = TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap();
+    let elsewhere = crate::harness::port::free_address();
     let moved = with(
         2,
         1,
