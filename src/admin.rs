@@ -11,6 +11,7 @@ mod config_view;
 mod counts;
 #[cfg(test)]
 mod documentation;
+mod endpoints;
 #[cfg(test)]
 mod fixtures;
 mod metrics;

@@ -9,10 +9,12 @@ pub mod diagnostic;
 #[cfg(test)]
 mod fixtures;
 pub mod headers;
+pub mod health;
 mod load;
 pub mod matcher;
 mod parse;
 mod raw;
+pub mod resolved;
 pub mod route;
 mod schema;
 pub mod secret;

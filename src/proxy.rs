@@ -5,7 +5,6 @@
 //! per client connection. Not here: where configurations and sockets come from; a worker brings them.
 
 use std::io;
-use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Poll, Waker};
@@ -15,6 +14,7 @@ use arc_swap::ArcSwapOption;
 use tokio::task::AbortHandle;
 
 use crate::model::config::Config;
+use crate::model::resolved::Resolved;
 use crate::model::snapshot::{Snapshot, SnapshotError};
 use crate::shm::names::Index;
 use active::Active;
@@ -28,6 +28,7 @@ use scratch::Scratch;
 use timers::Timers;
 use upstream::addresses::Addresses;
 use upstream::endpoint::Endpoints;
+use upstream::members::Premises;
 
 mod active;
 mod body;
@@ -143,9 +144,10 @@ impl Proxy {
         let active = Active::build(
             snapshot,
             watched,
+            index,
             before.as_deref(),
             &self.addresses,
-            &self.endpoints,
+            &self.premises(),
         );
         #[expect(clippy::arc_with_non_send_sync, reason = "a worker is one thread")]
         let active = Arc::new(active);
@@ -182,9 +184,16 @@ impl Proxy {
         listener::listen(self, listener, id)
     }
 
-    /// What the name of a server resolves to from now on; also for generations that come later.
-    pub fn set_addresses(&self, name: &str, addresses: Vec<IpAddr>) {
-        self.addresses.set(name, addresses, &self.endpoints);
+    /// What a server stands for from now on; also in generations that come later.
+    pub fn set_endpoints(&self, resolved: Resolved) {
+        self.addresses.set(resolved, &self.premises());
+    }
+
+    fn premises(&self) -> Premises<'_> {
+        Premises {
+            endpoints: &self.endpoints,
+            recorder: self.observer.recorder(),
+        }
     }
 
     /// Goes on serving, new connections too, and closes each after its next response: whoever sends

@@ -1,6 +1,6 @@
 //! The shared segment: one memfd that the supervisor makes and every worker maps. It holds the
 //! counters (each worker adds in a row of its own), the workers' heartbeats, and cells that all
-//! workers share: the health board, in-flight counts, rate limits.
+//! workers share: the health board and rate limits.
 //!
 //! What is in it outlives the death of any process that maps it. Nothing here names a metric, reads
 //! a clock or talks to another process: the segment's fd travels by `ipc`, names are `admin`'s.
@@ -16,9 +16,12 @@ pub mod totals;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Acquire, Ordering::Relaxed, Ordering::Release};
+use std::sync::atomic::{
+    AtomicU64, Ordering::Acquire, Ordering::Relaxed, Ordering::Release, Ordering::SeqCst,
+};
 
-use layout::{Layout, RowCell};
+use health::{Board, Millis};
+use layout::{Layout, RowCell, ShareCell};
 
 /// A mapped segment. The mapping lasts as long as the process, so its cells can be held anywhere.
 #[derive(Debug, Clone)]
@@ -134,6 +137,8 @@ impl Segment {
             let won = owner.compare_exchange(0, taken, Acquire, Relaxed).is_ok();
             if won {
                 self.row_cell(*row, RowCell::Pid).store(0, Relaxed);
+                let used = self.cell(layout::ROWS_USED);
+                used.fetch_max(u64::from(row.0) + 1, Relaxed);
             }
             won
         })
@@ -146,6 +151,7 @@ impl Segment {
             return;
         }
         recorder::clear_gauges(self, row);
+        self.clear_shares(row);
         self.row_cell(row, RowCell::Pid).store(0, Relaxed);
         self.row_cell(row, RowCell::Owner).store(0, Release);
     }
@@ -181,15 +187,43 @@ impl Segment {
         self.row_cell(row, RowCell::Beats).load(Relaxed)
     }
 
-    /// One endpoint's word on the health board, by the endpoint's id; what it means is the health
-    /// checks' business. `None` beyond the board's end.
-    pub fn board(&self, endpoint: u32) -> Option<&'static AtomicU64> {
-        self.cells.get(layout::board(endpoint)?)
+    /// One endpoint's place on the health board, by the endpoint's id; `None` beyond the board's end.
+    pub fn board(&self, endpoint: u32) -> Option<Board> {
+        Board::of(self.cells.get(layout::board(endpoint)?..)?)
     }
 
-    /// One endpoint's requests in flight over all workers.
-    pub fn in_flight(&self, endpoint: u32) -> Option<&'static AtomicU64> {
-        self.cells.get(layout::in_flight(endpoint)?)
+    /// What a process has under way at an endpoint; only that process may write it.
+    pub fn share(&self, row: RowId, endpoint: u32, cell: ShareCell) -> Option<&'static AtomicU64> {
+        self.cells.get(layout::share(row.0, endpoint, cell)?)
+    }
+
+    /// What all processes together have under way at an endpoint. A process that died has nothing
+    /// there any more once its row is released.
+    pub fn shares(&self, endpoint: u32, cell: ShareCell) -> u64 {
+        let used = self.cell(layout::ROWS_USED).load(Relaxed);
+        let rows = 0..u16::try_from(used).unwrap_or(layout::ROWS);
+        let shares = rows.filter_map(|row| self.share(RowId(row), endpoint, cell));
+        shares.fold(0, |sum, share| sum.saturating_add(share.load(SeqCst)))
+    }
+
+    /// An id is used from now on: it begins as if nothing had happened to it yet.
+    pub fn begin_endpoint(&self, endpoint: u32, now: Millis) {
+        if let Some(board) = self.board(endpoint) {
+            board.begin(now);
+            let used = self.cell(layout::ENDPOINTS_USED);
+            used.fetch_max(u64::from(endpoint) + 1, Relaxed);
+        }
+    }
+
+    fn clear_shares(&self, row: RowId) {
+        let used = self.cell(layout::ENDPOINTS_USED).load(Relaxed);
+        for endpoint in 0..u32::try_from(used).unwrap_or(layout::ENDPOINTS) {
+            for cell in [ShareCell::Requests, ShareCell::Connections] {
+                if let Some(share) = self.share(row, endpoint, cell) {
+                    share.store(0, Relaxed);
+                }
+            }
+        }
     }
 
     /// A cell that all workers share, for what must be counted together (rate limits).

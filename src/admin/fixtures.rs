@@ -34,6 +34,7 @@ pub(super) fn status() -> Status {
         config: None,
         index: Arc::default(),
         labels: Arc::default(),
+        resolved: Arc::default(),
     }
 }
 

@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::time::Timestamp;
 use crate::container::Pod;
 use crate::model::config::Config;
+use crate::model::resolved::Resolved;
 use crate::shm::RowId;
 use crate::shm::names::{Index, Labels};
 
@@ -47,6 +48,9 @@ pub struct Status {
     /// The names of all ids that are not forgotten (`Names::labels`).
     #[serde(skip)]
     pub labels: Arc<Labels>,
+    /// The endpoints of servers whose names are looked up.
+    #[serde(skip)]
+    pub resolved: Arc<Vec<Resolved>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]

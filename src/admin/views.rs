@@ -2,17 +2,15 @@
 //! (docs/observability.md) to which fields are added, never renamed.
 
 use std::collections::HashMap;
-use std::sync::atomic::Ordering::Relaxed;
 
 use serde::Serialize;
 use serde_json::Value;
 
+use super::endpoints::{EndpointView, endpoints};
 use super::status::{Status, Worker};
 use super::time::Timestamp;
-use crate::model::config::{Config, Target};
-use crate::shm::health::Health;
+use crate::model::config::Config;
 use crate::shm::layout::BOUNDS;
-use crate::shm::names::endpoint_name;
 use crate::shm::series::{ConnectionState, Family, Key, split_method_and_code};
 use crate::shm::totals::{Distribution, Totals};
 use crate::shm::{RowId, Segment};
@@ -131,15 +129,6 @@ struct Connections {
     idle: u64,
 }
 
-#[derive(Debug, Serialize)]
-pub(super) struct EndpointView<'a> {
-    #[serde(skip)]
-    pub upstream: &'a str,
-    pub address: String,
-    pub weight: u32,
-    pub health: Health,
-}
-
 pub(super) fn status<'a>(status: &'a Status, segment: &Segment) -> StatusView<'a> {
     let now = Timestamp::now();
     let workers = status.workers.iter().map(|worker| {
@@ -242,31 +231,6 @@ pub(super) fn upstreams<'a>(
         bucket_bounds_seconds: bounds(),
         upstreams: upstreams.collect(),
     }
-}
-
-/// Every endpoint of the committed configuration with its place on the health board.
-pub(super) fn endpoints<'a>(status: &'a Status, segment: &Segment) -> Vec<EndpointView<'a>> {
-    let configured = status.config.iter().flat_map(|config| &config.upstreams);
-    let with_ids = configured.zip(&status.index.endpoints);
-    with_ids
-        .flat_map(|(upstream, ids)| {
-            let servers = match &upstream.target {
-                Target::Echo => &[][..],
-                Target::Servers(servers) => servers,
-            };
-            servers.iter().zip(ids).map(|(server, id)| EndpointView {
-                upstream: &upstream.id,
-                address: endpoint_name(&server.host, server.port),
-                weight: server.weight,
-                health: health(segment, *id),
-            })
-        })
-        .collect()
-}
-
-fn health(segment: &Segment, endpoint: u32) -> Health {
-    let word = segment.board(endpoint).map(|cell| cell.load(Relaxed));
-    Health::from_word(word.unwrap_or_default())
 }
 
 fn upstream_id(config: &Config, index: u32) -> Option<&str> {

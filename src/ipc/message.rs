@@ -4,12 +4,13 @@
 //! Not here: which of them is said when (`supervisor::state`), and file descriptors, of which a
 //! message says only how many travel beside it.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::model::config::Log;
+use crate::model::resolved::Resolved;
 
 /// From the supervisor to a worker.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,8 +26,8 @@ pub enum ToWorker {
     Commit { generation: u64 },
     /// Forget the prepared generation, and the sockets that only it needed.
     Abort { generation: u64 },
-    /// The present addresses of these names; takes effect at once.
-    Addresses(Vec<NameAddresses>),
+    /// The present endpoints of these servers; takes effect at once. One without any is forgotten.
+    Endpoints(Vec<Resolved>),
     /// Serve on, and tell clients to make their next connection elsewhere.
     Leave,
     /// Accept no more, finish what is in flight, within the time if there is one, then exit. A second
@@ -70,13 +71,6 @@ pub struct Serve {
     pub address: SocketAddr,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct NameAddresses {
-    pub name: String,
-    /// Empty where it could not be resolved yet.
-    pub addresses: Vec<IpAddr>,
-}
-
 /// From a worker to its supervisor.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum FromWorker {
@@ -114,6 +108,8 @@ pub struct Estate {
     pub admin: Option<SocketAddr>,
     /// Which names have which ids in the shared segment.
     pub labels: Packed,
+    /// Which endpoints have which places on its health board.
+    pub endpoints: Packed,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -192,6 +188,7 @@ impl std::fmt::Debug for Packed {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::resolved::ResolvedEndpoint;
 
     #[test]
     fn every_message_survives_the_channel() {
@@ -207,8 +204,17 @@ mod tests {
             labels,
             memory: Some(1 << 20),
         };
-        let addresses = vec!["10.0.0.1".parse().unwrap(), "::1".parse().unwrap()];
-        let name = "todos".to_owned();
+        let endpoint = |id, address: &str| ResolvedEndpoint {
+            id,
+            address: address.parse().unwrap(),
+            weight: 1,
+            priority: 0,
+        };
+        let resolved = Resolved {
+            upstream: "todos".to_owned(),
+            server: "todos.example:80".to_owned(),
+            endpoints: vec![endpoint(3, "10.0.0.1:80"), endpoint(9, "[::1]:80")],
+        };
         for message in [
             ToWorker::Hello(Hello {
                 row: 4,
@@ -218,7 +224,7 @@ mod tests {
             ToWorker::Prepare(Box::new(prepare)),
             ToWorker::Commit { generation },
             ToWorker::Abort { generation },
-            ToWorker::Addresses(vec![NameAddresses { name, addresses }]),
+            ToWorker::Endpoints(vec![resolved]),
             ToWorker::Drain {
                 timeout: Some(Duration::from_secs(30)),
             },

@@ -1,8 +1,8 @@
-//! Whose turn it is: smooth weighted round robin on two levels, a route's upstreams and an upstream's
-//! servers.
+//! Whose turn it is: smooth weighted round robin, over a route's upstreams and over an upstream's
+//! endpoints.
 //!
 //! The state lives apart from the snapshot, which never changes, and is carried over to the next one
-//! where the choices are still the same. Not here: whether a server is up; whoever picks says which
+//! where the choices are still the same. Not here: whether an endpoint is up; whoever picks says which
 //! may be picked.
 
 use std::cell::Cell;
@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use super::route::{Route, RouteTable, WeightedUpstream};
-use super::snapshot::{Server, Target, Upstream};
+use super::snapshot::Upstream;
 
 #[cfg(test)]
 mod tests;
@@ -18,9 +18,8 @@ mod tests;
 /// The turns of one worker under one snapshot.
 #[derive(Debug)]
 pub struct Balance {
-    /// By route index and by upstream index; `None` where there is nothing to choose.
+    /// By route index; `None` where there is nothing to choose.
     routes: Box<[Option<Rc<Rotation>>]>,
-    upstreams: Box<[Option<Rc<Rotation>>]>,
     /// The same rotations by what they choose among, for the next snapshot.
     known: HashMap<Choices, Rc<Rotation>>,
 }
@@ -34,16 +33,8 @@ pub struct Rotation {
 /// What a rotation chooses among. While this stays the same, its state stays valid.
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct Choices {
-    level: Level,
-    /// Of the route or the upstream.
-    name: Box<str>,
+    route: Box<str>,
     weighted: Box<[(Box<str>, u32)]>,
-}
-
-#[derive(Debug, PartialEq, Eq, Hash)]
-enum Level {
-    Route,
-    Upstream,
 }
 
 impl Balance {
@@ -62,15 +53,7 @@ impl Balance {
         let routes = routes
             .map(|route| rotation(Choices::of_route(route, upstreams)))
             .collect();
-        let upstreams = upstreams.iter();
-        let upstreams = upstreams
-            .map(|one| rotation(Choices::of_upstream(one)))
-            .collect();
-        Self {
-            routes,
-            upstreams,
-            known,
-        }
+        Self { routes, known }
     }
 
     /// The upstream whose turn it is, as an index into `Snapshot::upstreams`.
@@ -79,19 +62,6 @@ impl Balance {
         pick(&self.routes, route.index, weights)
             .and_then(|place| route.upstreams.get(place))
             .map(|choice: &WeightedUpstream| choice.upstream)
-    }
-
-    /// The server whose turn it is among those that `may_take` a request, as an index into
-    /// `servers`, which are those of the snapshot's upstream with that index.
-    pub fn pick_server(
-        &self,
-        upstream: u32,
-        servers: &[Server],
-        may_take: impl Fn(usize) -> bool,
-    ) -> Option<usize> {
-        let weights = servers.iter().enumerate();
-        let weights = weights.map(|(place, one)| if may_take(place) { one.weight } else { 0 });
-        pick(&self.upstreams, upstream, weights)
     }
 }
 
@@ -116,25 +86,31 @@ impl Rotation {
         }
     }
 
-    /// The next in turn. A weight of 0 sits this one out and keeps the credit it has; when all are
-    /// 0 there is none.
+    /// The place of the next in turn.
     pub fn pick(&self, weights: impl Iterator<Item = u32>) -> Option<usize> {
-        let mut total = 0;
-        let mut best: Option<(usize, &Cell<i64>)> = None;
-        for (place, (credit, weight)) in self.credits.iter().zip(weights).enumerate() {
-            if weight == 0 {
-                continue;
-            }
-            total += i64::from(weight);
-            credit.set(credit.get() + i64::from(weight));
-            if best.is_none_or(|(_, best)| credit.get() > best.get()) {
-                best = Some((place, credit));
-            }
-        }
-        let (place, credit) = best?;
-        credit.set(credit.get() - total);
-        Some(place)
+        let choices = self.credits.iter().zip(weights).enumerate();
+        in_turn(choices.map(|(place, (credit, weight))| (place, weight, credit)))
     }
+}
+
+/// The next in turn among choices with their weights and the credits that they have gathered. A
+/// weight of 0 sits this one out and keeps its credit; when all are 0 there is none.
+pub fn in_turn<'a, T>(choices: impl Iterator<Item = (T, u32, &'a Cell<i64>)>) -> Option<T> {
+    let mut total = 0;
+    let mut best: Option<(T, &Cell<i64>)> = None;
+    for (choice, weight, credit) in choices.filter(|(_, weight, _)| *weight > 0) {
+        total += i64::from(weight);
+        credit.set(credit.get() + i64::from(weight));
+        if best
+            .as_ref()
+            .is_none_or(|(_, best)| credit.get() > best.get())
+        {
+            best = Some((choice, credit));
+        }
+    }
+    let (choice, credit) = best?;
+    credit.set(credit.get() - total);
+    Some(choice)
 }
 
 impl Choices {
@@ -145,30 +121,8 @@ impl Choices {
             Some((upstream.id.clone(), choice.weight))
         };
         (route.upstreams.len() > 1).then(|| Self {
-            level: Level::Route,
-            name: route.name.clone(),
+            route: route.name.clone(),
             weighted: route.upstreams.iter().filter_map(id).collect(),
-        })
-    }
-
-    fn of_upstream(upstream: &Upstream) -> Option<Self> {
-        let Target::Servers(servers) = &upstream.target else {
-            return None;
-        };
-        let address = |server: &Server| {
-            let host = match &server.host {
-                super::config::ServerHost::Ip(ip) => ip.to_string(),
-                super::config::ServerHost::Name(name) => name.clone(),
-            };
-            (
-                format!("{host} {} {}", server.port, server.base_path).into(),
-                server.weight,
-            )
-        };
-        (servers.len() > 1).then(|| Self {
-            level: Level::Upstream,
-            name: upstream.id.clone(),
-            weighted: servers.iter().map(address).collect(),
         })
     }
 }

@@ -1,63 +1,77 @@
-//! A snapshot at work in this worker: beside what was compiled, where its servers are and whose turn
-//! it is. Built off to the side, then put in place whole.
+//! A snapshot at work in this worker: beside what was compiled, whose turn it is and which endpoints
+//! its upstreams have. Built off to the side, then put in place whole.
 //!
 //! Not here: idle connections; they belong to the endpoints, which outlive a generation.
 
+use std::collections::HashMap;
 use std::rc::Rc;
 
 use super::observe::Watched;
-use super::upstream::addresses::{Addresses, Place};
-use super::upstream::endpoint::Endpoints;
+use super::upstream::addresses::Addresses;
+use super::upstream::members::{Members, Premises};
 use crate::model::balance::Balance;
 use crate::model::snapshot::{Snapshot, Target};
+use crate::shm::names::Index;
 
 pub(super) struct Active {
     pub(super) snapshot: Snapshot,
     pub(super) balance: Balance,
     /// Where its requests are counted and logged.
     pub(super) watched: Rc<Watched>,
-    /// By upstream and server, as in the snapshot.
-    places: Box<[Box<[Rc<Place>]>]>,
+    /// By upstream, as in the snapshot; `None` where it has no server.
+    members: Box<[Option<Rc<Members>>]>,
 }
 
 impl Active {
     pub(super) fn build(
         snapshot: Snapshot,
         watched: Rc<Watched>,
+        index: &Index,
         before: Option<&Self>,
         addresses: &Addresses,
-        endpoints: &Endpoints,
+        premises: &Premises<'_>,
     ) -> Self {
-        let before = before.map(|before| &before.balance);
-        let balance = Balance::build(&snapshot.routes, &snapshot.upstreams, before);
-        let places = snapshot
-            .upstreams
-            .iter()
-            .map(|upstream| match &upstream.target {
-                Target::Echo => Box::default(),
-                Target::Servers(servers) => servers
-                    .iter()
-                    .map(|server| addresses.place(&server.host, server.port, endpoints))
-                    .collect(),
-            });
+        let balance = Balance::build(
+            &snapshot.routes,
+            &snapshot.upstreams,
+            before.map(|before| &before.balance),
+        );
+        let earlier = before.map(Self::by_upstream).unwrap_or_default();
+        let ids = index.endpoints.iter().map(Vec::as_slice);
+        let ids = ids.chain(std::iter::repeat(&[][..]));
+        let members = snapshot.upstreams.iter().zip(ids).map(|(upstream, ids)| {
+            let Target::Servers(servers) = &upstream.target else {
+                return None;
+            };
+            let before = earlier.get(&*upstream.id).copied();
+            let members = Members::build(&upstream.id, servers, ids, before, premises);
+            if members.are_looked_up() {
+                addresses.attach(&members, premises);
+            }
+            Some(members)
+        });
         Self {
             balance,
             watched,
-            places: places.collect(),
+            members: members.collect(),
             snapshot,
         }
     }
 
-    /// Connections that wait for requests to an upstream.
-    pub(super) fn idle_connections(&self, upstream: u32) -> usize {
-        let places = self.places.get(upstream as usize);
-        places.map_or(0, |places| {
-            places.iter().map(|place| place.idle_connections()).sum()
-        })
+    fn by_upstream(&self) -> HashMap<&str, &Members> {
+        let members = self.members.iter().flatten();
+        members
+            .map(|members| (members.upstream(), &**members))
+            .collect()
     }
 
-    pub(super) fn place(&self, upstream: u32, server: usize) -> Option<&Place> {
-        let places = self.places.get(upstream as usize)?;
-        places.get(server).map(|place| &**place)
+    /// Connections that wait for requests to an upstream.
+    pub(super) fn idle_connections(&self, upstream: u32) -> usize {
+        let members = self.members(upstream);
+        members.map_or(0, Members::idle_connections)
+    }
+
+    pub(super) fn members(&self, upstream: u32) -> Option<&Members> {
+        self.members.get(upstream as usize)?.as_deref()
     }
 }

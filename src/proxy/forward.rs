@@ -4,7 +4,6 @@
 //! Not here: the exchange itself (`upstream::exchange`), and headers other than those that the
 //! choice of the server decides.
 
-use std::rc::Rc;
 use std::time::Instant;
 
 use http::header::{EXPECT, HeaderValue};
@@ -22,6 +21,7 @@ use super::upstream::body::Return;
 use super::upstream::connect::connect;
 use super::upstream::endpoint::{Endpoint, Need};
 use super::upstream::exchange::Exchange;
+use super::upstream::members::{Ask, Hold, Tried};
 use super::upstream::upload::{Gate, Upload};
 use super::visit::Visit;
 use crate::model::headers;
@@ -40,36 +40,40 @@ pub(super) async fn forward(
     inbound: &Inbound,
     visit: &mut Visit,
 ) -> Result<Response<Body>, Reason> {
-    let (server, endpoint) = choose(target, visit)?;
+    let tried = Tried::default();
+    let (server, hold) = choose(target, &tried, inbound, visit)?;
     let method = request.method().clone();
     let upload = encode(request, target.upstream, server, inbound, visit);
-    let (head, exchange) = converse(upload, &method, &endpoint, target, inbound, visit).await?;
+    let conversed = converse(upload, &method, hold.endpoint(), target, inbound, visit).await;
+    let (head, exchange) = conversed.inspect_err(|reason| hold.failed(*reason))?;
+    hold.answered();
     visit.seen.upstream_head = Some(visit.seen.started.elapsed());
-    respond(head, exchange, endpoint, target, inbound)
+    respond(head, exchange, hold, target, inbound)
 }
 
+/// One of the upstream's endpoints, and the server that it belongs to. `tried` are those that had
+/// their chance.
 fn choose<'a>(
     target: &Target<'a>,
+    tried: &Tried,
+    inbound: &Inbound,
     visit: &mut Visit,
-) -> Result<(&'a Server, Rc<Endpoint>), Reason> {
+) -> Result<(&'a Server, Hold), Reason> {
+    let now = inbound.alarm.about_now().millis();
     let active = &visit.active;
-    let place = |server| active.place(target.index, server);
-    let may_take = |server| place(server).is_some_and(|place| place.has_address());
-    let index = active
-        .balance
-        .pick_server(target.index, target.servers, may_take);
-    let index = index.ok_or(Reason::NoAddress)?;
-    let endpoint = place(index)
-        .and_then(|place| place.next())
-        .ok_or(Reason::NoAddress)?;
-    let server = target.servers.get(index).ok_or(Reason::NoAddress)?;
-    visit.seen.server = u32::try_from(index).ok();
-    visit.seen.endpoint = Some(endpoint.address);
-    visit
+    let counter = visit
         .proxy
         .observer
-        .upstream_taken(&visit.active.watched, target.index);
-    Ok((server, endpoint))
+        .upstream_active(&active.watched, target.index);
+    let hold = active
+        .members(target.index)
+        .and_then(|members| members.pick(&Ask { now, tried }, counter));
+    let hold = hold.ok_or(Reason::NoAddress)?;
+    let server = target.servers.get(hold.server() as usize);
+    let server = server.ok_or(Reason::NoAddress)?;
+    visit.seen.server = Some(hold.server());
+    visit.seen.endpoint = Some(hold.endpoint().address);
+    Ok((server, hold))
 }
 
 /// The request as this server is to see it.
@@ -172,7 +176,7 @@ fn begin(
 fn respond(
     mut head: ResponseHead,
     exchange: Exchange,
-    endpoint: Rc<Endpoint>,
+    hold: Hold,
     target: &Target<'_>,
     inbound: &Inbound,
 ) -> Result<Response<Body>, Reason> {
@@ -180,13 +184,13 @@ fn respond(
     let body = match &head.kind {
         ResponseKind::Final => {
             let back = Return {
-                endpoint,
+                hold,
                 bounds: target.upstream.keepalive,
             };
             Body::Upstream(Box::new(exchange.into_body(&head, back)))
         }
         ResponseKind::Upgrade(protocol) if was_offered(protocol, inbound) => {
-            Body::Switched(Box::new(Switched::new(exchange, protocol.clone())?))
+            Body::Switched(Box::new(Switched::new(exchange, hold, protocol.clone())?))
         }
         _ => return Err(Reason::UpstreamUpgrade),
     };

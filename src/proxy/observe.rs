@@ -190,11 +190,14 @@ impl Observer {
         });
     }
 
-    /// A connection to the upstream is taken for the request.
-    pub(super) fn upstream_taken(&self, watched: &Watched, upstream: u32) {
-        if let Some(cells) = watched.series.upstream(Some(upstream)) {
-            cells.active(&self.recorder).add(1);
-        }
+    /// Where connections of an upstream that are in use are counted.
+    pub(super) fn upstream_active(&self, watched: &Watched, upstream: u32) -> Option<Counter> {
+        let cells = watched.series.upstream(Some(upstream))?;
+        Some(cells.active(&self.recorder).clone())
+    }
+
+    pub(super) fn recorder(&self) -> &Recorder {
+        &self.recorder
     }
 
     /// Once for every request that began, whatever became of it.
@@ -247,7 +250,6 @@ impl Observer {
     }
 
     fn count_upstream(&self, cells: &UpstreamCells, seen: &Observation) {
-        cells.active(&self.recorder).sub(1);
         if let Some(head) = seen.upstream_head {
             cells.head(&self.recorder, head);
         }

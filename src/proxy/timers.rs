@@ -16,15 +16,21 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::shm::health::{self, Millis};
+
 /// Two sweeps are at least this far apart, so a deadline is kept to within this.
 const GRAIN: u64 = 10;
 const NEVER: u64 = u64::MAX;
 
-/// Milliseconds since the worker's timers began.
+/// Milliseconds on the clock that all processes share.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Tick(u64);
 
 impl Tick {
+    pub(super) fn millis(self) -> Millis {
+        Millis(self.0)
+    }
+
     pub(super) fn after(self, wait: Duration) -> Self {
         Self(
             self.0
@@ -35,6 +41,8 @@ impl Tick {
 
 pub(super) struct Timers {
     began: Instant,
+    /// The same moment, in ticks.
+    first: u64,
     /// What the clock said when it was last read.
     last: Cell<Tick>,
     entries: RefCell<Entries>,
@@ -62,9 +70,11 @@ pub(super) struct Alarm {
 
 impl Timers {
     pub(super) fn new() -> Rc<Self> {
+        let first = health::now().0;
         Rc::new(Self {
             began: Instant::now(),
-            last: Cell::new(Tick(0)),
+            first,
+            last: Cell::new(Tick(first)),
             entries: RefCell::default(),
             next: Cell::new(NEVER),
             sweeper: RefCell::new(None),
@@ -72,7 +82,8 @@ impl Timers {
     }
 
     pub(super) fn now(&self) -> Tick {
-        let now = Tick(u64::try_from(self.began.elapsed().as_millis()).unwrap_or(NEVER));
+        let elapsed = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(NEVER);
+        let now = Tick(self.first.saturating_add(elapsed));
         self.last.set(now);
         now
     }
@@ -108,9 +119,10 @@ impl Timers {
         std::future::poll_fn(|cx| {
             self.sweeper.replace(Some(cx.waker().clone()));
             while self.next.get() != NEVER {
+                let next = self.next.get().saturating_sub(self.first);
                 sleep
                     .as_mut()
-                    .reset(self.began + Duration::from_millis(self.next.get()));
+                    .reset(self.began + Duration::from_millis(next));
                 if sleep.as_mut().poll(cx).is_pending() {
                     break;
                 }

@@ -18,12 +18,15 @@ use super::inlet::Inlet;
 use super::outgoing::Outgoing;
 use super::stream::Stream;
 use super::upstream::exchange::Exchange;
+use super::upstream::members::Hold;
 
 /// The upstream's side of a tunnel.
 pub(super) struct Switched {
     pub(super) protocol: HeaderValue,
     stream: Stream,
     inlet: Inlet,
+    /// In flight there until the tunnel ends.
+    _hold: Hold,
 }
 
 /// One direction.
@@ -51,7 +54,11 @@ pub(super) struct Carried {
 
 impl Switched {
     /// A request whose body is still on its way cannot change the protocol.
-    pub(super) fn new(exchange: Exchange, protocol: HeaderValue) -> Result<Self, Reason> {
+    pub(super) fn new(
+        exchange: Exchange,
+        hold: Hold,
+        protocol: HeaderValue,
+    ) -> Result<Self, Reason> {
         let Exchange {
             stream,
             inlet,
@@ -65,6 +72,7 @@ impl Switched {
             protocol,
             stream,
             inlet,
+            _hold: hold,
         })
     }
 

@@ -8,4 +8,5 @@ pub(super) mod body;
 pub(super) mod connect;
 pub(super) mod endpoint;
 pub(super) mod exchange;
+pub(super) mod members;
 pub(super) mod upload;

@@ -1,50 +1,125 @@
-//! A word of the health board: what everybody thinks of an endpoint.
+//! The health board: one place per endpoint, which all processes read and which the active checks
+//! and the workers write.
+//!
+//! Not here: what the words mean and when they change (`model::health`).
 
-/// Written by active checks and passive ejection, read by whoever picks an endpoint.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Health {
-    /// Nobody has looked yet: gets requests.
-    Unknown,
-    Healthy,
-    /// Active checks say so.
-    Unhealthy,
-    /// Failed too often in live traffic; comes back by itself.
-    Ejected,
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
+
+use rustix::time::{ClockId, clock_gettime};
+
+use super::layout::BOARD_CELLS;
+pub use crate::model::health::{Checked, Experience, Health, Millis, Verdict};
+
+/// An endpoint's place: what checks say, what traffic shows, and room for more.
+#[derive(Debug, Clone, Copy)]
+pub struct Board {
+    cells: &'static [AtomicU64; BOARD_CELLS],
 }
 
-impl Health {
-    pub fn from_word(word: u64) -> Health {
-        match word & 0xff {
-            1 => Health::Healthy,
-            2 => Health::Unhealthy,
-            3 => Health::Ejected,
-            _ => Health::Unknown,
-        }
+/// On the clock that all processes share.
+pub fn now() -> Millis {
+    let now = clock_gettime(ClockId::Monotonic);
+    let seconds = u64::try_from(now.tv_sec).unwrap_or_default();
+    let nanos = u64::try_from(now.tv_nsec).unwrap_or_default();
+    Millis(seconds * 1_000 + nanos / 1_000_000)
+}
+
+impl Board {
+    pub(super) fn of(cells: &'static [AtomicU64]) -> Option<Board> {
+        Some(Board {
+            cells: cells.first_chunk()?,
+        })
     }
 
-    pub fn word(self) -> u64 {
-        self as u64
+    pub fn health(self, now: Millis) -> Health {
+        Health::of(self.checked(), self.experience(), now)
     }
 
-    pub fn takes_traffic(self) -> bool {
-        matches!(self, Health::Unknown | Health::Healthy)
+    pub fn checked(self) -> Checked {
+        let [checked, ..] = self.cells;
+        Checked::from_word(checked.load(Relaxed))
+    }
+
+    /// The supervisor's alone. A verdict that stays keeps the time since when it stands.
+    pub fn check(self, verdict: Verdict, now: Millis) -> Checked {
+        let [cell, ..] = self.cells;
+        let before = self.checked();
+        let since = match (before.verdict, verdict) {
+            (before, verdict) if before == verdict => return self.checked(),
+            // The first look at one that was believed to be well is no return.
+            (Verdict::Unknown, Verdict::Healthy) => before.since,
+            _ => now,
+        };
+        cell.store(Checked { verdict, since }.word(), SeqCst);
+        before
+    }
+
+    pub fn experience(self) -> Experience {
+        let [_, experience, ..] = self.cells;
+        Experience::from_word(experience.load(Relaxed))
+    }
+
+    /// Changes it while nobody else does; `None` leaves it as it is. What stands there afterwards,
+    /// where it was changed.
+    pub fn learn(self, change: impl Fn(Experience) -> Option<Experience>) -> Option<Experience> {
+        let [_, cell, ..] = self.cells;
+        let changed = |word| change(Experience::from_word(word)).map(Experience::word);
+        let before = cell.fetch_update(SeqCst, SeqCst, changed).ok()?;
+        change(Experience::from_word(before))
+    }
+
+    /// When it last came back: by its checks, after an ejection, or into the configuration.
+    pub fn up_since(self) -> Millis {
+        self.checked().since.max(self.experience().until)
+    }
+
+    pub(super) fn begin(self, now: Millis) {
+        let unknown = Checked {
+            verdict: Verdict::Unknown,
+            since: now,
+        };
+        let [checked, rest @ ..] = self.cells;
+        checked.store(unknown.word(), Relaxed);
+        rest.iter().for_each(|cell| cell.store(0, Relaxed));
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use crate::shm::Segment;
+    use crate::shm::layout::Layout;
+
     use super::*;
 
     #[test]
-    fn a_word_gives_back_the_health_it_was_made_of() {
-        for health in [
-            Health::Unknown,
-            Health::Healthy,
-            Health::Unhealthy,
-            Health::Ejected,
-        ] {
-            assert_eq!(Health::from_word(health.word()), health);
-        }
+    fn all_mappings_see_a_change_and_a_new_endpoint_begins_anew() {
+        let segment = Segment::create_sized(Layout { chunks: 1 }).expect("a segment");
+        let fd = segment.fd().try_clone_to_owned().expect("a dup");
+        let (ours, other) = (segment.board(7), Segment::open(fd).expect("opens"));
+        let (ours, theirs) = (ours.expect("a place"), other.board(7).expect("a place"));
+        segment.begin_endpoint(7, Millis(10));
+        assert_eq!(theirs.up_since(), Millis(10));
+
+        ours.check(Verdict::Healthy, Millis(20));
+        assert_eq!(theirs.up_since(), Millis(10), "the first look is no return");
+        ours.check(Verdict::Unhealthy, Millis(30));
+        assert_eq!(theirs.health(Millis(30)), Health::Unhealthy);
+        ours.check(Verdict::Unhealthy, Millis(35));
+        assert_eq!(theirs.checked().since, Millis(30));
+        ours.check(Verdict::Healthy, Millis(40));
+        assert_eq!(theirs.up_since(), Millis(40));
+
+        let eject = |seen: Experience| {
+            let until = Millis(90);
+            (seen.until < until).then_some(Experience { until, ..seen })
+        };
+        assert_eq!(theirs.learn(eject).map(|seen| seen.until), Some(Millis(90)));
+        assert_eq!(theirs.learn(eject), None);
+        assert_eq!(ours.health(Millis(89)), Health::Ejected);
+        assert_eq!(ours.up_since(), Millis(90));
+
+        segment.begin_endpoint(7, Millis(100));
+        assert_eq!(theirs.health(Millis(0)), Health::Unknown);
+        assert!(now() > Millis(0));
     }
 }

@@ -4,18 +4,18 @@
 //! ```text
 //! page 0           magic, version, number of chunks, next free chunk
 //! rows             ROWS headers of a cache line each: owner, pid, heartbeat
-//! health board     a word per endpoint
-//! in-flight counts a word per endpoint
+//! health board     a cache line per endpoint
+//! shares           per row and endpoint: what this process has under way there
 //! shared cells     rate limits
 //! arena            chunks of a page; each belongs to one row and holds its counters
 //! ```
 
-pub const CURRENT_VERSION: u64 = 1;
+pub const CURRENT_VERSION: u64 = 2;
 pub(super) const MAGIC_WORD: u64 = u64::from_le_bytes(*b"sluice\0\x01");
 
 /// Processes that can have a row at once: workers, draining ones among them, and supervisors.
 pub const ROWS: u16 = 256;
-/// Endpoints that the health board and the in-flight counts have room for.
+/// Endpoints that the health board and the shares have room for.
 pub const ENDPOINTS: u32 = 16_384;
 /// Cells for `Segment::shared`.
 pub const SHARED: u32 = 65_536;
@@ -24,8 +24,13 @@ const PAGE: usize = 512;
 const ROW_CELLS: usize = 8;
 const ROWS_AT: usize = PAGE;
 const BOARD_AT: usize = ROWS_AT + ROWS as usize * ROW_CELLS;
-const IN_FLIGHT_AT: usize = BOARD_AT + ENDPOINTS as usize;
-const SHARED_AT: usize = IN_FLIGHT_AT + ENDPOINTS as usize;
+/// Cells of one endpoint's place on the board: a cache line, so that news of one disturb no other.
+pub(super) const BOARD_CELLS: usize = 8;
+const SHARES_AT: usize = BOARD_AT + ENDPOINTS as usize * BOARD_CELLS;
+/// Cells of one endpoint's share in one row.
+const SHARE_CELLS: usize = 2;
+const ROW_SHARES: usize = ENDPOINTS as usize * SHARE_CELLS;
+const SHARED_AT: usize = SHARES_AT + ROWS as usize * ROW_SHARES;
 const ARENA_AT: usize = SHARED_AT + SHARED as usize;
 
 pub(super) const MAGIC: usize = 0;
@@ -35,6 +40,10 @@ pub(super) const CHUNKS: usize = 2;
 pub(super) const NOWHERE: usize = 64;
 /// On a cache line of its own: it is written whenever a row grows.
 pub(super) const NEXT_CHUNK: usize = 8;
+/// No row at or above this one was ever leased: sums end there.
+pub(super) const ROWS_USED: usize = 16;
+/// No endpoint at or above this one was ever given an id.
+pub(super) const ENDPOINTS_USED: usize = 17;
 
 /// Upper bounds of a histogram's buckets in nanoseconds: 0.5 ms to 30 s, and the last without one.
 pub const BOUNDS: [u64; 15] = [
@@ -63,6 +72,15 @@ pub(super) enum RowCell {
     Owner = 0,
     Pid = 1,
     Beats = 2,
+}
+
+/// What a process has under way at an endpoint. It alone writes its share.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ShareCell {
+    /// Requests in flight.
+    Requests = 0,
+    /// Connections, idle ones among them.
+    Connections = 1,
 }
 
 /// How big a segment is: only the arena's size differs.
@@ -135,12 +153,15 @@ pub(super) const fn row(row: u16, cell: RowCell) -> usize {
     ROWS_AT + row as usize * ROW_CELLS + cell as usize
 }
 
+/// The first cell of an endpoint's place on the board.
 pub(super) fn board(endpoint: u32) -> Option<usize> {
-    (endpoint < ENDPOINTS).then_some(BOARD_AT + endpoint as usize)
+    (endpoint < ENDPOINTS).then_some(BOARD_AT + endpoint as usize * BOARD_CELLS)
 }
 
-pub(super) fn in_flight(endpoint: u32) -> Option<usize> {
-    (endpoint < ENDPOINTS).then_some(IN_FLIGHT_AT + endpoint as usize)
+pub(super) fn share(row: u16, endpoint: u32, cell: ShareCell) -> Option<usize> {
+    let known = row < ROWS && endpoint < ENDPOINTS;
+    let at = row as usize * ROW_SHARES + endpoint as usize * SHARE_CELLS + cell as usize;
+    known.then_some(SHARES_AT + at)
 }
 
 pub(super) fn shared(index: u32) -> Option<usize> {
@@ -160,13 +181,20 @@ mod tests {
     fn areas_do_not_overlap_and_fill_the_segment() {
         let layout = Layout { chunks: 3 };
         assert!(row(ROWS - 1, RowCell::Beats) < BOARD_AT);
-        assert_eq!(board(ENDPOINTS - 1).map(|at| at + 1), Some(IN_FLIGHT_AT));
-        assert_eq!(in_flight(ENDPOINTS - 1).map(|at| at + 1), Some(SHARED_AT));
-        assert_eq!(shared(SHARED - 1).map(|at| at + 1), Some(ARENA_AT));
-        assert_eq!(
-            (board(ENDPOINTS), in_flight(ENDPOINTS), shared(SHARED)),
-            (None, None, None)
+        let last = board(ENDPOINTS - 1).map(|at| at + BOARD_CELLS);
+        assert_eq!(last, Some(SHARES_AT));
+        let last = share(ROWS - 1, ENDPOINTS - 1, ShareCell::Connections);
+        assert_eq!(last.map(|at| at + 1), Some(SHARED_AT));
+        let (next_row, next) = (
+            share(1, 0, ShareCell::Requests),
+            share(0, 1, ShareCell::Requests),
         );
+        assert_eq!(next_row, Some(SHARES_AT + ROW_SHARES));
+        assert_eq!(next, Some(SHARES_AT + SHARE_CELLS));
+        assert_eq!(shared(SHARED - 1).map(|at| at + 1), Some(ARENA_AT));
+        assert_eq!((board(ENDPOINTS), shared(SHARED)), (None, None));
+        assert_eq!(share(ROWS, 0, ShareCell::Requests), None);
+        assert_eq!(share(0, ENDPOINTS, ShareCell::Requests), None);
         for shape in [Shape::Scalar, Shape::Histogram] {
             let last = shape.entries(2).last().expect("a chunk has entries") + shape.entry_cells();
             assert!(last <= layout.bytes() / 8, "{shape:?}");

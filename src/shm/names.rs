@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::layout::ENDPOINTS;
 use super::series::{FIRST_NAME, Family, ID_END, Key};
-use crate::model::config::{Config, ServerHost, Target};
+use crate::model::config::{Config, Server, ServerHost, Target};
 
 /// How long the series of a name stay after a reload has removed it.
 pub const LINGER: Duration = Duration::from_secs(600);
@@ -31,8 +31,9 @@ pub struct Index {
     pub routes: Vec<u32>,
     /// Parallel to `Config::upstreams`.
     pub upstreams: Vec<u32>,
-    /// Parallel to `Config::upstreams` and their servers: places on the health board.
-    pub endpoints: Vec<Vec<u32>>,
+    /// Parallel to `Config::upstreams` and their servers: places on the health board; `None` where a
+    /// name is looked up, whose endpoints are told apart from the config (`model::resolved`).
+    pub endpoints: Vec<Vec<Option<u32>>>,
     /// Parallel to `Config::listeners`.
     pub listeners: Vec<u32>,
     /// Ids that are in no list above but whose series stay for now.
@@ -43,8 +44,10 @@ pub struct Index {
 #[derive(Debug)]
 pub struct Names {
     labels: Shelf<(Kind, String)>,
-    /// Endpoints count from 0: their ids are places on the health board.
+    /// By upstream and address. They count from 0: their ids are places on the health board.
     endpoints: Shelf<(String, String)>,
+    /// Endpoint ids that were given away and whose places have not been cleared yet.
+    fresh: Vec<u32>,
 }
 
 /// Ids of things of one sort, each used by one name at a time. A used id is given away again only
@@ -59,6 +62,13 @@ struct Shelf<T> {
     free: Vec<u32>,
 }
 
+/// Whether a name had its id before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Tenure {
+    Kept,
+    New,
+}
+
 #[derive(Debug, Clone, Copy)]
 struct Place {
     id: u32,
@@ -70,6 +80,7 @@ impl Default for Names {
         Names {
             labels: Shelf::new(FIRST_NAME, ID_END),
             endpoints: Shelf::new(0, ENDPOINTS),
+            fresh: Vec::new(),
         }
     }
 }
@@ -82,7 +93,6 @@ impl Names {
         self.labels.reclaim(now, |id| in_use.contains(&id));
         self.endpoints.reclaim(now, |_| false);
         self.labels.leave_all(now);
-        self.endpoints.leave_all(now);
         let index = Index {
             routes: config
                 .rules
@@ -114,9 +124,30 @@ impl Names {
 
     /// The id of one endpoint, also of one that a name lookup found later; one beyond the board's end
     /// when there are too many.
-    pub fn endpoint(&mut self, upstream: &str, endpoint: &str) -> u32 {
-        self.endpoints
-            .take((upstream.to_owned(), endpoint.to_owned()))
+    pub fn endpoint(&mut self, upstream: &str, address: &str) -> u32 {
+        let (id, tenure) = self
+            .endpoints
+            .take_new((upstream.to_owned(), address.to_owned()));
+        if tenure == Tenure::New && id < ENDPOINTS {
+            self.fresh.push(id);
+        }
+        id
+    }
+
+    /// Endpoints with other ids are gone from `now` on.
+    pub fn keep_endpoints(&mut self, ids: &HashSet<u32>, now: Instant) {
+        self.endpoints.leave_but(ids, now);
+    }
+
+    /// Endpoint ids that are new since the last call: their places are to be cleared.
+    pub fn take_fresh(&mut self) -> Vec<u32> {
+        std::mem::take(&mut self.fresh)
+    }
+
+    /// Every endpoint that is not forgotten: id, upstream and address.
+    pub fn endpoints(&self) -> impl Iterator<Item = (u32, &str, &str)> {
+        let all = self.endpoints.ids.iter();
+        all.map(|((upstream, address), place)| (place.id, upstream.as_str(), address.as_str()))
     }
 
     /// Every label that is not forgotten.
@@ -130,14 +161,17 @@ impl Names {
     /// Puts back what a program before this one had assigned (a replaced binary).
     pub fn restore(&mut self, labels: impl IntoIterator<Item = (u32, Kind, String)>) {
         for (id, kind, name) in labels {
-            self.labels.next = self.labels.next.max(id.saturating_add(1));
-            self.labels.ids.insert(
-                (kind, name),
-                Place {
-                    id,
-                    gone_since: None,
-                },
-            );
+            self.labels.put_back(id, (kind, name));
+        }
+    }
+
+    /// The same for endpoints, by upstream and address.
+    pub fn restore_endpoints(
+        &mut self,
+        endpoints: impl IntoIterator<Item = (u32, String, String)>,
+    ) {
+        for (id, upstream, address) in endpoints {
+            self.endpoints.put_back(id, (upstream, address));
         }
     }
 
@@ -145,14 +179,19 @@ impl Names {
         self.labels.take((kind, name.to_owned()))
     }
 
-    fn endpoints_of(&mut self, upstream: &str, target: &Target) -> Vec<u32> {
-        match target {
-            Target::Echo => Vec::new(),
-            Target::Servers(servers) => servers
-                .iter()
-                .map(|server| self.endpoint(upstream, &endpoint_name(&server.host, server.port)))
-                .collect(),
-        }
+    fn endpoints_of(&mut self, upstream: &str, target: &Target) -> Vec<Option<u32>> {
+        let servers = match target {
+            Target::Echo => &[][..],
+            Target::Servers(servers) => servers,
+        };
+        let id = |server: &Server| match server.host {
+            ServerHost::Ip(_) => {
+                let address = endpoint_name(&server.host, server.port);
+                Some(self.endpoint(upstream, &address))
+            }
+            ServerHost::Name(_) => None,
+        };
+        servers.iter().map(id).collect()
     }
 
     fn lingering(&self) -> Vec<(Kind, u32)> {
@@ -165,11 +204,20 @@ impl Names {
     }
 }
 
-/// An endpoint as labels, logs and the status name it.
+/// A server as labels, logs and the status name it; one with an address of its own is an endpoint.
 pub fn endpoint_name(host: &ServerHost, port: u16) -> String {
     match host {
         ServerHost::Ip(ip) => std::net::SocketAddr::new(*ip, port).to_string(),
         ServerHost::Name(name) => format!("{name}:{port}"),
+    }
+}
+
+impl Place {
+    fn taken(id: u32) -> Place {
+        Place {
+            id,
+            gone_since: None,
+        }
     }
 }
 
@@ -185,9 +233,13 @@ impl<T: Eq + std::hash::Hash> Shelf<T> {
     }
 
     fn take(&mut self, name: T) -> u32 {
+        self.take_new(name).0
+    }
+
+    fn take_new(&mut self, name: T) -> (u32, Tenure) {
         if let Some(place) = self.ids.get_mut(&name) {
             place.gone_since = None;
-            return place.id;
+            return (place.id, Tenure::Kept);
         }
         let id = if self.next < self.end {
             self.next += 1;
@@ -195,16 +247,24 @@ impl<T: Eq + std::hash::Hash> Shelf<T> {
         } else if let Some(id) = self.free.pop() {
             id
         } else {
-            return self.end;
+            return (self.end, Tenure::New);
         };
-        self.ids.insert(
-            name,
-            Place {
-                id,
-                gone_since: None,
-            },
-        );
-        id
+        self.ids.insert(name, Place::taken(id));
+        (id, Tenure::New)
+    }
+
+    fn put_back(&mut self, id: u32, name: T) {
+        self.next = self.next.max(id.saturating_add(1));
+        self.ids.insert(name, Place::taken(id));
+    }
+
+    fn leave_but(&mut self, kept: &HashSet<u32>, now: Instant) {
+        for place in self.ids.values_mut() {
+            match kept.contains(&place.id) {
+                true => place.gone_since = None,
+                false => drop(place.gone_since.get_or_insert(now)),
+            }
+        }
     }
 
     fn leave_all(&mut self, now: Instant) {

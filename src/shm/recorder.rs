@@ -9,7 +9,7 @@ use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering::Acquire, Ordering::Relaxed, Ordering::Release};
 use std::time::Duration;
 
-use super::layout::{self, BUCKETS, RowCell, Shape};
+use super::layout::{self, BUCKETS, RowCell, Shape, ShareCell};
 use super::series::{Family, Key, Nature};
 use super::{RowId, Segment, ShmError};
 
@@ -135,6 +135,14 @@ impl Recorder {
 
     pub fn beat(&self) {
         self.segment.beat(self.row);
+    }
+
+    /// What this process has under way at an endpoint; `None` beyond the board's end.
+    pub fn share(&self, endpoint: u32, cell: ShareCell) -> Option<&'static AtomicU64> {
+        let share = self.segment.share(self.row, endpoint, cell)?;
+        let used = self.segment.cell(layout::ENDPOINTS_USED);
+        used.fetch_max(u64::from(endpoint) + 1, Relaxed);
+        Some(share)
     }
 
     pub fn counter(&self, key: Key) -> Counter {

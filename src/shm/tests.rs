@@ -1,6 +1,8 @@
+use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
-use super::layout::Layout;
+use super::health::Millis;
+use super::layout::{Layout, ShareCell};
 use super::recorder::Recorder;
 use super::series::{ConnectionState, Family, Key, NONE};
 use super::totals::Totals;
@@ -149,7 +151,26 @@ fn what_is_no_segment_is_refused() {
 #[test]
 fn boards_end_where_the_layout_says() {
     let segment = segment();
-    assert!(segment.board(0).is_some() && segment.in_flight(0).is_some());
+    assert!(segment.board(0).is_some());
     assert!(segment.board(u32::MAX).is_none() && segment.shared(u32::MAX).is_none());
     assert_eq!(NONE, 0);
+}
+
+#[test]
+fn what_a_dead_process_had_under_way_is_not_under_way_any_more() {
+    let segment = segment();
+    let (dies, lives) = (
+        segment.lease(0).expect("a row"),
+        segment.lease(1).expect("a row"),
+    );
+    let share = |row, cell| segment.share(row, 5, cell).expect("a share");
+    segment.begin_endpoint(5, Millis(1));
+    share(dies, ShareCell::Requests).store(3, SeqCst);
+    share(dies, ShareCell::Connections).store(2, SeqCst);
+    share(lives, ShareCell::Requests).store(4, SeqCst);
+    assert_eq!(segment.shares(5, ShareCell::Requests), 7);
+    segment.release(dies);
+    assert_eq!(segment.shares(5, ShareCell::Requests), 4);
+    assert_eq!(segment.shares(5, ShareCell::Connections), 0);
+    assert_eq!(segment.shares(6, ShareCell::Requests), 0);
 }

@@ -17,6 +17,7 @@ use super::handover::{self, Inheritance, Successor};
 use super::intake::{Intake, Look, Served, Stays};
 use super::launch::{First, Launch, Start};
 use super::resolver::{self, Found, Resolver};
+use super::roster::Roster;
 use super::signals::Signals;
 use super::sockets::Sockets;
 use super::state::{Event, KillReason, State, Ticket, WorkerId};
@@ -25,6 +26,7 @@ use crate::admin::{Command, Counts, Reply, Sources, Status, Timestamp};
 use crate::ipc::message::Packed;
 use crate::log;
 use crate::model::config::Config;
+use crate::model::resolved::Resolved;
 use crate::shm::names::{self, Index, Names};
 use crate::shm::recorder::Recorder;
 use crate::shm::totals::Totals;
@@ -60,6 +62,9 @@ pub(super) struct Engine {
     /// By generation, for as long as workers may be asked to prepare it.
     labels: BTreeMap<u64, Labels>,
     resolver: Resolver,
+    roster: Roster,
+    /// The same, for the admin port.
+    resolved: Arc<Vec<Resolved>>,
     resolving: Option<JoinHandle<Found>>,
     next_resolving: Instant,
     watch: Watch,
@@ -142,6 +147,8 @@ impl Engine {
             names: Names::default(),
             labels: BTreeMap::new(),
             resolver: Resolver::default(),
+            roster: Roster::default(),
+            resolved: Arc::default(),
             resolving: None,
             next_resolving: Instant::now() + resolver::INTERVAL,
             watch: Watch::begin(launch.config.clone(), to_watch),

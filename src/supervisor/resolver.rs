@@ -1,7 +1,7 @@
 //! Where the names of upstream servers are: asked again and again, and what was good last is kept
 //! when a name server fails.
 //!
-//! Not here: sending addresses to workers (`engine`).
+//! Not here: which endpoints follow from them (`roster`).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -11,7 +11,6 @@ use tokio::net::lookup_host;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use crate::ipc::message::NameAddresses;
 use crate::model::config::{Config, ServerHost, Target};
 
 /// Between two looks at all names.
@@ -89,8 +88,8 @@ impl Resolver {
         self.known.keys().cloned().collect()
     }
 
-    /// Takes answers in; what has changed is to be told.
-    pub(super) fn learn(&mut self, found: Found) -> Vec<NameAddresses> {
+    /// Takes answers in; the names whose addresses have changed.
+    pub(super) fn learn(&mut self, found: Found) -> Vec<String> {
         let mut changed = Vec::new();
         for (name, addresses) in found {
             let Some(addresses) = addresses else {
@@ -99,19 +98,15 @@ impl Resolver {
             if self.known.get(&name) == Some(&addresses) {
                 continue;
             }
-            self.known.insert(name.clone(), addresses.clone());
-            changed.push(NameAddresses { name, addresses });
+            self.known.insert(name.clone(), addresses);
+            changed.push(name);
         }
         changed
     }
 
-    /// For a worker that starts.
-    pub(super) fn all(&self) -> Vec<NameAddresses> {
-        let named = |(name, addresses): (&String, &Vec<IpAddr>)| NameAddresses {
-            name: name.clone(),
-            addresses: addresses.clone(),
-        };
-        self.known.iter().map(named).collect()
+    /// What a name stands for; nothing while it has not been resolved.
+    pub(super) fn addresses(&self, name: &str) -> &[IpAddr] {
+        self.known.get(name).map_or(&[], Vec::as_slice)
     }
 
     /// Forgets what nobody uses any more.
@@ -140,9 +135,9 @@ mod tests {
                 .len(),
             1
         );
-        assert_eq!(resolver.learn(vec![found("a", Some(1))]), []);
-        assert_eq!(resolver.learn(vec![found("a", None)]), []);
-        assert_eq!(resolver.all()[0].addresses, [IpAddr::from([10, 0, 0, 1])]);
+        assert!(resolver.learn(vec![found("a", Some(1))]).is_empty());
+        assert!(resolver.learn(vec![found("a", None)]).is_empty());
+        assert_eq!(resolver.addresses("a"), [IpAddr::from([10, 0, 0, 1])]);
         let names = |names: &[&str]| {
             names
                 .iter()
@@ -151,7 +146,7 @@ mod tests {
         };
         assert_eq!(resolver.known_names(), names(&["a"]));
         resolver.keep(&names(&["b"]));
-        assert!(resolver.all().is_empty());
+        assert!(resolver.addresses("a").is_empty());
     }
 
     #[tokio::test]

@@ -144,9 +144,9 @@ impl Life {
             ToWorker::Prepare(prepare) => self.prepare(*prepare)?,
             ToWorker::Commit { generation } => self.commit(generation)?,
             ToWorker::Abort { generation } => self.abort(generation),
-            ToWorker::Addresses(names) => {
-                for name in names {
-                    self.proxy.set_addresses(&name.name, name.addresses);
+            ToWorker::Endpoints(servers) => {
+                for server in servers {
+                    self.proxy.set_endpoints(server);
                 }
             }
             ToWorker::Leave => self.proxy.leave(),

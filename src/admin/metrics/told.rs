@@ -4,8 +4,8 @@ use prometheus::proto::MetricFamily;
 
 use super::catalog as names;
 use super::{Scrape, family, sample, seconds, single};
+use crate::admin::endpoints::endpoints;
 use crate::admin::status::{ReloadResult, Status, WorkerState};
-use crate::admin::views::endpoints;
 
 pub(super) fn families(scrape: &Scrape<'_>) -> Vec<MetricFamily> {
     let status = scrape.status;

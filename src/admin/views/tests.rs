@@ -9,9 +9,10 @@ use super::{routes, status, upstreams};
 use crate::admin::fixtures;
 use crate::admin::status::Status;
 use crate::model::load;
-use crate::shm::health::Health;
-use crate::shm::layout::Layout;
-use crate::shm::names::Names;
+use crate::model::resolved::{Resolved, ResolvedEndpoint};
+use crate::shm::health::{Experience, Millis};
+use crate::shm::layout::{Layout, ShareCell};
+use crate::shm::names::{Index, Names};
 use crate::shm::recorder::Recorder;
 use crate::shm::series::{ConnectionState, Family, Key, method_and_code};
 use crate::shm::totals::Totals;
@@ -128,9 +129,16 @@ fn the_busiest_routes_come_first_where_few_are_asked_for() {
 #[test]
 fn upstreams_tell_what_the_health_board_says_of_their_endpoints() {
     let stage = stage();
-    let second = stage.status.index.endpoints[0][1];
-    let word = stage.segment.board(second).expect("on the board");
-    word.store(Health::Ejected.word(), Relaxed);
+    let second = stage.status.index.endpoints[0][1].expect("has a place");
+    let board = stage.segment.board(second).expect("on the board");
+    let experience = Experience {
+        until: Millis(u64::MAX),
+        ejections: 1,
+        streak: 5,
+    };
+    board.learn(|_| Some(experience));
+    let share = stage.recorder.share(second, ShareCell::Requests);
+    share.expect("has a share").store(3, Relaxed);
     let idle = Key::new(
         Family::UpstreamConnections,
         stage.status.index.upstreams[0],
@@ -144,8 +152,10 @@ fn upstreams_tell_what_the_health_board_says_of_their_endpoints() {
     assert_eq!(
         todos["endpoints"],
         json!([
-            {"address": "10.0.0.1:80", "weight": 1, "health": "unknown"},
-            {"address": "10.0.0.2:80", "weight": 1, "health": "ejected"},
+            {"address": "10.0.0.1:80", "server": null, "weight": 1, "health": "unknown",
+             "requestsInFlight": 0, "consecutiveErrors": 0},
+            {"address": "10.0.0.2:80", "server": null, "weight": 1, "health": "ejected",
+             "requestsInFlight": 3, "consecutiveErrors": 5},
         ])
     );
     assert_eq!(
@@ -153,6 +163,49 @@ fn upstreams_tell_what_the_health_board_says_of_their_endpoints() {
         (&json!(4), &json!(1))
     );
     assert_eq!(shown["upstreams"][1]["endpoints"], json!([]));
+}
+
+#[test]
+fn a_name_is_shown_by_its_addresses_once_it_has_some() {
+    let mut stage = stage();
+    let yaml = YAML.replace(
+        "[http://10.0.0.1:80, http://10.0.0.2:80]",
+        "[http://todos.example]",
+    );
+    let loaded = load(&yaml, &mut |_| Err("none".to_owned()));
+    stage.status.config = loaded.config.map(Arc::new);
+    stage.status.index = Arc::new(Index {
+        endpoints: vec![vec![None], vec![]],
+        ..Index::clone(&stage.status.index)
+    });
+    let endpoints = |stage: &Stage| {
+        let shown = json_of(&upstreams(&stage.status, &stage.totals(), &stage.segment));
+        let endpoints = shown["upstreams"][0]["endpoints"].clone();
+        let endpoints = endpoints.as_array().cloned().unwrap_or_default();
+        let told = |one: &Value| format!("{} {} {}", one["address"], one["server"], one["health"]);
+        endpoints.iter().map(told).collect::<Vec<_>>()
+    };
+    let name = r#""todos.example:80""#;
+    assert_eq!(endpoints(&stage), [format!("{name} {name} \"unresolved\"")]);
+
+    let endpoint = |id, last| ResolvedEndpoint {
+        id,
+        address: ([10, 0, 0, last], 80).into(),
+        weight: 1,
+        priority: 0,
+    };
+    stage.status.resolved = Arc::new(vec![Resolved {
+        upstream: "todos".to_owned(),
+        server: "todos.example:80".to_owned(),
+        endpoints: vec![endpoint(8, 1), endpoint(9, 2)],
+    }]);
+    assert_eq!(
+        endpoints(&stage),
+        [
+            format!(r#""10.0.0.1:80" {name} "unknown""#),
+            format!(r#""10.0.0.2:80" {name} "unknown""#)
+        ]
+    );
 }
 
 #[test]

@@ -71,31 +71,6 @@ fn single_upstream_needs_no_state() {
 }
 
 #[test]
-fn servers_are_picked_by_weight_among_those_that_may() {
-    let (routes, _) = compiled(&["a"], rule("r", &[1]));
-    let upstreams = [
-        fixtures::upstream("a", &[1]),
-        fixtures::upstream("b", &[2, 1]),
-    ];
-    let upstreams = upstreams.map(|upstream| Upstream::build(&upstream).unwrap());
-    let balance = Balance::build(&routes, &upstreams, None);
-    let Target::Servers(servers) = &upstreams[1].target else {
-        panic!("no servers")
-    };
-    let all: Vec<_> = (0..3)
-        .filter_map(|_| balance.pick_server(1, servers, |_| true))
-        .collect();
-    assert_eq!(all, [0, 1, 0]);
-    assert_eq!(balance.pick_server(1, servers, |place| place == 1), Some(1));
-    assert_eq!(balance.pick_server(1, servers, |_| false), None);
-    let Target::Servers(single) = &upstreams[0].target else {
-        panic!("no servers")
-    };
-    assert_eq!(balance.pick_server(0, single, |_| true), Some(0));
-    assert_eq!(balance.pick_server(0, single, |_| false), None);
-}
-
-#[test]
 fn turns_go_on_over_a_reload_while_the_choices_are_the_same() {
     let (routes, upstreams) = compiled(&["a", "b"], rule("r", &[1, 1]));
     let balance = Balance::build(&routes, &upstreams, None);

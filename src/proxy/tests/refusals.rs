@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use super::support::{Stage, play};
 use crate::model::config::{PathPattern, ServerHost, Target};
+use crate::model::resolved::{Resolved, ResolvedEndpoint};
 use crate::proxy::error::Reason;
+use crate::shm::names::endpoint_name;
 
 async fn expect(stage: &Stage, sent: &str, reason: Reason) {
     let mut client = stage.client().await;
@@ -228,9 +230,19 @@ fn an_upstream_that_is_not_there_is_told_apart() {
         },
         |stage| async move {
             expect(&stage, request, Reason::NoAddress).await;
-            stage
-                .proxy
-                .set_addresses("app.example", vec![[127, 0, 0, 1].into()]);
+            let Target::Servers(servers) = &stage.config.upstreams[0].target else {
+                panic!("no servers")
+            };
+            stage.proxy.set_endpoints(Resolved {
+                upstream: "app".into(),
+                server: endpoint_name(&servers[0].host, servers[0].port),
+                endpoints: vec![ResolvedEndpoint {
+                    id: 0,
+                    address: ([127, 0, 0, 1], servers[0].port).into(),
+                    weight: 1,
+                    priority: 0,
+                }],
+            });
             stage.forwarded(request).await;
         },
     );

@@ -6,7 +6,7 @@
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use super::endpoint::Endpoint;
+use super::members::Hold;
 use super::upload::Upload;
 use crate::model::config::Keepalive;
 use crate::proxy::Proxy;
@@ -30,7 +30,8 @@ pub(in crate::proxy) struct UpstreamBody {
     /// What went wrong with the rest of the request while the response was not looked at.
     fault: Option<Reason>,
     persistence: Persistence,
-    back: Return,
+    /// `None` with the link.
+    back: Option<Return>,
 }
 
 struct Link {
@@ -40,7 +41,7 @@ struct Link {
 
 /// Where the connection goes afterwards.
 pub(in crate::proxy) struct Return {
-    pub(in crate::proxy) endpoint: Rc<Endpoint>,
+    pub(in crate::proxy) hold: Hold,
     pub(in crate::proxy) bounds: Keepalive,
 }
 
@@ -74,7 +75,7 @@ impl UpstreamBody {
             state: State::Streaming,
             fault: None,
             persistence: head.persistence,
-            back,
+            back: Some(back),
         };
         if body.size == Size::Known(0) {
             body.end();
@@ -97,12 +98,15 @@ impl UpstreamBody {
             self.fault = Some(reason);
         }
         if let Some(reason) = self.fault {
-            self.link = None;
+            self.close();
             return Poll::Ready(Some(Err(reason)));
         }
         let frame = self.poll_download(cx);
-        if let Poll::Ready(Some(Err(_))) = frame {
-            self.link = None;
+        if let Poll::Ready(Some(Err(reason))) = &frame {
+            if let Some(back) = &self.back {
+                back.hold.failed(*reason);
+            }
+            self.close();
         }
         frame
     }
@@ -115,7 +119,7 @@ impl UpstreamBody {
             Poll::Ready(Ok(())) => {}
             Poll::Ready(Err(reason)) => {
                 self.fault = Some(reason);
-                self.link = None;
+                self.close();
             }
             Poll::Pending if self.state == State::Ended => return self.poll_upstream_end(cx),
             Poll::Pending => return Poll::Pending,
@@ -181,12 +185,18 @@ impl UpstreamBody {
             return;
         };
         let is_clean = upload.is_done() && self.inlet.buffer.is_empty();
-        if is_clean && self.persistence == Persistence::KeepAlive {
-            self.back
-                .endpoint
-                .keep(stream, self.back.bounds, self.alarm.about_now());
+        if let Some(Return { hold, bounds }) = self.back.take()
+            && is_clean
+            && self.persistence == Persistence::KeepAlive
+        {
+            hold.endpoint().keep(stream, bounds, self.alarm.about_now());
         }
         self.proxy.buffers.give(upload.into_buffer());
+    }
+
+    fn close(&mut self) {
+        self.link = None;
+        self.back = None;
     }
 
     /// The response is through and the request is not: an upstream that closes wants no more of it.
@@ -197,7 +207,7 @@ impl UpstreamBody {
         match self.inlet.poll_fill(cx, stream, &self.proxy.buffers) {
             Poll::Pending => Poll::Pending,
             Poll::Ready(_) => {
-                self.link = None;
+                self.close();
                 Poll::Ready(())
             }
         }

@@ -1,21 +1,46 @@
-//! One address of an upstream and the idle connections to it: the last one used is the first one
-//! taken, so that a burst's surplus ages and goes.
+//! One address of an upstream: what is under way there, and the idle connections to it: the last one
+//! used is the first one taken, so that a burst's surplus ages and goes.
 //!
-//! Not here: which endpoint a request goes to, and what travels over the connection.
+//! Not here: which endpoint a request goes to (`members`), and what travels over the connection.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::task::{Context, Waker};
 
 use crate::model::config::Keepalive;
 use crate::proxy::stream::{Look, Stream};
 use crate::proxy::timers::Tick;
+use crate::shm::health::{Board, Millis};
+use crate::shm::layout::ShareCell;
+use crate::shm::recorder::Recorder;
 
 pub(in crate::proxy) struct Endpoint {
     pub(in crate::proxy) address: SocketAddr,
     idle: RefCell<Vec<Idle>>,
+    /// Requests of this worker that are under way here.
+    in_flight: Cell<u64>,
+    /// `None` where the health board has no room for it.
+    place: Option<Place>,
+}
+
+/// An endpoint in the shared memory.
+pub(in crate::proxy) struct Place {
+    board: Board,
+    /// This worker's share of what is in flight there.
+    requests: &'static AtomicU64,
+}
+
+/// What an endpoint is known by. Two upstreams that have an address in common have two endpoints:
+/// their health is judged by different rules.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(in crate::proxy) struct Key {
+    pub(in crate::proxy) upstream: Rc<str>,
+    pub(in crate::proxy) address: SocketAddr,
+    /// Its place on the health board.
+    pub(in crate::proxy) id: u32,
 }
 
 struct Idle {
@@ -32,7 +57,42 @@ pub(in crate::proxy) enum Need {
     Sure,
 }
 
+impl Place {
+    pub(in crate::proxy) fn find(recorder: &Recorder, id: u32) -> Option<Self> {
+        let segment = recorder.segment();
+        Some(Self {
+            board: segment.board(id)?,
+            requests: recorder.share(id, ShareCell::Requests)?,
+        })
+    }
+}
+
 impl Endpoint {
+    /// Whether a request may be sent there, as far as is known.
+    pub(in crate::proxy) fn takes_traffic(&self, now: Millis) -> bool {
+        self.board()
+            .is_none_or(|board| board.health(now).takes_traffic())
+    }
+
+    pub(in crate::proxy) fn board(&self) -> Option<Board> {
+        self.place.as_ref().map(|place| place.board)
+    }
+
+    pub(super) fn enter(&self) {
+        self.set_in_flight(self.in_flight.get() + 1);
+    }
+
+    pub(super) fn leave(&self) {
+        self.set_in_flight(self.in_flight.get().saturating_sub(1));
+    }
+
+    fn set_in_flight(&self, requests: u64) {
+        self.in_flight.set(requests);
+        if let Some(place) = &self.place {
+            place.requests.store(requests, Relaxed);
+        }
+    }
+
     /// An idle connection that is not known to be dead.
     pub(in crate::proxy) fn take(&self, need: Need, now: Tick) -> Option<Stream> {
         loop {
@@ -75,36 +135,43 @@ impl Idle {
     }
 }
 
-/// Every endpoint of a worker by its address. An endpoint that a reload keeps is the same one after
-/// it, idle connections included.
+/// Every endpoint of a worker. An endpoint that a reload keeps is the same one after it, idle
+/// connections and what is in flight included.
 #[derive(Default)]
 pub(in crate::proxy) struct Endpoints {
-    by_address: RefCell<HashMap<SocketAddr, Rc<Endpoint>>>,
+    by_key: RefCell<HashMap<Key, Rc<Endpoint>>>,
 }
 
 impl Endpoints {
-    pub(in crate::proxy) fn at(&self, address: SocketAddr) -> Rc<Endpoint> {
-        let mut all = self.by_address.borrow_mut();
+    pub(in crate::proxy) fn at(
+        &self,
+        key: Key,
+        place: impl FnOnce(u32) -> Option<Place>,
+    ) -> Rc<Endpoint> {
+        let mut all = self.by_key.borrow_mut();
+        let (address, id) = (key.address, key.id);
         let new = || {
             Rc::new(Endpoint {
                 address,
                 idle: RefCell::default(),
+                in_flight: Cell::new(0),
+                place: place(id),
             })
         };
-        Rc::clone(all.entry(address).or_insert_with(new))
+        Rc::clone(all.entry(key).or_insert_with(new))
     }
 
     /// Closes idle connections that are over age or dead, and forgets endpoints that no generation
     /// and no request holds any more.
     pub(in crate::proxy) fn sweep(&self, now: Tick) {
-        self.by_address.borrow_mut().retain(|_, endpoint| {
+        self.by_key.borrow_mut().retain(|_, endpoint| {
             endpoint.sweep(now);
             Rc::strong_count(endpoint) > 1
         });
     }
 
     pub(in crate::proxy) fn idle_count(&self) -> usize {
-        self.by_address
+        self.by_key
             .borrow()
             .values()
             .map(|endpoint| endpoint.idle_count())
@@ -113,7 +180,7 @@ impl Endpoints {
 
     /// For a worker that takes no more requests.
     pub(in crate::proxy) fn close_idle(&self) {
-        for endpoint in self.by_address.borrow().values() {
+        for endpoint in self.by_key.borrow().values() {
             endpoint.idle.borrow_mut().clear();
         }
     }
@@ -142,8 +209,16 @@ mod tests {
         (Stream::tcp(ours), listener.accept().await.unwrap().0)
     }
 
+    fn key() -> Key {
+        Key {
+            upstream: "app".into(),
+            address: "127.0.0.1:1".parse().unwrap(),
+            id: 0,
+        }
+    }
+
     fn endpoint() -> Rc<Endpoint> {
-        Endpoints::default().at("127.0.0.1:1".parse().unwrap())
+        Endpoints::default().at(key(), |_| None)
     }
 
     async fn until_dead(endpoint: &Endpoint) {
@@ -187,7 +262,7 @@ mod tests {
     #[tokio::test]
     async fn sweep_closes_the_aged_and_the_dead_and_forgets_the_unused() {
         let (endpoints, timers) = (Endpoints::default(), Timers::new());
-        let endpoint = endpoints.at("127.0.0.1:1".parse().unwrap());
+        let endpoint = endpoints.at(key(), |_| None);
         let (ours, theirs) = pair().await;
         endpoint.keep(ours, BOUNDS, timers.now());
         endpoints.sweep(timers.now());
@@ -205,6 +280,6 @@ mod tests {
         assert_eq!(endpoints.idle_count(), 0);
         drop(endpoint);
         endpoints.sweep(timers.now());
-        assert!(endpoints.by_address.borrow().is_empty());
+        assert!(endpoints.by_key.borrow().is_empty());
     }
 }

@@ -110,6 +110,7 @@ impl Engine {
             vec![error.to_string()]
         })?;
         self.labels.insert(number, Labels { index, packed });
+        self.tell_endpoints();
         let names = self
             .names
             .labels()
@@ -122,6 +123,7 @@ impl Engine {
         self.sockets.unbind(number);
         self.admin.unbind();
         self.labels.remove(&number);
+        self.tell_endpoints();
     }
 
     /// A generation that was called off in the same moment is not there any more; its abort follows.
@@ -210,6 +212,7 @@ impl Engine {
         self.announced
             .retain(|address, _| plan.settings.listeners.contains(address));
         self.resolver.keep(&resolver::names(&plan.config));
+        self.tell_endpoints();
         // What is new was asked for a moment ago; the rest is due at its own time.
         if self.resolving.is_none() && self.next_resolving <= Instant::now() {
             self.resolve();

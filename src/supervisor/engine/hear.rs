@@ -9,10 +9,12 @@ use super::Engine;
 use crate::admin::{Command, CommandError, CommandReply, RestartReason, Timestamp, Verb};
 use crate::ipc::message::{FromWorker, Packed, ToWorker};
 use crate::model::config::Config;
+use crate::shm::health;
 use crate::supervisor::children::{Death, News};
 use crate::supervisor::intake::{Look, Planned, Sight};
 use crate::supervisor::launch::{Broken, Wanted};
 use crate::supervisor::resolver::Found;
+use crate::supervisor::roster::AtWork;
 use crate::supervisor::signals::Heard;
 use crate::supervisor::state::history::{Record, Verdict};
 use crate::supervisor::state::{Event, KillReason, Plan, Source, Stage, Ticket, WorkerId};
@@ -79,9 +81,9 @@ impl Engine {
     pub(super) fn news(&mut self, worker: WorkerId, news: News) {
         match news {
             News::Message(FromWorker::Ready) => {
-                let addresses = self.resolver.all();
-                if !addresses.is_empty() {
-                    let sent = self.children.send(worker, &ToWorker::Addresses(addresses));
+                let endpoints = self.roster.all();
+                if !endpoints.is_empty() {
+                    let sent = self.children.send(worker, &ToWorker::Endpoints(endpoints));
                     self.check(worker, sent);
                 }
                 self.tell(Event::Ready(worker));
@@ -210,11 +212,33 @@ impl Engine {
     }
 
     pub(super) fn resolved(&mut self, found: Found) {
-        let changed = self.resolver.learn(found);
+        if !self.resolver.learn(found).is_empty() {
+            self.tell_endpoints();
+        }
+    }
+
+    /// Addresses or configurations have changed: so may have the endpoints.
+    pub(super) fn tell_endpoints(&mut self) {
+        let generations = self.labels.iter().filter_map(|(number, labels)| {
+            let plan = &self.state.find(*number)?.plan;
+            Some(AtWork {
+                config: Arc::clone(&plan.config),
+                index: Arc::clone(&labels.index),
+            })
+        });
+        let at_work: Vec<AtWork> = generations.collect();
+        let (resolver, names) = (&self.resolver, &mut self.names);
+        let changed = self
+            .roster
+            .update(&at_work, resolver, names, Instant::now());
+        for id in self.names.take_fresh() {
+            self.segment.begin_endpoint(id, health::now());
+        }
         if changed.is_empty() {
             return;
         }
-        for (worker, error) in self.children.send_to_all(&ToWorker::Addresses(changed)) {
+        self.resolved = Arc::new(self.roster.all());
+        for (worker, error) in self.children.send_to_all(&ToWorker::Endpoints(changed)) {
             self.check(worker, Err(error));
         }
     }

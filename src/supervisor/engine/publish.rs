@@ -32,6 +32,7 @@ pub(super) fn starting(launch: &Launch, started_at: Timestamp) -> Status {
         config: None,
         index: Arc::default(),
         labels: Arc::default(),
+        resolved: Arc::default(),
     }
 }
 
@@ -103,6 +104,7 @@ impl Engine {
                 .map(|labels| Arc::clone(&labels.index))
                 .unwrap_or_default(),
             labels: Arc::clone(&self.names_by_id),
+            resolved: Arc::clone(&self.resolved),
             ..starting(&self.launch, self.started_at)
         }
     }

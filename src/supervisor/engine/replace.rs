@@ -10,6 +10,8 @@ use crate::supervisor::handover::{self, HandoverError, Successor, Word};
 use crate::supervisor::state::Event;
 
 type NamedIds = Vec<(u32, Kind, String)>;
+/// Id, upstream and address.
+type EndpointIds = Vec<(u32, String, String)>;
 
 impl Engine {
     /// USR2.
@@ -36,6 +38,10 @@ impl Engine {
         let labels: NamedIds = names
             .map(|(id, kind, name)| (id, kind, name.to_owned()))
             .collect();
+        let endpoints = self.names.endpoints();
+        let endpoints: EndpointIds = endpoints
+            .map(|(id, upstream, address)| (id, upstream.to_owned(), address.to_owned()))
+            .collect();
         let mut fds = vec![self.segment.fd().try_clone_to_owned()?];
         let (mut admin, bequeathed) = (None, self.admin.bequeath()?);
         if let Some((configured, fd)) = bequeathed {
@@ -46,6 +52,7 @@ impl Engine {
             last_generation: self.state.last_number(),
             admin,
             labels: Packed::pack(&labels).map_err(std::io::Error::other)?,
+            endpoints: Packed::pack(&endpoints).map_err(std::io::Error::other)?,
         };
         Successor::start(&self.launch, &estate, &self.sockets, fds)
     }
@@ -88,6 +95,10 @@ impl Engine {
         match left.estate.labels.unpack::<NamedIds>() {
             Ok(labels) => self.names.restore(labels),
             Err(error) => tracing::warn!(%error, "names get new ids in the counters"),
+        }
+        match left.estate.endpoints.unpack::<EndpointIds>() {
+            Ok(endpoints) => self.names.restore_endpoints(endpoints),
+            Err(error) => tracing::warn!(%error, "endpoints get new places on the health board"),
         }
     }
 
