@@ -21,11 +21,11 @@ use crate::model::config::Config;
 use crate::model::config::observe::{self as settings, LogDestination};
 use crate::shm::names::Index;
 use crate::shm::recorder::{Counter, Recorder};
-use crate::shm::series::{ConnectionState, Family, Key, Outcome};
+use crate::shm::series::{Family, Key, Outcome};
 use export::Exporter;
 use lines::Lines;
 pub use observation::Observation;
-use series::{Counted, Series, UpstreamCells};
+use series::{Counted, ListenerCells, Series, UpstreamCells};
 use trace::{Sampler, Trace};
 use writer::Writer;
 
@@ -71,13 +71,6 @@ pub struct Observer {
     exporter: RefCell<Option<Rc<Exporter>>>,
     #[cfg(test)]
     seen: RefCell<Vec<Observation>>,
-}
-
-#[derive(Debug)]
-struct ListenerCells {
-    accepted: Counter,
-    active: Counter,
-    idle: Counter,
 }
 
 impl Observer {
@@ -354,17 +347,6 @@ impl Observer {
     #[cfg(test)]
     pub(super) fn take_seen(&self) -> Vec<Observation> {
         self.seen.take()
-    }
-}
-
-impl ListenerCells {
-    fn find(recorder: &Recorder, id: u32) -> ListenerCells {
-        let state = |state: ConnectionState| Key::new(Family::Connections, id, state as u32, 0);
-        ListenerCells {
-            accepted: recorder.counter(Key::new(Family::Accepted, id, 0, 0)),
-            active: recorder.counter(state(ConnectionState::Active)),
-            idle: recorder.counter(state(ConnectionState::Idle)),
-        }
     }
 }
 

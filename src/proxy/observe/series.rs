@@ -50,6 +50,13 @@ pub(super) struct UpstreamCells {
     idle: OnceCell<Counter>,
 }
 
+#[derive(Debug)]
+pub(super) struct ListenerCells {
+    pub(super) accepted: Counter,
+    pub(super) active: Counter,
+    pub(super) idle: Counter,
+}
+
 /// What is counted of a request under its route and upstream.
 pub(super) struct Counted<'a> {
     pub(super) route: Option<u32>,
@@ -214,5 +221,16 @@ impl UpstreamCells {
 
     fn connections(&self, state: ConnectionState) -> Key {
         Key::new(Family::UpstreamConnections, self.id, state as u32, 0)
+    }
+}
+
+impl ListenerCells {
+    pub(super) fn find(recorder: &Recorder, id: u32) -> ListenerCells {
+        let state = |state: ConnectionState| Key::new(Family::Connections, id, state as u32, 0);
+        ListenerCells {
+            accepted: recorder.counter(Key::new(Family::Accepted, id, 0, 0)),
+            active: recorder.counter(state(ConnectionState::Active)),
+            idle: recorder.counter(state(ConnectionState::Idle)),
+        }
     }
 }
