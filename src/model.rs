@@ -13,6 +13,7 @@ pub mod health;
 mod load;
 pub mod matcher;
 mod parse;
+pub mod proxy_protocol;
 mod raw;
 pub mod resolved;
 pub mod route;

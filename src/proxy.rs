@@ -15,7 +15,7 @@ use tokio::task::AbortHandle;
 
 use crate::model::config::Config;
 use crate::model::resolved::Resolved;
-use crate::model::snapshot::{Snapshot, SnapshotError};
+use crate::model::snapshot::{Listener, Snapshot, SnapshotError};
 use crate::shm::names::Index;
 use active::Active;
 use budget::Budget;
@@ -31,6 +31,7 @@ use upstream::endpoint::Endpoints;
 use upstream::members::Premises;
 
 mod active;
+mod announced;
 mod body;
 mod budget;
 mod buffers;
@@ -38,6 +39,7 @@ mod client;
 mod connection;
 mod date;
 mod echo;
+mod ends;
 pub mod error;
 mod forward;
 pub mod h1;
@@ -257,6 +259,11 @@ impl Proxy {
 
     fn active(&self) -> Option<Arc<Active>> {
         self.active.load_full()
+    }
+
+    /// How a listener's connections are to be served; `None` where this generation has no such.
+    fn listener(&self, id: u32) -> Option<Arc<Listener>> {
+        self.active.load().as_ref()?.listener(id)
     }
 
     fn open_connection(self: &Rc<Self>, listener: u32) -> OpenGuard {

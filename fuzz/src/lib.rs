@@ -3,3 +3,4 @@
 
 pub mod http1;
 pub mod hyper_server;
+pub mod proxy_protocol;

@@ -8,6 +8,8 @@ use std::fmt;
 
 use super::config::{Config, Rule, Server, ServerHost, Target, Upstream};
 
+mod listener;
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
     RuleAdded {
@@ -51,6 +53,9 @@ pub enum Change {
     ListenerRemoved {
         address: String,
     },
+    ListenerChanged {
+        address: String,
+    },
     /// One of the settings that stand once: `limits`, `drain` and so on.
     SettingChanged {
         key: &'static str,
@@ -61,7 +66,7 @@ pub enum Change {
 pub fn between(old: &Config, new: &Config) -> Vec<Change> {
     let mut changes = rules(old, new);
     changes.extend(upstreams(old, new));
-    changes.extend(listeners(old, new));
+    changes.extend(listener::changes(old, new));
     changes.extend(settings(old, new));
     changes
 }
@@ -283,26 +288,6 @@ fn server_name(server: &Server) -> String {
     }
 }
 
-fn listeners(old: &Config, new: &Config) -> Vec<Change> {
-    let addresses = |config: &Config| -> Vec<String> {
-        config
-            .listeners
-            .iter()
-            .map(|listener| listener.address.to_string())
-            .collect()
-    };
-    let (old, new) = (addresses(old), addresses(new));
-    let gone = old.iter().filter(|address| !new.contains(address));
-    let come = new.iter().filter(|address| !old.contains(address));
-    let gone = gone.map(|address| Change::ListenerRemoved {
-        address: address.clone(),
-    });
-    gone.chain(come.map(|address| Change::ListenerAdded {
-        address: address.clone(),
-    }))
-    .collect()
-}
-
 fn settings(old: &Config, new: &Config) -> Vec<Change> {
     // Taken apart in full, so that a part that is added to `Config` has to be named here too.
     let Config {
@@ -390,6 +375,7 @@ impl fmt::Display for Change {
             }
             Self::ListenerAdded { address } => write!(f, "listens on {address} too"),
             Self::ListenerRemoved { address } => write!(f, "listens on {address} no more"),
+            Self::ListenerChanged { address } => write!(f, "listener {address} changed"),
             Self::SettingChanged { key } => write!(f, "`{key}` changed"),
         }
     }

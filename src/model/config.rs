@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::proxy_protocol;
 use super::secret::Secret;
 use super::template::Template;
 
@@ -64,6 +65,24 @@ impl Config {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Listener {
     pub address: SocketAddr,
+    /// `None` takes connections as they come.
+    pub proxy_protocol: Option<ProxyProtocol>,
+}
+
+/// Who may say for whom a connection was made.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct ProxyProtocol {
+    /// Never empty.
+    pub trusted_sources: Vec<ipnet::IpNet>,
+    pub mode: ProxyHeader,
+    pub timeout: Duration,
+}
+
+/// Whether connections from a trusted source begin with a PROXY protocol header.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum ProxyHeader {
+    Require,
+    Optional,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -80,6 +99,8 @@ pub struct Upstream {
     pub host_header: HostHeader,
     pub keepalive: Keepalive,
     pub timeouts: UpstreamTimeouts,
+    /// Which PROXY protocol header connections to it begin with; `None` is none.
+    pub proxy_protocol: Option<proxy_protocol::Version>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -28,6 +28,7 @@ pub(super) fn upstream(id: &str, weights: &[u32]) -> Upstream {
             connect: Duration::from_secs(5),
             response_header: Duration::from_secs(60),
         },
+        proxy_protocol: None,
     }
 }
 

@@ -21,7 +21,7 @@ use std::str::FromStr;
 
 use super::config::{Config, Limits};
 use super::decode::{At, Decode, Reader, shortened};
-use super::raw::{RawConfig, RawLimits, RawServer};
+use super::raw::{RawConfig, RawLimits};
 use super::secret::Resolve;
 use super::yaml::{NodeId, Tree};
 
@@ -57,7 +57,7 @@ pub(super) fn config(reader: &mut Reader<'_>, resolve: &mut Resolve<'_>) -> Opti
     let config = Config {
         workers: server.value.workers(),
         headers: header::headers(&server.value, reader, resolve),
-        trusted_proxies: trusted_proxies(&server.value, reader),
+        trusted_proxies: networks(&server.value.trusted_proxies, reader),
         via: server.value.via(),
         error_header: server.value.error_header(),
         limits: limits(&process::section(&server.value.limits)),
@@ -89,8 +89,8 @@ impl Reader<'_> {
     }
 }
 
-fn trusted_proxies(server: &RawServer<'_>, reader: &mut Reader<'_>) -> Vec<ipnet::IpNet> {
-    let written = server.trusted_proxies.iter().flat_map(|list| &list.value);
+fn networks(list: &Option<At<Vec<At<&str>>>>, reader: &mut Reader<'_>) -> Vec<ipnet::IpNet> {
+    let written = list.iter().flat_map(|list| &list.value);
     written
         .filter_map(|text| reader.accept(*text, network(text.value)))
         .collect()

@@ -4,10 +4,14 @@
 //! Not here: connections, resolved addresses, balancing state and anything else that changes while
 //! the snapshot is in use.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use http::{HeaderName, HeaderValue};
 
 use super::config::{self, Config};
 use super::headers::settings;
+use super::proxy_protocol;
 use super::route::{RouteError, RouteTable};
 use super::template::Template;
 
@@ -36,6 +40,9 @@ pub struct Snapshot {
     pub generation: u64,
     pub routes: RouteTable,
     pub upstreams: Vec<Upstream>,
+    /// As in the configuration. Shared with whoever accepts, who needs the last one also when the
+    /// next snapshot has it no more.
+    pub listeners: Vec<Arc<Listener>>,
     /// Set on every proxied request, in order.
     pub headers: Vec<HeaderSetting>,
     pub trusted_proxies: Networks,
@@ -45,6 +52,20 @@ pub struct Snapshot {
     pub error_header: bool,
 }
 
+/// What is to be known of a connection to serve it.
+#[derive(Debug, Default)]
+pub struct Listener {
+    pub proxy_protocol: Option<ProxyProtocol>,
+}
+
+/// Who may say for whom a connection was made.
+#[derive(Debug)]
+pub struct ProxyProtocol {
+    pub trusted_sources: Networks,
+    pub mode: config::ProxyHeader,
+    pub timeout: Duration,
+}
+
 #[derive(Debug)]
 pub struct Upstream {
     pub id: Box<str>,
@@ -52,6 +73,7 @@ pub struct Upstream {
     pub host_header: config::HostHeader,
     pub keepalive: config::Keepalive,
     pub timeouts: config::UpstreamTimeouts,
+    pub proxy_protocol: Option<proxy_protocol::Version>,
 }
 
 #[derive(Debug)]
@@ -93,6 +115,7 @@ impl Snapshot {
                 .iter()
                 .map(Upstream::build)
                 .collect::<Result<_, _>>()?,
+            listeners: config.listeners.iter().map(listener).collect(),
             headers: config
                 .headers
                 .iter()
@@ -124,8 +147,20 @@ impl Upstream {
             host_header: upstream.host_header,
             keepalive: upstream.keepalive,
             timeouts: upstream.timeouts,
+            proxy_protocol: upstream.proxy_protocol,
         })
     }
+}
+
+fn listener(listener: &config::Listener) -> Arc<Listener> {
+    let proxy_protocol = listener.proxy_protocol.as_ref();
+    Arc::new(Listener {
+        proxy_protocol: proxy_protocol.map(|settings| ProxyProtocol {
+            trusted_sources: Networks::new(&settings.trusted_sources),
+            mode: settings.mode,
+            timeout: settings.timeout,
+        }),
+    })
 }
 
 /// A `Config` that came through a channel is believed only as far as it can be looked up.

@@ -5,12 +5,13 @@
 
 use std::collections::HashMap;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use super::observe::Watched;
 use super::upstream::addresses::Addresses;
 use super::upstream::members::{Members, Premises};
 use crate::model::balance::Balance;
-use crate::model::snapshot::{Snapshot, Target};
+use crate::model::snapshot::{Listener, Snapshot, Target};
 use crate::shm::names::Index;
 
 pub(super) struct Active {
@@ -20,6 +21,8 @@ pub(super) struct Active {
     pub(super) watched: Rc<Watched>,
     /// By upstream, as in the snapshot; `None` where it has no server.
     members: Box<[Option<Rc<Members>>]>,
+    /// By the ids that the observer knows them by.
+    listeners: Box<[(u32, Arc<Listener>)]>,
 }
 
 impl Active {
@@ -54,8 +57,20 @@ impl Active {
             balance,
             watched,
             members: members.collect(),
+            listeners: index
+                .listeners
+                .iter()
+                .copied()
+                .zip(snapshot.listeners.iter().cloned())
+                .collect(),
             snapshot,
         }
+    }
+
+    pub(super) fn listener(&self, id: u32) -> Option<Arc<Listener>> {
+        let mut all = self.listeners.iter();
+        all.find(|(known, _)| *known == id)
+            .map(|(_, listener)| Arc::clone(listener))
     }
 
     fn by_upstream(&self) -> HashMap<&str, &Members> {

@@ -5,7 +5,6 @@
 //! (`connection`), and what a request means (`handler`).
 
 use std::cell::RefCell;
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -13,6 +12,7 @@ use std::time::Duration;
 use http::{HeaderMap, StatusCode};
 
 use super::Proxy;
+use super::ends::Ends;
 use super::error::Reason;
 use super::h1::{self, ConnectionField, Framing, HeadScanner, RequestHead, ResponseParts};
 use super::inlet::Inlet;
@@ -30,11 +30,11 @@ const READ_AHEAD: usize = 16 * 1024;
 /// How long a connection may wait for a request, its first or the next, while the worker drains. A
 /// client that has just been served or let in may be about to ask, and cannot know that there is a
 /// reason not to; what it asks is answered, and the answer tells it to go elsewhere.
-const LAST_REQUEST: Duration = Duration::from_secs(1);
+pub(super) const LAST_REQUEST: Duration = Duration::from_secs(1);
 
 pub(super) struct Client {
     pub(super) proxy: Rc<Proxy>,
-    pub(super) peer: SocketAddr,
+    pub(super) ends: Rc<Ends>,
     pub(super) alarm: Rc<Alarm>,
     io: RefCell<Io>,
 }
@@ -64,7 +64,7 @@ pub(super) enum Arrival {
 }
 
 impl Client {
-    pub(super) fn new(proxy: Rc<Proxy>, stream: Stream, peer: SocketAddr) -> Rc<Self> {
+    pub(super) fn new(proxy: Rc<Proxy>, stream: Stream, ends: Ends) -> Rc<Self> {
         let alarm = Rc::new(proxy.timers.alarm());
         let io = Io {
             stream,
@@ -74,7 +74,7 @@ impl Client {
         };
         Rc::new(Self {
             proxy,
-            peer,
+            ends: Rc::new(ends),
             alarm,
             io: RefCell::new(io),
         })

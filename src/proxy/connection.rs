@@ -94,7 +94,7 @@ async fn request(client: &Rc<Client>, listener: u32, admission: Admission) -> Ne
         Ok(Arrival::Closed) => return Next::Close,
         Err(reason) => Err(reason),
     };
-    let mut visit = Visit::begin(&client.proxy, active, listener, client.peer);
+    let mut visit = Visit::begin(&client.proxy, active, listener, client.ends.peer);
     let head = head.and_then(|head| match admission {
         Admission::Serve => Ok(head),
         Admission::Refuse => Err(Reason::TooManyConnections),
@@ -173,7 +173,7 @@ fn request_of(head: RequestHead, client: &Rc<Client>) -> (Request<Body>, Inbound
         _ => Interim::Dropped,
     };
     let inbound = Inbound {
-        peer: client.peer,
+        ends: Rc::clone(&client.ends),
         scheme: "http",
         authority: head.authority,
         upgrade: head.upgrade,

@@ -33,6 +33,9 @@ pub enum Reason {
     UnknownExpectation,
     HeadersTooLarge,
     TooManyHeaders,
+    ProxyHeaderMalformed,
+    ProxyHeaderMissing,
+    ProxyHeaderTimeout,
     ClientGone,
     ClientStalled,
     UnsupportedEncoding,
@@ -63,7 +66,7 @@ struct Entry {
 }
 
 impl Reason {
-    pub const ALL: [Self; 32] = [
+    pub const ALL: [Self; 35] = [
         Self::MalformedRequest,
         Self::AmbiguousFraming,
         Self::BadTarget,
@@ -77,6 +80,9 @@ impl Reason {
         Self::UnknownExpectation,
         Self::HeadersTooLarge,
         Self::TooManyHeaders,
+        Self::ProxyHeaderMalformed,
+        Self::ProxyHeaderMissing,
+        Self::ProxyHeaderTimeout,
         Self::ClientGone,
         Self::ClientStalled,
         Self::UnsupportedEncoding,
@@ -167,6 +173,24 @@ impl Reason {
                 431,
                 Client,
                 "The request has too many headers",
+            ),
+            Self::ProxyHeaderMalformed => (
+                "proxy_header_malformed",
+                400,
+                Client,
+                "Malformed PROXY protocol header",
+            ),
+            Self::ProxyHeaderMissing => (
+                "proxy_header_missing",
+                400,
+                Client,
+                "No PROXY protocol header where one is required",
+            ),
+            Self::ProxyHeaderTimeout => (
+                "proxy_header_timeout",
+                408,
+                Client,
+                "The PROXY protocol header did not arrive in time",
             ),
             Self::ClientGone => ("client_gone", 499, Client, "The client went away"),
             Self::ClientStalled => (

@@ -4,6 +4,7 @@
 //! Not here: the exchange itself (`upstream::exchange`), and headers other than those that the
 //! choice of the server decides.
 
+use std::rc::Rc;
 use std::time::Instant;
 
 use http::header::{EXPECT, HeaderValue};
@@ -19,7 +20,7 @@ use super::stream::Stream;
 use super::tunnel::Switched;
 use super::upstream::body::Return;
 use super::upstream::connect::connect;
-use super::upstream::endpoint::{Endpoint, Need};
+use super::upstream::endpoint::{Endpoint, Need, Owner};
 use super::upstream::exchange::Exchange;
 use super::upstream::members::{Ask, Hold, Tried};
 use super::upstream::upload::{Gate, Upload};
@@ -141,7 +142,8 @@ async fn converse(
     } else {
         Need::Sure
     };
-    if let Some(stream) = endpoint.take(need, inbound.alarm.about_now()) {
+    let owner = owner(target.upstream, inbound);
+    if let Some(stream) = endpoint.take(need, inbound.alarm.about_now(), &owner) {
         let mut exchange = begin(stream, upload, target, inbound, visit);
         match exchange.head(method, &inbound.interim).await {
             Ok(head) => return Ok((head, exchange)),
@@ -154,11 +156,20 @@ async fn converse(
         upload.rewind();
     }
     let began = Instant::now();
-    let stream = connect(endpoint, target.upstream.timeouts.connect, &inbound.alarm).await?;
+    let version = target.upstream.proxy_protocol;
+    let introduction = version.map(|version| inbound.ends.introduction(version));
+    let bound = target.upstream.timeouts.connect;
+    let stream = connect(endpoint, introduction, bound, &inbound.alarm).await?;
     visit.seen.connect = Some(began.elapsed());
     let mut exchange = begin(stream, upload, target, inbound, visit);
     let head = exchange.head(method, &inbound.interim).await?;
     Ok((head, exchange))
+}
+
+/// A connection that told the upstream of one client serves no other.
+fn owner(upstream: &Upstream, inbound: &Inbound) -> Owner {
+    let introduced = upstream.proxy_protocol.is_some();
+    introduced.then(|| Rc::clone(&inbound.ends))
 }
 
 fn begin(
@@ -186,6 +197,7 @@ fn respond(
             let back = Return {
                 hold,
                 bounds: target.upstream.keepalive,
+                owner: owner(target.upstream, inbound),
             };
             Body::Upstream(Box::new(exchange.into_body(&head, back)))
         }

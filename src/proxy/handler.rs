@@ -4,7 +4,6 @@
 //! Not here: how requests arrive and responses leave (`connection`), and what an upstream is sent
 //! (`forward`).
 
-use std::net::SocketAddr;
 use std::rc::Rc;
 
 use http::header::{HOST, HeaderValue, USER_AGENT};
@@ -12,6 +11,7 @@ use http::uri::Authority;
 use http::{Method, Request, Response, request};
 
 use super::body::Body;
+use super::ends::Ends;
 use super::error::Reason;
 use super::interim::Interim;
 use super::respond::{self, Disclosure};
@@ -24,7 +24,8 @@ use crate::model::snapshot::{Snapshot, Target};
 
 /// What is known of a request besides its head and body.
 pub(super) struct Inbound {
-    pub(super) peer: SocketAddr,
+    /// Of the client's connection.
+    pub(super) ends: Rc<Ends>,
     pub(super) scheme: &'static str,
     /// Whom the request is for, as target or `Host` say.
     pub(super) authority: Option<Authority>,
@@ -61,7 +62,11 @@ async fn serve(
     note_head(visit, &head);
     refuse_connect(&head.method)?;
 
-    let origin = forwarded::origin(inbound.peer.ip(), &head.headers, &snapshot.trusted_proxies);
+    let origin = forwarded::origin(
+        inbound.ends.peer.ip(),
+        &head.headers,
+        &snapshot.trusted_proxies,
+    );
     visit.seen.client = origin.ip;
     let host = host(inbound);
     let route = find_route(snapshot, &head, host)?;

@@ -8,6 +8,7 @@ use std::future::{Future, poll_fn};
 use std::io;
 use std::net::SocketAddr;
 use std::rc::{Rc, Weak};
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -16,9 +17,13 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
 use super::Proxy;
+use super::announced::{self, Greeting};
 use super::client::Client;
 use super::connection::{self, Admission};
+use super::ends::Ends;
+use super::phase::OpenGuard;
 use super::stream::Stream;
+use crate::model::snapshot::Listener;
 
 /// Connections over the limit that are answered 503 at one time; with that many, accepting pauses
 /// until one of all connections closes.
@@ -81,11 +86,14 @@ pub(super) fn listen(
 
 async fn accept_all(proxy: Rc<Proxy>, listener: TcpListener, id: u32, state: Rc<Cell<State>>) {
     let mut pause = SHORTEST_PAUSE;
+    let mut settings = proxy.listener(id).unwrap_or_default();
     while let Some(accepted) = accept(&proxy, &listener, &state).await {
         match accepted {
             Ok((tcp, peer)) => {
                 pause = SHORTEST_PAUSE;
-                start(&proxy, tcp, peer, id);
+                // What had arrived at a listener that is gone now is served as it was.
+                settings = proxy.listener(id).unwrap_or(settings);
+                start(&proxy, tcp, peer, id, &settings);
             }
             Err(error) if is_of_the_connection(&error) => {}
             Err(error) => {
@@ -135,30 +143,75 @@ fn is_of_the_connection(error: &io::Error) -> bool {
     )
 }
 
-fn start(proxy: &Rc<Proxy>, tcp: TcpStream, peer: SocketAddr, listener: u32) {
-    let over = proxy.open_connections() >= proxy.connection_limit();
-    let admission = if over {
-        Admission::Refuse
-    } else {
-        Admission::Serve
-    };
-    // Owned by the proxy: it counts its connections, and ends them when it is out of time.
-    drop(tokio::task::spawn_local(connect(
-        proxy, tcp, peer, listener, admission,
-    )));
+/// A connection that was accepted.
+struct Arrival {
+    tcp: TcpStream,
+    ends: Ends,
+    listener: u32,
+    admission: Admission,
+    open: OpenGuard,
 }
 
-/// The task of one connection.
-fn connect(
+fn start(
     proxy: &Rc<Proxy>,
     tcp: TcpStream,
     peer: SocketAddr,
     listener: u32,
-    admission: Admission,
-) -> impl Future<Output = ()> + use<> {
-    let open = proxy.open_connection(listener);
-    let client = Client::new(Rc::clone(proxy), Stream::tcp(tcp), peer);
+    settings: &Arc<Listener>,
+) {
+    let over = proxy.open_connections() >= proxy.connection_limit();
+    let arrival = Arrival {
+        ends: Ends::of(&tcp, peer),
+        tcp,
+        listener,
+        admission: if over {
+            Admission::Refuse
+        } else {
+            Admission::Serve
+        },
+        open: proxy.open_connection(listener),
+    };
+    // Owned by the proxy: it counts its connections, and ends them when it is out of time.
+    drop(match begins_with_header(settings, peer) {
+        false => tokio::task::spawn_local(serve(proxy, arrival)),
+        true => {
+            tokio::task::spawn_local(introduce(Rc::clone(proxy), Arc::clone(settings), arrival))
+        }
+    });
+}
+
+/// The task of one connection.
+fn serve(proxy: &Rc<Proxy>, arrival: Arrival) -> impl Future<Output = ()> + use<> {
+    let Arrival {
+        tcp,
+        ends,
+        listener,
+        admission,
+        open,
+    } = arrival;
+    let client = Client::new(Rc::clone(proxy), Stream::tcp(tcp), ends);
     open.until_aborted(connection::serve(client, listener, admission))
+}
+
+fn begins_with_header(settings: &Listener, peer: SocketAddr) -> bool {
+    let settings = settings.proxy_protocol.as_ref();
+    settings.is_some_and(|settings| settings.trusted_sources.contains(peer.ip()))
+}
+
+/// The task of a connection that first tells whose it is.
+async fn introduce(proxy: Rc<Proxy>, settings: Arc<Listener>, mut arrival: Arrival) {
+    if let Some(settings) = &settings.proxy_protocol {
+        match Box::pin(announced::receive(&proxy, &arrival.tcp, settings)).await {
+            Ok(Greeting::Header(told)) => arrival.ends = arrival.ends.as_told(told),
+            Ok(Greeting::None) => {}
+            Ok(Greeting::Ended) => return,
+            Err(reason) => {
+                tracing::debug!(%reason, peer = %arrival.ends.peer, "connection closed");
+                return proxy.observer.connection_failed(reason);
+            }
+        }
+    }
+    serve(&proxy, arrival).await;
 }
 
 #[cfg(test)]
@@ -166,5 +219,12 @@ pub(super) async fn size_of_connection(proxy: &Rc<Proxy>) -> usize {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let tcp = TcpStream::connect(address).await.unwrap();
-    size_of_val(&connect(proxy, tcp, address, 0, Admission::Serve))
+    let arrival = Arrival {
+        ends: Ends::of(&tcp, address),
+        tcp,
+        listener: 0,
+        admission: Admission::Serve,
+        open: proxy.open_connection(0),
+    };
+    size_of_val(&serve(proxy, arrival))
 }

@@ -174,6 +174,11 @@ impl Observer {
         self.with_listener(listener, |cells| cells.idle.sub(1));
     }
 
+    /// It is closed before anything was asked over it.
+    pub(super) fn connection_failed(&self, reason: Reason) {
+        self.count_reason(reason);
+    }
+
     pub fn request_began(&self, listener: u32) {
         self.in_flight.set(self.in_flight.get() + 1);
         self.in_flight_cell.add(1);
@@ -231,14 +236,18 @@ impl Observer {
             response_bytes: seen.response_bytes,
         };
         series.request(&self.recorder, &counted);
-        if let Some(reason) = seen.reason
-            && let Some(cell) = self.reasons.get(reason.index())
-        {
-            let key = || Key::new(Family::Errors, reason.index() as u32, 0, 0);
-            cell.get_or_init(|| self.recorder.counter(key())).add(1);
+        if let Some(reason) = seen.reason {
+            self.count_reason(reason);
         }
         if let (Some(cells), Some(_)) = (series.upstream(seen.upstream), seen.endpoint) {
             self.count_upstream(cells, seen);
+        }
+    }
+
+    fn count_reason(&self, reason: Reason) {
+        if let Some(cell) = self.reasons.get(reason.index()) {
+            let key = || Key::new(Family::Errors, reason.index() as u32, 0, 0);
+            cell.get_or_init(|| self.recorder.counter(key())).add(1);
         }
     }
 

@@ -2,6 +2,7 @@
 //! the exact bytes it got.
 
 mod echo;
+mod ends;
 mod headers;
 mod life;
 mod messages;

@@ -2,12 +2,11 @@
 
 use std::fs;
 use std::io::Write;
-use std::net::SocketAddr;
-use std::process::{Child, Stdio};
 
 use crate::harness::foreign::{find, run};
+use crate::harness::nginx::Nginx;
 use crate::harness::upstream::ok;
-use crate::harness::{Sluice, Upstream, eventually, port, request};
+use crate::harness::{Sluice, Upstream, request};
 
 /// Runs curl with these arguments; its stdout, or nothing where it is not installed.
 #[track_caller]
@@ -70,16 +69,15 @@ fn curl_uploads_a_large_file_after_100_continue() {
 
 #[test]
 fn nginx_is_proxied_byte_for_byte() {
-    let Some(nginx) = Nginx::start() else { return };
-    let yaml = crate::harness::sluice::config(&format!("http://{}", nginx.address), "");
+    let Some((nginx, large)) = nginx_with_a_large_file() else {
+        return;
+    };
+    let yaml = crate::harness::sluice::config(&nginx.url(), "");
     let sluice = Sluice::start(&yaml);
-    assert_eq!(sluice.get("/large").with_status(200).body, nginx.large);
+    assert_eq!(sluice.get("/large").with_status(200).body, large);
     let ranged = "GET /large HTTP/1.1\r\nHost: x\r\nRange: bytes=10-19\r\n\r\n";
-    assert_eq!(
-        sluice.request(ranged).with_status(206).body,
-        nginx.large[10..20]
-    );
-    let direct = request(nginx.address, "GET /large HTTP/1.1\r\nHost: x\r\n\r\n");
+    assert_eq!(sluice.request(ranged).with_status(206).body, large[10..20]);
+    let direct = request(nginx.address(), "GET /large HTTP/1.1\r\nHost: x\r\n\r\n");
     let etag = direct.header("etag").unwrap();
     let known = format!("GET /large HTTP/1.1\r\nHost: x\r\nIf-None-Match: {etag}\r\n\r\n");
     sluice.request(known).with_status(304);
@@ -104,61 +102,11 @@ fn wrk_sees_no_errors() {
 }
 
 /// A real server with one large file.
-struct Nginx {
-    child: Child,
-    address: SocketAddr,
-    large: Vec<u8>,
-    _folder: tempfile::TempDir,
-}
-
-impl Nginx {
-    fn start() -> Option<Nginx> {
-        let mut command = find("nginx")?;
-        let folder = tempfile::tempdir().unwrap();
-        let large: Vec<u8> = (0..3_000_000_u32)
-            .map(|n| n.to_le_bytes()[usize::from(n % 7 == 0)])
-            .collect();
-        fs::write(folder.path().join("large"), &large).unwrap();
-        // nginx does not tell which port it took.
-        let address = port::free_address();
-        let path = folder.path().join("nginx.conf");
-        fs::write(&path, nginx_config(folder.path(), address)).unwrap();
-        let child = command
-            .arg("-c")
-            .arg(&path)
-            .arg("-e")
-            .arg("stderr")
-            .stderr(Stdio::null());
-        let child = child.spawn().unwrap();
-        let nginx = Nginx {
-            child,
-            address,
-            large,
-            _folder: folder,
-        };
-        eventually("nginx listens", || {
-            std::net::TcpStream::connect(address).ok()
-        });
-        Some(nginx)
-    }
-}
-
-impl Drop for Nginx {
-    fn drop(&mut self) {
-        // One process: the master would leave its worker behind.
-        let _killed = self.child.kill();
-        let _reaped = self.child.wait();
-    }
-}
-
-fn nginx_config(folder: &std::path::Path, address: SocketAddr) -> String {
-    let folder = folder.display();
-    format!(
-        "daemon off; master_process off; pid {folder}/pid; error_log stderr;\n\
-         events {{}}\n\
-         http {{\n access_log off;\n client_body_temp_path {folder}/body;\n \
-         proxy_temp_path {folder}/proxy; fastcgi_temp_path {folder}/fcgi;\n \
-         uwsgi_temp_path {folder}/uwsgi; scgi_temp_path {folder}/scgi;\n \
-         server {{ listen {address}; root {folder}; }}\n}}\n"
-    )
+fn nginx_with_a_large_file() -> Option<(Nginx, Vec<u8>)> {
+    let nginx = Nginx::serving("listen 127.0.0.1:PORT; root FOLDER;")?;
+    let large: Vec<u8> = (0..3_000_000_u32)
+        .map(|n| n.to_le_bytes()[usize::from(n % 7 == 0)])
+        .collect();
+    fs::write(nginx.folder().join("large"), &large).unwrap();
+    Some((nginx, large))
 }

@@ -8,6 +8,7 @@ pub(crate) mod foreign;
 pub(crate) mod kubelet;
 pub(crate) mod load;
 pub(crate) mod log;
+pub(crate) mod nginx;
 pub(crate) mod port;
 pub(crate) mod process;
 pub(crate) mod sluice;

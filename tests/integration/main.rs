@@ -28,6 +28,7 @@ mod observe;
 mod pod_end;
 mod pod_volume;
 mod processes;
+mod proxy_protocol;
 mod reload;
 mod routing;
 mod self_test;

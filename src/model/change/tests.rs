@@ -128,6 +128,21 @@ fn settings_and_listeners_are_named_by_their_keys() {
 }
 
 #[test]
+fn a_listener_that_stays_may_change() {
+    let of = |listen: &str| {
+        let echo =
+            "upstreams: [{id: e, url: 'builtin://echo'}]\n  rules: [{path: /, upstreams: [e]}]";
+        config(&format!("  listen: [{listen}]\n  {echo}"), "")
+    };
+    let old = of("'127.0.0.1:1', '127.0.0.1:2'");
+    let trusting = "proxyProtocol: {trustedSources: [10.0.0.1]}";
+    let new = of(&format!(
+        "'127.0.0.1:2', {{address: '127.0.0.1:1', {trusting}}}"
+    ));
+    assert_eq!(words(&old, &new), ["listener 127.0.0.1:1 changed"]);
+}
+
+#[test]
 fn the_run_that_keeps_its_order_is_a_longest_one() {
     let kept = |values: &[usize]| longest_rising(values).len();
     for (values, expected) in [

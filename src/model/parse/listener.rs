@@ -3,10 +3,10 @@
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use super::Fault;
-use crate::model::config::Listener;
+use super::{Fault, networks};
+use crate::model::config::{Listener, ProxyProtocol};
 use crate::model::decode::{Reader, shortened};
-use crate::model::raw::RawServer;
+use crate::model::raw::{RawListener, RawServer};
 
 /// Where `listen` is left out.
 pub(super) const DEFAULT_PORT: u16 = 8080;
@@ -15,6 +15,7 @@ pub(super) fn listeners(server: &RawServer<'_>, reader: &mut Reader<'_>) -> Vec<
     let Some(listen) = &server.listen else {
         return vec![Listener {
             address: on_all(DEFAULT_PORT),
+            proxy_protocol: None,
         }];
     };
     if reader.is_empty_list(listen.at) {
@@ -26,12 +27,9 @@ pub(super) fn listeners(server: &RawServer<'_>, reader: &mut Reader<'_>) -> Vec<
     }
     let mut lines: HashMap<SocketAddr, u32> = HashMap::new();
     let mut listeners = Vec::new();
-    for text in listen
-        .value
-        .0
-        .iter()
-        .filter_map(|listener| listener.value.0.address)
-    {
+    for raw in listen.value.0.iter().map(|listener| &listener.value.0) {
+        let proxy_protocol = proxy_protocol(raw, reader);
+        let Some(text) = raw.address else { continue };
         let Some(address) = reader.accept(text, address(text.value)) else {
             continue;
         };
@@ -45,9 +43,28 @@ pub(super) fn listeners(server: &RawServer<'_>, reader: &mut Reader<'_>) -> Vec<
             );
             continue;
         }
-        listeners.push(Listener { address });
+        listeners.push(Listener {
+            address,
+            proxy_protocol,
+        });
     }
     listeners
+}
+
+fn proxy_protocol(raw: &RawListener<'_>, reader: &mut Reader<'_>) -> Option<ProxyProtocol> {
+    let raw = &raw.proxy_protocol.as_ref()?.value;
+    if let Some(sources) = &raw.trusted_sources
+        && reader.is_empty_list(sources.at)
+    {
+        let help =
+            "write the networks of the load balancers, like `10.0.0.0/8`, or remove the section";
+        reader.error(sources.at, "nobody may send a PROXY protocol header", help);
+    }
+    Some(ProxyProtocol {
+        trusted_sources: networks(&raw.trusted_sources, reader),
+        mode: raw.mode(),
+        timeout: raw.timeout(),
+    })
 }
 
 /// A port, `address:port`, `[v6]:port`, or `:port`.

@@ -111,6 +111,10 @@ fn upstream(
         .map(|at| at.value)
         .unwrap_or_default();
     let target = target(raw, reader);
+    if let (Some(Target::Echo), Some(version)) = (&target, raw.value.proxy_protocol) {
+        let help = "remove it, or give the upstream a `url` of a server";
+        reader.error(version.at, "a builtin has no connections", help);
+    }
     let id = raw.value.id?;
     let id = reader.accept(id, name::check("an upstream's id", id.value))?;
     Some(Upstream {
@@ -128,6 +132,7 @@ fn upstream(
             connect: timeouts.connect(),
             response_header: timeouts.response_header(),
         },
+        proxy_protocol: raw.value.proxy_protocol.map(|at| at.value),
     })
 }
 

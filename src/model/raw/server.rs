@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use super::words::PathType;
-use crate::model::config::{HostHeader, Workers};
+use crate::model::config::{HostHeader, ProxyHeader, Workers};
 use crate::model::decode::{At, Bytes, FromText, Number, OneOrMany, Short, Unlimited, section};
+use crate::model::proxy_protocol::Version;
 
 /// A weight against which others are weighed.
 pub(in crate::model) type Weight<const MIN: u64> = Number<MIN, 1_000_000>;
@@ -40,6 +41,21 @@ section! {
     RawListener {
         /// An IP address with a port, or a port alone for every IPv4 address.
         "address" address: &'t str; require,
+        /// Load balancers in front of it say by the PROXY protocol (version 1 or 2) whom they speak for.
+        /// Off without the section.
+        "proxyProtocol" proxy_protocol: RawProxyProtocol<'t>,
+    }
+}
+
+section! {
+    /// `proxyProtocol:` of a listener.
+    RawProxyProtocol {
+        /// Networks whose connections begin with a header; all others are served as they are.
+        "trustedSources" trusted_sources: Vec<At<&'t str>>; require,
+        /// Whether connections from there must begin with one, or may.
+        "mode" mode: ProxyHeader = ProxyHeader::Require,
+        /// How long the header may take; closed after it.
+        "timeout" timeout: Duration = Duration::from_secs(5),
     }
 }
 
@@ -58,6 +74,9 @@ section! {
         "keepalive" keepalive: RawKeepalive<'t>,
         /// How long it may take.
         "timeouts" timeouts: RawTimeouts<'t>,
+        /// Connections to it begin with a PROXY protocol header that tells whose they are; each
+        /// serves one client. Without it, none.
+        "proxyProtocol" proxy_protocol: Version,
     }
 }
 

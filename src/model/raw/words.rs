@@ -2,8 +2,11 @@
 
 use std::num::NonZeroU16;
 
-use crate::model::config::{HostHeader, Lifecycle, LogFormat, LogLevel, OrphanedStreams, Workers};
+use crate::model::config::{
+    HostHeader, Lifecycle, LogFormat, LogLevel, OrphanedStreams, ProxyHeader, Workers,
+};
 use crate::model::decode::{Decode, Reader, Shape, Shown, words};
+use crate::model::proxy_protocol::Version;
 use crate::model::yaml::NodeId;
 
 /// More processes than any machine has cores for.
@@ -26,6 +29,16 @@ words!(PathType {
 words!(HostHeader {
     "upstream" => Self::Upstream,
     "preserve" => Self::Preserve,
+});
+
+words!(ProxyHeader {
+    "require" => Self::Require,
+    "optional" => Self::Optional,
+});
+
+words!(Version {
+    "v1" => Self::V1,
+    "v2" => Self::V2,
 });
 
 words!(Lifecycle {

@@ -14,6 +14,7 @@ use crate::shm::series::{ConnectionState, FIRST_NAME, Family, Key, NONE, method_
 /// As `Names::assign` gives them out for the stage's configuration.
 const ROUTE: u32 = FIRST_NAME;
 const UPSTREAM: u32 = FIRST_NAME + 1;
+const LISTENER: u32 = FIRST_NAME + 2;
 
 fn counted(stage: &Stage, key: Key) -> u64 {
     stage
@@ -65,7 +66,12 @@ fn requests_are_counted_by_route_upstream_method_and_code() {
                     "{key:?}"
                 );
             }
-            let state = |state| counted(&stage, Key::new(Family::Connections, 0, state as u32, 0));
+            let state = |state| {
+                counted(
+                    &stage,
+                    Key::new(Family::Connections, LISTENER, state as u32, 0),
+                )
+            };
             assert_eq!(
                 (state(ConnectionState::Active), state(ConnectionState::Idle)),
                 (0, 1)

@@ -64,10 +64,10 @@ impl Stage {
         change(&mut config);
         let observer = Rc::new(observer());
         let proxy = Proxy::new(Rc::clone(&observer));
-        commit(&proxy, &config, 1);
+        let listener = commit(&proxy, &config, 1);
         let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = socket.local_addr().unwrap();
-        let listening = proxy.serve(socket, 0).unwrap();
+        let listening = proxy.serve(socket, listener).unwrap();
         Self {
             proxy,
             address,
@@ -119,9 +119,11 @@ impl Stage {
     }
 }
 
-fn commit(proxy: &Proxy, config: &Config, generation: u64) {
+/// The id of the listener.
+fn commit(proxy: &Proxy, config: &Config, generation: u64) -> u32 {
     let index = Names::default().assign(config, Instant::now(), &HashSet::new());
     proxy.commit(proxy.prepare(config, &index, generation).unwrap());
+    index.listeners[0]
 }
 
 /// One that counts in a segment of its own.
@@ -247,6 +249,7 @@ pub(super) fn config(upstream: SocketAddr) -> Config {
     Config {
         listeners: vec![Listener {
             address: ([127, 0, 0, 1], 0).into(),
+            proxy_protocol: None,
         }],
         workers: Workers::Count(NonZeroU16::MIN),
         upstreams: vec![Upstream {
@@ -267,6 +270,7 @@ pub(super) fn config(upstream: SocketAddr) -> Config {
                 connect: Duration::from_secs(5),
                 response_header: Duration::from_secs(60),
             },
+            proxy_protocol: None,
         }],
         headers: Vec::new(),
         rules: vec![rule("/", 0)],

@@ -6,6 +6,7 @@
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
+use super::endpoint::Owner;
 use super::members::Hold;
 use super::upload::Upload;
 use crate::model::config::Keepalive;
@@ -43,6 +44,7 @@ struct Link {
 pub(in crate::proxy) struct Return {
     pub(in crate::proxy) hold: Hold,
     pub(in crate::proxy) bounds: Keepalive,
+    pub(in crate::proxy) owner: Owner,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -185,11 +187,16 @@ impl UpstreamBody {
             return;
         };
         let is_clean = upload.is_done() && self.inlet.buffer.is_empty();
-        if let Some(Return { hold, bounds }) = self.back.take()
+        if let Some(Return {
+            hold,
+            bounds,
+            owner,
+        }) = self.back.take()
             && is_clean
             && self.persistence == Persistence::KeepAlive
         {
-            hold.endpoint().keep(stream, bounds, self.alarm.about_now());
+            let now = self.alarm.about_now();
+            hold.endpoint().keep(stream, bounds, now, &owner);
         }
         self.proxy.buffers.give(upload.into_buffer());
     }

@@ -2,11 +2,13 @@
 
 use std::future::Future;
 use std::io;
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::task::Poll;
 use std::time::Duration;
 
 use rustix::io::Errno;
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
 use super::endpoint::Endpoint;
@@ -14,13 +16,14 @@ use crate::proxy::error::Reason;
 use crate::proxy::stream::Stream;
 use crate::proxy::timers::{Alarm, Patience};
 
-/// May be dropped at any time: the attempt ends with it.
+/// `introduction` is sent before anything else. May be dropped at any time: the attempt ends with it.
 pub(in crate::proxy) async fn connect(
     endpoint: &Endpoint,
+    introduction: Option<Vec<u8>>,
     bound: Duration,
     alarm: &Alarm,
 ) -> Result<Stream, Reason> {
-    let mut attempt = pin!(TcpStream::connect(endpoint.address));
+    let mut attempt = pin!(open(endpoint.address, introduction));
     let mut patience = Patience::default();
     std::future::poll_fn(|cx| {
         if let Poll::Ready(result) = attempt.as_mut().poll(cx) {
@@ -31,6 +34,14 @@ pub(in crate::proxy) async fn connect(
             .map(|()| Err(Reason::ConnectTimeout))
     })
     .await
+}
+
+async fn open(address: SocketAddr, introduction: Option<Vec<u8>>) -> io::Result<TcpStream> {
+    let mut tcp = TcpStream::connect(address).await?;
+    if let Some(introduction) = introduction {
+        tcp.write_all(&introduction).await?;
+    }
+    Ok(tcp)
 }
 
 fn reason(error: &io::Error) -> Reason {

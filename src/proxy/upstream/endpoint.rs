@@ -6,11 +6,12 @@
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::task::{Context, Waker};
 
 use crate::model::config::Keepalive;
+use crate::proxy::ends::Ends;
 use crate::proxy::stream::{Look, Stream};
 use crate::proxy::timers::Tick;
 use crate::shm::health::{Board, Millis};
@@ -46,7 +47,11 @@ pub(in crate::proxy) struct Key {
 struct Idle {
     stream: Stream,
     until: Tick,
+    owner: Option<Weak<Ends>>,
 }
+
+/// Whom a connection may serve: anybody, or the client alone that it was introduced with.
+pub(in crate::proxy) type Owner = Option<Rc<Ends>>;
 
 /// How sure a request must be that an idle connection still lives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,23 +98,41 @@ impl Endpoint {
         }
     }
 
-    /// An idle connection that is not known to be dead.
-    pub(in crate::proxy) fn take(&self, need: Need, now: Tick) -> Option<Stream> {
+    /// An idle connection of this owner that is not known to be dead.
+    pub(in crate::proxy) fn take(&self, need: Need, now: Tick, owner: &Owner) -> Option<Stream> {
         loop {
-            let idle = self.idle.borrow_mut().pop()?;
+            let idle = self.pop(owner)?;
             if idle.until > now && idle.is_fit(need) {
                 return Some(idle.stream);
             }
         }
     }
 
+    fn pop(&self, owner: &Owner) -> Option<Idle> {
+        let mut idle = self.idle.borrow_mut();
+        match idle.last()?.is_of(owner) {
+            true => idle.pop(),
+            false => {
+                let at = idle.iter().rposition(|one| one.is_of(owner))?;
+                Some(idle.remove(at))
+            }
+        }
+    }
+
     /// Keeps a connection on which nothing is under way, within the bounds.
-    pub(in crate::proxy) fn keep(&self, stream: Stream, bounds: Keepalive, now: Tick) {
+    pub(in crate::proxy) fn keep(
+        &self,
+        stream: Stream,
+        bounds: Keepalive,
+        now: Tick,
+        owner: &Owner,
+    ) {
         let mut idle = self.idle.borrow_mut();
         if idle.len() < bounds.idle_connections as usize {
             idle.push(Idle {
                 stream,
                 until: now.after(bounds.idle_timeout),
+                owner: owner.as_ref().map(Rc::downgrade),
             });
         }
     }
@@ -121,11 +144,25 @@ impl Endpoint {
     fn sweep(&self, now: Tick) {
         self.idle
             .borrow_mut()
-            .retain(|idle| idle.until > now && idle.is_fit(Need::Likely));
+            .retain(|idle| idle.until > now && !idle.is_orphan() && idle.is_fit(Need::Likely));
     }
 }
 
 impl Idle {
+    fn is_of(&self, owner: &Owner) -> bool {
+        match (&self.owner, owner) {
+            (None, None) => true,
+            (Some(one), Some(other)) => std::ptr::eq(one.as_ptr(), Rc::as_ptr(other)),
+            _ => false,
+        }
+    }
+
+    /// The client's connection that it was for is gone.
+    fn is_orphan(&self) -> bool {
+        let owner = self.owner.as_ref();
+        owner.is_some_and(|owner| owner.strong_count() == 0)
+    }
+
     /// The reactor usually knows of an end already; where it has seen nothing, that will do for
     /// `Likely`. Bytes that nobody asked for are as bad as the end.
     fn is_fit(&self, need: Need) -> bool {
@@ -233,11 +270,11 @@ mod tests {
         let mut others = Vec::new();
         for _ in 0..3 {
             let (ours, theirs) = pair().await;
-            endpoint.keep(ours, BOUNDS, timers.now());
+            endpoint.keep(ours, BOUNDS, timers.now(), &None);
             others.push(theirs);
         }
         assert_eq!(endpoint.idle_count(), 2, "the third is over the bound");
-        let taken = endpoint.take(Need::Likely, timers.now()).unwrap();
+        let taken = endpoint.take(Need::Likely, timers.now(), &None).unwrap();
         let Stream::Tcp(taken) = taken;
         assert_eq!(taken.peer_addr().unwrap(), others[1].local_addr().unwrap());
     }
@@ -248,14 +285,14 @@ mod tests {
         for noisy in [false, true] {
             let endpoint = endpoint();
             let (ours, mut theirs) = pair().await;
-            endpoint.keep(ours, BOUNDS, timers.now());
+            endpoint.keep(ours, BOUNDS, timers.now(), &None);
             if noisy {
                 theirs.write_all(b"unasked").await.unwrap();
             } else {
                 drop(theirs);
             }
             until_dead(&endpoint).await;
-            assert!(endpoint.take(Need::Sure, timers.now()).is_none());
+            assert!(endpoint.take(Need::Sure, timers.now(), &None).is_none());
         }
     }
 
@@ -264,7 +301,7 @@ mod tests {
         let (endpoints, timers) = (Endpoints::default(), Timers::new());
         let endpoint = endpoints.at(key(), |_| None);
         let (ours, theirs) = pair().await;
-        endpoint.keep(ours, BOUNDS, timers.now());
+        endpoint.keep(ours, BOUNDS, timers.now(), &None);
         endpoints.sweep(timers.now());
         assert_eq!(endpoints.idle_count(), 1);
         endpoints.sweep(timers.now().after(Duration::from_secs(61)));
@@ -272,7 +309,7 @@ mod tests {
         drop(theirs);
 
         let (ours, theirs) = pair().await;
-        endpoint.keep(ours, BOUNDS, timers.now());
+        endpoint.keep(ours, BOUNDS, timers.now(), &None);
         drop(theirs);
         until_dead(&endpoint).await;
         tokio::task::yield_now().await;

@@ -54,6 +54,27 @@ fn addresses() {
             ],
         ),
         (
+            in_server("listen: [{address: 1, proxyProtocol: {trustedSources: []}}]"),
+            &[
+                "error at server.listen[0].proxyProtocol.trustedSources (line 7, column 57): nobody may send a PROXY protocol header; write the networks of the load balancers, like `10.0.0.0/8`, or remove the section",
+            ],
+        ),
+        (
+            in_server(
+                "listen: [{address: 1, proxyProtocol: {mode: on, trustedSources: [10.0.0.0/40]}}]",
+            ),
+            &[
+                "error at server.listen[0].proxyProtocol.mode (line 7, column 47): expected one of require, optional, found `on`; write require or optional",
+                "error at server.listen[0].proxyProtocol.trustedSources[0] (line 7, column 68): `10.0.0.0/40` is not a network; write it like `10.0.0.0/8` or `fd00::/8`, or a single IP address",
+            ],
+        ),
+        (
+            in_server("listen: [{address: 1, proxyProtocol: {mode: optional}}]"),
+            &[
+                "error at server.listen[0].proxyProtocol (line 7, column 40): `trustedSources` is missing; add `trustedSources: ...` here",
+            ],
+        ),
+        (
             in_server("listen: [{adress: 1}]"),
             &[
                 "error at server.listen[0] (line 7, column 12): `address` is missing; add `address: ...` here",
@@ -113,6 +134,7 @@ fn upstreams_that_cannot_be_used() {
         (upstreams("    - {id: a, url: 'a/ü'}\n"), &["error at server.upstreams[0].url (line 3, column 20): the path of `a/ü` has characters a path cannot have; percent-encode them: a space is `%20`"]),
         (upstreams("    - {id: a, url: 'bücher.example'}\n"), &["error at server.upstreams[0].url (line 3, column 20): `bücher.example` is not in ASCII; write its ASCII form, which begins with `xn--`"]),
         (upstreams("    - {id: a, url: '1.2.3.999'}\n"), &["error at server.upstreams[0].url (line 3, column 20): `1.2.3.999` is not a host name; write a name like `shop.example.com`: no scheme, no port, no path"]),
+        (upstreams("    - {id: a, url: 'builtin://echo', proxyProtocol: v1}\n"), &["error at server.upstreams[0].proxyProtocol (line 3, column 53): a builtin has no connections; remove it, or give the upstream a `url` of a server"]),
         (upstreams("    - {id: a, servers: ['builtin://echo']}\n"), &["error at server.upstreams[0].servers[0] (line 3, column 25): a builtin cannot be one of several servers; give the upstream `url: builtin://echo` and no servers"]),
         (upstreams("    - {id: a, servers: [{url: a, weight: 0}]}\n"), &["error at server.upstreams[0].servers[0].weight (line 3, column 42): expected a number from 1 to 1000000, found `0`; write a whole number, at least 1 and at most 1000000"]),
         ("server:\n  upstreams:\n    - {id: '', url: a}\n  rules:\n    - upstreams: ['']\n".to_owned(), &["error at server.upstreams[0].id (line 3, column 12): an upstream's id is empty; write a short name"]),

@@ -62,6 +62,7 @@ fn upstream() -> config::Upstream {
             connect: std::time::Duration::from_secs(5),
             response_header: std::time::Duration::from_secs(60),
         },
+        proxy_protocol: None,
     }
 }
 
