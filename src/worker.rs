@@ -8,8 +8,8 @@ use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
 
+use tokio::runtime::LocalOptions;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::task::LocalSet;
 
 use crate::ipc::channel::{self, ChannelError};
 use crate::log;
@@ -53,9 +53,9 @@ fn live(log: log::Handle) -> Result<(), WorkerError> {
         .enable_all()
         // Comes and goes with a reload: builds snapshots, and nothing else.
         .max_blocking_threads(1)
-        .build()
+        .build_local(LocalOptions::default())
         .map_err(WorkerError::Start)?;
-    LocalSet::new().block_on(&runtime, async {
+    runtime.block_on(async {
         let _unheard = ignore_signals().map_err(WorkerError::Start)?;
         let stdin = io::stdin().as_fd().try_clone_to_owned();
         let stream = UnixStream::from(stdin.map_err(WorkerError::Start)?);

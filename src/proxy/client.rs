@@ -115,9 +115,11 @@ impl Client {
         };
         loop {
             if !inlet.buffer.is_empty() {
-                match h1::parse_request(&mut inlet.buffer, &bounds, scanner) {
+                let mut map = self.proxy.scratch.map();
+                let parsed = h1::parse_request_into(&mut map, &mut inlet.buffer, &bounds, scanner);
+                match parsed {
                     Ok(Some(head)) => return Poll::Ready(Ok(Arrival::Request(Box::new(head)))),
-                    Ok(None) => {}
+                    Ok(None) => self.proxy.scratch.keep(map),
                     Err(fault) => return Poll::Ready(Err(fault.into())),
                 }
             }

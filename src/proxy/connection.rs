@@ -28,6 +28,10 @@ mod answer;
 /// before the rest of what it sends is met with a reset.
 const LINGER: Duration = Duration::from_secs(5);
 
+/// A client that asks again within this time finds the memory of its last request still there: taking
+/// it anew for each request costs more than the rest of the wait.
+const SOON: Duration = Duration::from_secs(1);
+
 /// What becomes of the connection after a response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Next {
@@ -52,22 +56,44 @@ pub(super) enum Admission {
 
 /// Lives as long as the connection. May be dropped at any time.
 pub(super) async fn serve(client: Rc<Client>, listener: u32, admission: Admission) {
-    while idle(&client).await == Woken::Readable {
+    let mut patience = Patience::default();
+    while idle(&client, &mut patience, Duration::MAX).await == Woken::Readable {
         // The future of a request is large, and most connections are idle most of the time.
-        match Box::pin(requests(&client, listener, admission)).await {
+        match Box::pin(busy(&client, listener, admission, &mut patience)).await {
             Next::Keep | Next::Wait => {}
             Next::Close => return,
             Next::Linger => return Box::pin(linger(&client)).await,
             Next::Break => return client.reset(),
         }
-        client.rest();
     }
 }
 
-async fn idle(client: &Client) -> Woken {
-    let mut patience = Patience::default();
-    let bound = client.proxy.idle_timeout();
-    poll_fn(|cx| client.poll_idle(cx, &mut patience, bound)).await
+/// Waits for a request, without a buffer, for as long as the configuration says or for `most`.
+async fn idle(client: &Client, patience: &mut Patience, most: Duration) -> Woken {
+    let bound = client.proxy.idle_timeout().min(most);
+    poll_fn(|cx| client.poll_idle(cx, patience, bound)).await
+}
+
+/// Serves requests for as long as they come one soon after the other; `patience` then says since when
+/// there was none.
+async fn busy(
+    client: &Rc<Client>,
+    listener: u32,
+    admission: Admission,
+    patience: &mut Patience,
+) -> Next {
+    loop {
+        let next = requests(client, listener, admission).await;
+        match next {
+            Next::Keep => patience.renew(),
+            Next::Wait => {}
+            _ => return next,
+        }
+        client.rest();
+        if idle(client, patience, SOON).await == Woken::TimedOut {
+            return next;
+        }
+    }
 }
 
 /// Serves what is there, pipelined requests one after the other.

@@ -119,6 +119,7 @@ fn encode(
     };
     let mut out = Outgoing::with_buffer(visit.proxy.buffers.take());
     h1::encode_request_head(&parts, out.front());
+    visit.proxy.scratch.keep(head.headers);
     let bound = visit.active.snapshot.limits.write_timeout;
     Upload::new(out, &head.method, body, framing, gate, bound)
 }

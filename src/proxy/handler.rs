@@ -6,7 +6,7 @@
 
 use std::rc::Rc;
 
-use http::header::{HOST, HeaderValue, USER_AGENT};
+use http::header::HeaderValue;
 use http::uri::Authority;
 use http::{Method, Request, Response, request};
 
@@ -119,10 +119,7 @@ async fn serve(
 fn note_head(visit: &mut Visit, head: &request::Parts) {
     visit.seen.version = head.version;
     visit.seen.method = head.method.clone();
-    visit.seen.target = head.uri.clone();
-    visit.seen.host = head.headers.get(HOST).cloned();
-    visit.seen.user_agent = head.headers.get(USER_AGENT).cloned();
-    visit.seen.note(&head.headers);
+    visit.seen.note(&head.uri, &head.headers);
 }
 
 /// A reverse proxy opens no tunnels to places of the client's choice.

@@ -1,9 +1,9 @@
-//! Small things made per request: header values, and request ids.
+//! Small things made per request: header values, request ids, and the memory of header maps.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::hash::{BuildHasher, RandomState};
 
-use http::HeaderValue;
+use http::{HeaderMap, HeaderValue};
 
 use crate::model::headers::Values;
 
@@ -12,21 +12,54 @@ pub(super) struct Scratch {
     /// Of a splitmix64 sequence each: no two requests of a worker have the same id, and no two
     /// workers the same sequence.
     ids: [Cell<u64>; 2],
+    /// Memory of header maps, for the next head that is read.
+    maps: RefCell<Vec<HeaderMap>>,
 }
+
+/// Header maps kept for the next taker; more are freed.
+const KEPT: usize = 64;
+/// In fields: what an ordinary head takes, several times over.
+const LARGEST_KEPT: usize = 64;
 
 impl Scratch {
     /// 128 random bits in hexadecimal.
     pub(super) fn request_id(&self) -> HeaderValue {
-        const DIGITS: &[u8; 16] = b"0123456789abcdef";
-        let mut text = [0; 32];
-        let halves = self.ids.each_ref().map(next);
-        let bits = (u128::from(halves[0]) << 64) | u128::from(halves[1]);
-        for (place, digit) in text.iter_mut().rev().enumerate() {
-            let nibble = (bits >> (4 * place)) & 15;
-            *digit = DIGITS.get(nibble as usize).copied().unwrap_or(b'0');
-        }
-        self.values.value(|out| out.extend_from_slice(&text))
+        let halves = self.ids.each_ref().map(|id| hexadecimal(next(id)));
+        self.values
+            .value(|out| out.extend_from_slice(halves.as_flattened()))
     }
+
+    /// An empty map, with the memory of one that was kept where there is one.
+    pub(super) fn map(&self) -> HeaderMap {
+        self.maps.borrow_mut().pop().unwrap_or_default()
+    }
+
+    /// Keeps the memory of a map that is not needed any more, unless it is uncommonly large.
+    pub(super) fn keep(&self, mut map: HeaderMap) {
+        let mut maps = self.maps.borrow_mut();
+        if maps.len() < KEPT && (1..=LARGEST_KEPT).contains(&map.capacity()) {
+            map.clear();
+            maps.push(map);
+        }
+    }
+}
+
+/// Sixteen digits, eight at a time: one nibble in each byte, and then all of them made letters.
+fn hexadecimal(number: u64) -> [u8; 16] {
+    let mut text = [0; 16];
+    let (high, low) = text.split_at_mut(8);
+    high.copy_from_slice(&eight_digits(number >> 32));
+    low.copy_from_slice(&eight_digits(number & 0xffff_ffff));
+    text
+}
+
+fn eight_digits(number: u64) -> [u8; 8] {
+    let spread = (number | (number << 16)) & 0x0000_ffff_0000_ffff;
+    let spread = (spread | (spread << 8)) & 0x00ff_00ff_00ff_00ff;
+    let nibbles = (spread | (spread << 4)) & 0x0f0f_0f0f_0f0f_0f0f;
+    // One where the nibble is ten or more: a letter.
+    let letters = ((nibbles + 0x0606_0606_0606_0606) >> 4) & 0x0101_0101_0101_0101;
+    (nibbles + 0x3030_3030_3030_3030 + letters * u64::from(b'a' - b'0' - 10)).to_be_bytes()
 }
 
 impl Default for Scratch {
@@ -36,6 +69,7 @@ impl Default for Scratch {
         Self {
             values: Values::default(),
             ids: [seed(1), seed(2)],
+            maps: RefCell::default(),
         }
     }
 }
@@ -51,6 +85,34 @@ fn next(state: &Cell<u64>) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn hexadecimal_is_what_formatting_makes_of_it() {
+        for number in [
+            0,
+            9,
+            10,
+            0x0123_4567_89ab_cdef,
+            0xfedc_ba98_7654_3210,
+            u64::MAX,
+        ] {
+            let text = hexadecimal(number);
+            assert_eq!(str::from_utf8(&text).unwrap(), format!("{number:016x}"));
+        }
+    }
+
+    #[test]
+    fn a_map_comes_round_empty_and_large_ones_do_not() {
+        let scratch = Scratch::default();
+        let mut map = scratch.map();
+        map.insert("x-a", HeaderValue::from_static("1"));
+        scratch.keep(map);
+        scratch.keep(HeaderMap::with_capacity(1000));
+        scratch.keep(HeaderMap::new());
+        let again = scratch.map();
+        assert!(again.is_empty() && again.capacity() > 0);
+        assert_eq!(scratch.map().capacity(), 0, "only one was kept");
+    }
 
     #[test]
     fn ids_differ_within_and_between_workers() {

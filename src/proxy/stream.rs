@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use rustix::net::RecvFlags;
-use tokio::io::{AsyncReadExt, AsyncWrite};
+use tokio::io::{AsyncReadExt, AsyncWrite, Interest};
 use tokio::net::TcpStream;
 
 pub(super) enum Stream {
@@ -54,6 +54,14 @@ impl Stream {
     pub(super) fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
             Self::Tcp(tcp) => tcp.poll_read_ready(cx),
+        }
+    }
+
+    /// Whether the reactor has seen neither bytes nor an end. It is asked without being told to wake
+    /// anybody, and no system call is made.
+    pub(super) fn is_quiet(&self) -> bool {
+        match self {
+            Self::Tcp(tcp) => tcp.try_io(Interest::READABLE, || Ok(())).is_err(),
         }
     }
 

@@ -8,7 +8,7 @@ use std::net::IpAddr;
 
 use http::header::{FORWARDED, HeaderMap, HeaderName, HeaderValue};
 
-use super::Values;
+use super::{Values, values};
 use crate::model::snapshot::Networks;
 
 const FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -96,36 +96,51 @@ pub fn tell(
     values: &Values,
 ) {
     headers.insert(REQUEST_ID, request_id);
-    let seen = match origin.trust {
-        Trust::Trusted => headers.get_all(FOR).iter().cloned().collect(),
-        Trust::Untrusted => Vec::new(),
-    };
-    if origin.trust == Trust::Untrusted {
-        forget(headers);
+    match origin.trust {
+        Trust::Untrusted => {
+            forget(headers);
+            headers.insert(FOR, values.address(origin.peer));
+        }
+        Trust::Trusted => {
+            let chain = continued(headers, origin.peer, values);
+            headers.insert(FOR, chain);
+        }
     }
-    let chain = values.value(|out| {
-        for value in &seen {
+    tell_unless_told(headers, origin, PROTO, || HeaderValue::from_static(scheme));
+    if let Some(host) = host {
+        tell_unless_told(headers, origin, HOST, || host.clone());
+    }
+}
+
+/// The chain of a trusted peer, and the peer.
+fn continued(headers: &HeaderMap, peer: IpAddr, values: &Values) -> HeaderValue {
+    values.value(|out| {
+        for value in headers.get_all(FOR) {
             out.extend_from_slice(value.as_bytes());
             out.extend_from_slice(b", ");
         }
-        // Writing to memory does not fail.
-        let _ = std::fmt::Write::write_fmt(out, format_args!("{}", origin.peer));
-    });
-    headers.insert(FOR, chain);
-    if !headers.contains_key(&PROTO) {
-        headers.insert(PROTO, HeaderValue::from_static(scheme));
-    }
-    if let Some(host) = host
-        && !headers.contains_key(&HOST)
-    {
-        headers.insert(HOST, host.clone());
+        values::write_address(peer, out);
+    })
+}
+
+/// What others have said is there only where they are trusted.
+fn tell_unless_told(
+    headers: &mut HeaderMap,
+    origin: &Origin,
+    name: HeaderName,
+    value: impl FnOnce() -> HeaderValue,
+) {
+    if origin.trust == Trust::Untrusted || !headers.contains_key(&name) {
+        headers.insert(name, value());
     }
 }
 
 /// What an untrusted peer says of where it comes from is not passed on, in any spelling of it.
 fn forget(headers: &mut HeaderMap) {
-    headers.remove(FORWARDED);
-    let claim = |name: &&HeaderName| name.as_str().starts_with("x-forwarded-");
+    let claim = |name: &&HeaderName| {
+        let text = name.as_str();
+        text.starts_with("x-forwarded-") || text == FORWARDED
+    };
     while let Some(name) = headers.keys().find(claim).cloned() {
         headers.remove(name);
     }

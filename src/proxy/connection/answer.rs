@@ -57,7 +57,7 @@ pub(super) async fn answer(
     let shape = shape(client, head.status, body.size(), asked);
     encode(client, &head, &shape, asked);
     // The values share the buffer that the body is read with.
-    drop(head);
+    client.proxy.scratch.keep(head.headers);
     let mut sending = Sending {
         client,
         ended: shape.body == Sent::HeadOnly,

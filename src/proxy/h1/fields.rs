@@ -12,6 +12,9 @@ use super::error::InvalidFields;
 use super::names::{self, Role};
 use super::scan::Lines;
 
+/// Room in the map for what is added on the way, so that it does not grow again.
+const ROOM: usize = 6;
+
 /// The fields of one head, and those among them that the codec obeys.
 #[derive(Debug, Default)]
 pub(super) struct Fields {
@@ -67,7 +70,7 @@ impl Fields {
             return Err(InvalidFields::TooMany);
         }
         self.map
-            .try_reserve(count)
+            .try_reserve(count.saturating_add(ROOM))
             .map_err(|_| InvalidFields::TooMany)?;
         for number in number..empty_line {
             let end = lines.end_of(number, start, head);

@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use http::header::{HOST, USER_AGENT};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, Version};
 
 use super::Watched;
@@ -25,7 +26,7 @@ pub struct Observation {
     pub client: IpAddr,
     pub version: Version,
     pub method: Method,
-    /// As received.
+    /// As received. It, host and user agent are there only where requests are logged or traced.
     pub target: Uri,
     pub host: Option<HeaderValue>,
     pub user_agent: Option<HeaderValue>,
@@ -95,8 +96,15 @@ impl Observation {
         &self.watched
     }
 
-    /// Takes from the request's head what the configuration asks to know.
-    pub(in crate::proxy) fn note(&mut self, headers: &HeaderMap) {
+    /// Takes from the request's head what the configuration asks to know: nothing unless requests
+    /// are logged or traced.
+    pub(in crate::proxy) fn note(&mut self, target: &Uri, headers: &HeaderMap) {
+        if self.watched.lines.is_none() && self.watched.tracing.is_none() {
+            return;
+        }
+        self.target = target.clone();
+        self.host = headers.get(HOST).cloned();
+        self.user_agent = headers.get(USER_AGENT).cloned();
         if let Some(lines) = &self.watched.lines {
             self.headers = lines.capture(headers);
         }

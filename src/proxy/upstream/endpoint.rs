@@ -8,7 +8,6 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::rc::{Rc, Weak};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::task::{Context, Waker};
 
 use crate::model::config::Keepalive;
 use crate::proxy::ends::Ends;
@@ -166,8 +165,7 @@ impl Idle {
     /// The reactor usually knows of an end already; where it has seen nothing, that will do for
     /// `Likely`. Bytes that nobody asked for are as bad as the end.
     fn is_fit(&self, need: Need) -> bool {
-        let mut nobody = Context::from_waker(Waker::noop());
-        let quiet = need == Need::Likely && self.stream.poll_readable(&mut nobody).is_pending();
+        let quiet = need == Need::Likely && self.stream.is_quiet();
         quiet || self.stream.look() == Look::Nothing
     }
 }

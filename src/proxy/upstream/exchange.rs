@@ -124,10 +124,12 @@ impl Exchange {
         };
         loop {
             if !self.inlet.buffer.is_empty() {
-                let buffer = &mut self.inlet.buffer;
-                match h1::parse_response(buffer, &HEAD_LIMITS, &mut self.scanner, method) {
+                let scratch = &self.proxy.scratch;
+                let (mut map, buffer) = (scratch.map(), &mut self.inlet.buffer);
+                let scanner = &mut self.scanner;
+                match h1::parse_response_into(&mut map, buffer, &HEAD_LIMITS, scanner, method) {
                     Ok(Some(head)) => return Poll::Ready(Ok(head)),
-                    Ok(None) => {}
+                    Ok(None) => scratch.keep(map),
                     Err(fault) => return Poll::Ready(Err(fault.into())),
                 }
             }
