@@ -1,6 +1,10 @@
-//! The checks that the fuzz targets make. Those that need nothing but the codec are also compiled
-//! into the ordinary tests of the program, where they run over random messages.
+//! The checks that the fuzz targets make. Those that need nothing but the program are also compiled
+//! into its ordinary tests, where they run over their corpora and, some, over random messages.
 
+pub mod config;
 pub mod http1;
 pub mod hyper_server;
+pub mod ipc;
+pub mod pattern;
 pub mod proxy_protocol;
+pub mod template;
