@@ -34,16 +34,18 @@ def expect(answer, statuses, what):
         raise Failed(f"{what}: answered {status}, expected one of {statuses}: {answer[:200]!r}")
 
 
-async def attack(options, act, bad=None, reason=None, extra="", **kwargs):
+async def attack(options, act, bad=None, reason=None, extra="", before=None, **kwargs):
     """Runs `act(proxy)` beside an honest client, then looks at memory, reason and exit."""
     proxy, servers = await setting(options, bad, extra, **kwargs)
     try:
         await ask(proxy.port, "/good")
-        before = proxy.memory_kib()
+        if before:
+            before(proxy)
+        memory = proxy.memory_kib()
         async with Honest(proxy.port) as honest:
             await act(proxy)
         story = honest.check()
-        grown = proxy.memory_kib() - before
+        grown = proxy.memory_kib() - memory
         if grown > GROWTH_KIB:
             raise Failed(f"memory grew by {grown} KiB")
         if reason:

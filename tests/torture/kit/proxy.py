@@ -18,17 +18,22 @@ class Failed(AssertionError):
 
 
 class Sluice:
-    def __init__(self, binary, config, limit_descriptors=None):
-        self.home = tempfile.mkdtemp(prefix="torture-")
+    def __init__(self, binary, config, limit_descriptors=None, environment=None, user=None):
+        self.home = os.path.join(tempfile.mkdtemp(prefix="torture-"), "config")
+        os.makedirs(self.home)
         self.path = os.path.join(self.home, "sluice.yaml")
-        self.log_path = os.path.join(self.home, "log")
+        self.log_path = os.path.join(os.path.dirname(self.home), "log")
         self.write(config)
         command = [binary, "run", "-c", self.path]
         if limit_descriptors:
             command = ["prlimit", f"--nofile={limit_descriptors}", *command]
         self.log = open(self.log_path, "wb")
-        self.process = subprocess.Popen(command, stderr=self.log, stdout=self.log,
-                                        env={**os.environ, "SLUICE_DRAIN_MIN_DELAY": "0s"})
+        if user is not None:
+            for path in (os.path.dirname(self.home), self.home):
+                os.chown(path, user, user)
+            os.chmod(self.path, 0o644)
+        self.process = subprocess.Popen(command, stderr=self.log, stdout=self.log, user=user,
+                                        env={**os.environ, "SLUICE_DRAIN_MIN_DELAY": "0s", **(environment or {})})
         self.port = self.wait_line("listening")
         self.admin = self.wait_line("admin listening")
         self.wait_line("ready", None)
