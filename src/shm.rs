@@ -8,6 +8,7 @@
 pub mod beat;
 pub mod health;
 pub mod layout;
+#[cfg_attr(miri, path = "shm/map_in_miri.rs")]
 mod map;
 pub mod names;
 pub mod recorder;

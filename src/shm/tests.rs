@@ -24,6 +24,7 @@ fn requests(route: u32) -> Key {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "there is one mapping")]
 fn rows_are_summed_and_another_mapping_sees_them() {
     let segment = segment();
     let (one, two) = (recorder(&segment), recorder(&segment));
@@ -135,6 +136,7 @@ fn a_lease_is_one_process_at_a_time() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "there are no memfds")]
 fn what_is_no_segment_is_refused() {
     let file = std::fs::File::open("/proc/self/exe").expect("a file");
     assert!(matches!(Segment::open(file.into()), Err(ShmError::Map(_))));
@@ -173,4 +175,55 @@ fn what_a_dead_process_had_under_way_is_not_under_way_any_more() {
     assert_eq!(segment.shares(5, ShareCell::Requests), 4);
     assert_eq!(segment.shares(5, ShareCell::Connections), 0);
     assert_eq!(segment.shares(6, ShareCell::Requests), 0);
+}
+
+/// What processes do to each other, done by threads, which Miri and ThreadSanitizer can watch: rows are
+/// leased, written and given back while somebody else sums them up.
+#[test]
+fn a_reader_beside_writers_sees_sums_that_only_grow() {
+    const WRITERS: u16 = 3;
+    const TIMES: u64 = if cfg!(miri) { 20 } else { 2000 };
+    let segment = segment();
+    let reader = {
+        let segment = segment.clone();
+        std::thread::spawn(move || {
+            let (mut last, most) = (0, u64::from(WRITERS) * TIMES);
+            while last < most {
+                let totals = Totals::read(&segment);
+                let sum = totals.scalars.get(&requests(5)).copied().unwrap_or(0);
+                assert!((last..=most).contains(&sum), "{sum} after {last}");
+                last = sum;
+                std::thread::yield_now();
+            }
+        })
+    };
+    let writers: Vec<_> = (0..WRITERS)
+        .map(|slot| {
+            let segment = segment.clone();
+            std::thread::spawn(move || write_and_leave(&segment, slot, TIMES))
+        })
+        .collect();
+    for writer in writers {
+        writer.join().expect("a writer");
+    }
+    reader.join().expect("the reader");
+    assert!(segment.leases().is_empty());
+}
+
+/// One process after the other, all for one slot, each in the row that the one before has left or in
+/// another.
+fn write_and_leave(segment: &Segment, slot: u16, times: u64) {
+    let lives = 4;
+    for _ in 0..lives {
+        let row = segment.lease(slot).expect("a free row");
+        let recorder = Recorder::open(segment.clone(), row).expect("the row opens");
+        let key = Key::new(Family::Connections, 2, ConnectionState::Active as u32, 0);
+        recorder.counter(key).add(1);
+        for _ in 0..times / lives {
+            recorder.counter(requests(5)).add(1);
+            segment.beat(row);
+        }
+        drop(recorder);
+        segment.release(row);
+    }
 }
