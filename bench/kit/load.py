@@ -2,8 +2,10 @@
 refuses a run in which anything but 200 was answered."""
 import os
 import re
+import socket
 import subprocess
 import tempfile
+import time
 
 from .peers import LOAD_CORE
 
@@ -23,7 +25,7 @@ def run(command):
     return done.stdout
 
 
-def wrk(port, path, connections, seconds, lua=None):
+def wrk(port, path, connections, seconds, lua=None, tls=False):
     """A closed loop; gives the number of requests answered."""
     command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "10s"]
     script = None
@@ -33,7 +35,7 @@ def wrk(port, path, connections, seconds, lua=None):
         script.close()
         command += ["-s", script.name]
     try:
-        out = run(command + [f"http://127.0.0.1:{port}{path}"])
+        out = run(command + [f"{'https' if tls else 'http'}://127.0.0.1:{port}{path}"])
     finally:
         if script:
             os.unlink(script.name)
@@ -56,6 +58,28 @@ def h2load_total(out):
     return int(done.group(2))
 
 
+def h2(port, path, connections, seconds):
+    """HTTP/2 by ALPN, ten requests at once over each connection; gives the number answered."""
+    out = run(["h2load", f"-c{connections}", "-m10", "-t1", f"-D{seconds}", "--npn-list=h2",
+               f"https://127.0.0.1:{port}{path}"])
+    if "Application protocol: h2" not in out:
+        raise Refused(f"no HTTP/2 was spoken:\n{out}")
+    return h2load_total(out)
+
+
+def client(name, *args):
+    """One of the clients in Python beside this file; gives the number it counted."""
+    return int(run(["python3", os.path.join(os.path.dirname(__file__), "clients", name), *map(str, args)]))
+
+
+def handshakes(port, seconds, resume):
+    return client("handshakes.py", port, seconds, "resume" if resume else "new")
+
+
+def websocket(port, connections, seconds):
+    return client("websocket.py", port, connections, seconds)
+
+
 def fixed_rate(port, path, connections, per_second, seconds):
     """Latencies in microseconds, sorted, of requests sent at a fixed rate over HTTP/1.1."""
     with tempfile.NamedTemporaryFile(suffix=".tsv") as log:
@@ -66,6 +90,24 @@ def fixed_rate(port, path, connections, per_second, seconds):
     if not rows or any(row[1] != "200" for row in rows):
         raise Refused("h2load's log has an answer that is not 200, or none at all")
     return sorted(int(row[2]) for row in rows)
+
+
+def one(port):
+    """One request, asked until there is an answer: what it takes is part of the time to start."""
+    end = time.monotonic() + 60
+    while time.monotonic() < end:
+        try:
+            with socket.create_connection(("127.0.0.1", port)) as s:
+                s.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+                answer = s.recv(65536)
+        except OSError:
+            answer = b""
+        if answer.startswith(b"HTTP/1.1 200"):
+            return
+        if answer:
+            raise Refused(f"answered {answer[:60]!r}")
+        time.sleep(0.001)
+    raise Refused("no answer within a minute")
 
 
 def percentile(values, share):
