@@ -237,7 +237,7 @@ async def soak(options, folder):
     serving = {name: await upstream.start(serve) for name, serve in
                (("good", upstream.good), ("body", digest), ("stream", events), ("echo", echo))}
     ports = {name: port for name, (_, port) in serving.items()}
-    tls = certificate(folder)
+    tls = None if options.plain else certificate(folder)
     proxy = await loop.run_in_executor(None, lambda: Sluice(options.binary, config(ports, 0, tls)))
     secure = proxy.wait_line("listening", count=2) if tls else None
     figures, workers = Figures(), proxy.pids()
