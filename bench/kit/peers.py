@@ -31,7 +31,7 @@ def fill(template, **values):
 
 
 def wait_for(port, process, what):
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120  # nginx takes its time over 20,000 locations
     while time.monotonic() < deadline:
         if process.poll() is not None:
             raise RuntimeError(f"{what} ended at once with status {process.returncode}")
@@ -39,7 +39,7 @@ def wait_for(port, process, what):
             if s.connect_ex(("127.0.0.1", port)) == 0:
                 return
         time.sleep(0.001)
-    raise RuntimeError(f"{what} does not listen on {port} after 30 s")
+    raise RuntimeError(f"{what} does not listen on {port} after 120 s")
 
 
 class Running:
