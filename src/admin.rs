@@ -24,7 +24,7 @@ mod views;
 
 use tokio::sync::{mpsc, watch};
 
-pub use command::{Command, CommandError, CommandReply, Reply, Verb};
+pub use command::{Command, CommandError, CommandReply, Reply, Text, Verb};
 pub use counts::Counts;
 pub use metrics::catalog;
 pub use routes::ENDPOINTS;

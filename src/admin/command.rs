@@ -26,6 +26,18 @@ pub enum Verb {
     Quit,
     /// Change what is logged, as the `log.level` key would.
     LogLevel { filter: String },
+    /// Say what a reload to this configuration would change.
+    Diff { text: Text },
+}
+
+/// A configuration as written. Its secrets are nobody's business, so it is not shown.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Text(pub String);
+
+impl std::fmt::Debug for Text {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} bytes", self.0.len())
+    }
 }
 
 pub type Reply = oneshot::Sender<Result<CommandReply, CommandError>>;
@@ -35,6 +47,9 @@ pub type Reply = oneshot::Sender<Result<CommandReply, CommandError>>;
 pub struct CommandReply {
     pub generation: u64,
     pub message: String,
+    /// In words: what a reload has changed, or would change.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub changes: Vec<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

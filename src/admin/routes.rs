@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use axum::Router;
+use axum::body::{Body, to_bytes};
 use axum::extract::{Extension, Query, State};
 use axum::response::Response;
 use axum::routing::{get, post};
@@ -17,11 +18,12 @@ use tokio::time::timeout;
 
 use super::access::{self, Access};
 use super::answer::{json, text, unwritable, yaml};
-use super::command::{Command, CommandError, CommandReply, Verb};
+use super::command::{Command, CommandError, CommandReply, Text, Verb};
 use super::metrics::{self, Admission};
 use super::probe::{Check, describe, readiness};
 use super::status::Status;
 use super::{Sources, config_view, views};
+use crate::model;
 use crate::shm::beat::Watch;
 use crate::shm::totals::Totals;
 use crate::shm::{Lease, SUPERVISOR};
@@ -56,7 +58,7 @@ const HANG_TIMEOUTS: u32 = 2;
 const DEFAULT_HANG_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Every path with its method, as docs/observability.md lists them.
-pub const ENDPOINTS: [(&str, &str); 15] = [
+pub const ENDPOINTS: [(&str, &str); 16] = [
     ("GET", "/"),
     ("GET", "/livez"),
     ("GET", "/readyz"),
@@ -72,6 +74,7 @@ pub const ENDPOINTS: [(&str, &str); 15] = [
     ("POST", "/unpin"),
     ("POST", "/quitquitquit"),
     ("POST", "/log"),
+    ("POST", "/diff"),
 ];
 
 pub(super) fn router(app: App) -> Router {
@@ -91,6 +94,7 @@ pub(super) fn router(app: App) -> Router {
         .route("/unpin", post(unpin))
         .route("/quitquitquit", post(quit))
         .route("/log", post(log_level))
+        .route("/diff", post(diff))
         .fallback(unknown_path)
         .with_state(app)
 }
@@ -318,19 +322,34 @@ async fn log_level(
     change(&app, *peer, &headers, Verb::LogLevel { filter: level }).await
 }
 
+/// It changes nothing, but it reads what the text refers to with the eyes of this process, and takes
+/// its time: not for everybody.
+async fn diff(
+    State(app): State<App>,
+    peer: Extension<Peer>,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
+    if let Err(refused) = grant(&app, *peer, &headers, &"Diff") {
+        return refused;
+    }
+    let Ok(bytes) = to_bytes(body, model::MAX_BYTES).await else {
+        let said = "the configuration is too large, or did not come whole\n";
+        return text(StatusCode::PAYLOAD_TOO_LARGE, said, "text/plain");
+    };
+    match String::from_utf8(bytes.into()) {
+        Ok(written) => {
+            let text = Text(written);
+            change(&app, *peer, &headers, Verb::Diff { text }).await
+        }
+        Err(error) => failure(&CommandError::Refused(vec![error.to_string()])),
+    }
+}
+
 /// The one way to change something from here.
 async fn change(app: &App, Peer(peer): Peer, headers: &HeaderMap, verb: Verb) -> Response {
-    let status = app.status();
-    let token = status
-        .config
-        .as_ref()
-        .and_then(|config| config.admin.token.as_ref());
-    match access::check(peer, headers, token.map(|token| token.expose())) {
-        Access::Granted => {}
-        refused => {
-            tracing::warn!(%peer, ?verb, "refused to a stranger");
-            return refusal(refused);
-        }
+    if let Err(refused) = grant(app, Peer(peer), headers, &verb) {
+        return refused;
     }
     tracing::info!(%peer, ?verb, "asked by an operator");
     match app.command(verb).await {
@@ -341,6 +360,27 @@ async fn change(app: &App, Peer(peer): Peer, headers: &HeaderMap, verb: Verb) ->
             "the supervisor is ending\n",
             "text/plain",
         ),
+    }
+}
+
+/// Or the refusal.
+fn grant(
+    app: &App,
+    Peer(peer): Peer,
+    headers: &HeaderMap,
+    verb: &dyn std::fmt::Debug,
+) -> Result<(), Response> {
+    let status = app.status();
+    let token = status
+        .config
+        .as_ref()
+        .and_then(|config| config.admin.token.as_ref());
+    match access::check(peer, headers, token.map(|token| token.expose())) {
+        Access::Granted => Ok(()),
+        refused => {
+            tracing::warn!(%peer, ?verb, "refused to a stranger");
+            Err(refusal(refused))
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use super::remote::{Remote, RemoteError};
+use super::remote::{Answer, Remote, RemoteError};
 
 /// Between two looks at a program that is not ready, or not gone yet.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
@@ -132,6 +132,11 @@ fn change(remote: &Remote, path: &str) -> ExitCode {
             Err(error) => complain(&format!("{path} was answered with something else: {error}")),
         };
     }
+    refused(path, &answer)
+}
+
+/// Everything that was wrong.
+pub(super) fn refused(path: &str, answer: &Answer) -> ExitCode {
     match serde_json::from_str::<Failed>(&answer.body) {
         Ok(Failed { errors }) => complain(&errors.join("\n")),
         Err(_) => complain(&format!(
@@ -153,7 +158,7 @@ pub(super) fn fail(error: &RemoteError) -> ExitCode {
     complain(&text)
 }
 
-fn complain(text: &str) -> ExitCode {
+pub(super) fn complain(text: &str) -> ExitCode {
     // With stderr gone there is only the exit code.
     let _unwritten = writeln!(io::stderr(), "sluice: {text}");
     ExitCode::FAILURE

@@ -69,6 +69,11 @@ impl Remote {
         self.call("POST", path, Duration::from_secs(70))
     }
 
+    /// Sends a text along.
+    pub(super) fn send(&self, path: &str, body: &str) -> Result<Answer, RemoteError> {
+        self.exchange("POST", path, body, Duration::from_secs(70))
+    }
+
     /// The body of a `GET` that must succeed.
     pub(super) fn read<T: serde::de::DeserializeOwned>(
         &self,
@@ -80,6 +85,16 @@ impl Remote {
     }
 
     fn call(&self, method: &str, path: &str, patience: Duration) -> Result<Answer, RemoteError> {
+        self.exchange(method, path, "", patience)
+    }
+
+    fn exchange(
+        &self,
+        method: &str,
+        path: &str,
+        body: &str,
+        patience: Duration,
+    ) -> Result<Answer, RemoteError> {
         let authority =
             authority(&self.admin).ok_or_else(|| RemoteError::Url(self.admin.clone()))?;
         let connect = |error| RemoteError::Connect(authority.to_owned(), error);
@@ -93,12 +108,25 @@ impl Remote {
             .map(|token| format!("authorization: Bearer {token}\r\n"));
         let token: String = token.collect();
         // Of HTTP/1.0: the answer comes in one piece and ends with the connection.
-        let head = format!("{method} {path} HTTP/1.0\r\nhost: {authority}\r\n{token}\r\n");
-        stream.write_all(head.as_bytes()).map_err(exchange)?;
+        let length = match method {
+            "GET" => String::new(),
+            _ => format!("content-length: {}\r\n", body.len()),
+        };
+        let head = format!("{method} {path} HTTP/1.0\r\nhost: {authority}\r\n{length}{token}\r\n");
+        // A server that refuses at once does not read on: its answer is what counts.
+        let sent = stream.write_all((head + body).as_bytes());
         let mut answer = Vec::new();
         stream
             .take(LONGEST_ANSWER)
             .read_to_end(&mut answer)
+            .and(sent)
+            .or_else(|error| {
+                if answer.is_empty() {
+                    Err(error)
+                } else {
+                    Ok(())
+                }
+            })
             .map_err(exchange)?;
         parse(&answer).ok_or_else(|| RemoteError::Protocol(authority.to_owned()))
     }

@@ -272,7 +272,11 @@ impl Engine {
             false => Stays::Yes,
         };
         let config = self.config();
-        let served = Served { config, stays };
+        let served = Served {
+            config,
+            stays,
+            pinned: self.state.pinned(),
+        };
         self.intake.look(look, served, &self.resolver);
     }
 

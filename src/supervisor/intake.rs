@@ -31,6 +31,8 @@ pub(super) enum Look {
 pub(super) struct Served {
     pub(super) config: Option<Arc<Config>>,
     pub(super) stays: Stays,
+    /// An earlier generation was brought back, which stays until the file has other contents.
+    pub(super) pinned: Option<u64>,
 }
 
 /// Whether anything else is on its way to the workers. Then a file that says what is served is news:
@@ -50,6 +52,11 @@ pub(super) enum Sight {
     Unreadable(Broken, Vec<Ticket>),
     /// Other contents, and not valid.
     Invalid(Broken, Vec<Ticket>),
+    /// The contents of the last look, which a pinned generation outlasts.
+    Pinned {
+        generation: u64,
+        tickets: Vec<Ticket>,
+    },
     /// A configuration that means just what is served.
     Equal {
         hash: String,
@@ -101,11 +108,17 @@ impl Intake {
         let known = resolver.known_names();
         self.running = Some(tokio::spawn(async move {
             let seen = Instant::now();
-            let (tickets, last) = match look {
-                Look::Hint => (Vec::new(), last),
-                Look::Forced(tickets) => (tickets, None),
+            let (tickets, forced) = match look {
+                Look::Hint => (Vec::new(), false),
+                Look::Forced(tickets) => (tickets, true),
             };
-            let see = move || see(&path, &Before { last, mend, served }, tickets, seen);
+            let before = Before {
+                last,
+                forced,
+                mend,
+                served,
+            };
+            let see = move || see(&path, &before, tickets, seen);
             let sight = tokio::task::spawn_blocking(see).await;
             let mut sight = sight.unwrap_or(Sight::Same);
             if let Sight::Plan(planned) = &mut sight {
@@ -133,7 +146,7 @@ impl Intake {
 
     fn remember(&mut self, sight: &Sight) {
         let (last, mend) = match sight {
-            Sight::Same => return,
+            Sight::Same | Sight::Pinned { .. } => return,
             Sight::Unreadable(broken, _) => (&broken.hash, self.mend),
             Sight::Invalid(broken, _) => (&broken.hash, true),
             Sight::Equal { hash, .. } => (hash, false),
@@ -164,6 +177,7 @@ impl Look {
 /// What is known when a look begins.
 struct Before {
     last: Option<String>,
+    forced: bool,
     mend: bool,
     served: Served,
 }
@@ -182,7 +196,16 @@ fn see(path: &Path, before: &Before, tickets: Vec<Ticket>, seen: Instant) -> Sig
     };
     let hash = document::hash(&text);
     if before.last.as_ref() == Some(&hash) {
-        return Sight::Same;
+        match before.served.pinned {
+            Some(generation) if before.forced => {
+                return Sight::Pinned {
+                    generation,
+                    tickets,
+                };
+            }
+            _ if !before.forced => return Sight::Same,
+            _ => {}
+        }
     }
     let served = before.served.config.as_deref();
     match Wanted::from(document::parse(text), Source::File, seen) {

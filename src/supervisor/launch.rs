@@ -139,7 +139,7 @@ impl Wanted {
     }
 }
 
-fn changes(before: &Config, after: &Config) -> Vec<String> {
+pub(super) fn changes(before: &Config, after: &Config) -> Vec<String> {
     crate::model::change::between(before, after)
         .into_iter()
         .map(|change| change.to_string())

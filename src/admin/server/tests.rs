@@ -51,6 +51,7 @@ fn with_admin<T: Send + 'static>(
 
 fn done(_: &Verb) -> Result<CommandReply, CommandError> {
     Ok(CommandReply {
+        changes: Vec::new(),
         generation: 4,
         message: "committed".to_owned(),
     })

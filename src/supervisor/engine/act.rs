@@ -262,6 +262,7 @@ impl Engine {
             Some(generation) => Ok(CommandReply {
                 generation,
                 message: format!("generation {generation} is served"),
+                changes: record.changes.clone(),
             }),
             None => Err(CommandError::Refused(record.errors.clone())),
         }

@@ -6,18 +6,23 @@ use std::time::Instant;
 use nix::sys::wait::WaitStatus;
 
 use super::Engine;
-use crate::admin::{Command, CommandError, CommandReply, RestartReason, Timestamp, Verb};
+use crate::admin::{
+    Command, CommandError, CommandReply, Reply, RestartReason, Text, Timestamp, Verb,
+};
 use crate::ipc::message::{FromWorker, Packed, ToWorker};
 use crate::model::config::Config;
 use crate::shm::health;
+use crate::source::document;
 use crate::supervisor::children::{Death, News};
 use crate::supervisor::intake::{Look, Planned, Sight};
-use crate::supervisor::launch::{Broken, Wanted};
+use crate::supervisor::launch::{self, Broken, Wanted};
 use crate::supervisor::resolver::Found;
 use crate::supervisor::roster::AtWork;
 use crate::supervisor::signals::Heard;
 use crate::supervisor::state::history::{Record, Verdict};
-use crate::supervisor::state::{Event, KillReason, Plan, Source, Stage, Ticket, WorkerId};
+use crate::supervisor::state::{
+    Event, Generation, KillReason, Plan, Source, Stage, Ticket, WorkerId,
+};
 
 impl Engine {
     pub(super) fn hear(&mut self, heard: Heard) {
@@ -128,6 +133,10 @@ impl Engine {
             }
             Sight::Invalid(broken, tickets) => self.refused(broken, tickets),
             Sight::Equal { tickets, .. } => self.unchanged(tickets),
+            Sight::Pinned {
+                generation,
+                tickets,
+            } => self.stays_pinned(generation, tickets),
             Sight::Plan(planned) => {
                 let Planned {
                     plan,
@@ -162,6 +171,20 @@ impl Engine {
         tracing::info!(generation, "configuration unchanged");
         for ticket in tickets {
             self.done(ticket, "nothing has changed");
+        }
+    }
+
+    fn stays_pinned(&mut self, of: u64, tickets: Vec<Ticket>) {
+        tracing::info!(
+            of,
+            "configuration unchanged, an earlier generation stays pinned"
+        );
+        let message = format!(
+            "nothing has changed: the configuration of generation {of} is pinned until the file \
+             changes or it is unpinned"
+        );
+        for ticket in tickets {
+            self.done(ticket, &message);
         }
     }
 
@@ -245,6 +268,9 @@ impl Engine {
 
     pub(super) fn command(&mut self, command: Command) {
         let Command { verb, reply } = command;
+        if let Verb::Diff { text } = verb {
+            return compare(self.state.committed(), text, reply);
+        }
         let ticket = self.ticket(reply);
         match verb {
             Verb::Ping => self.done(ticket, "alive"),
@@ -264,6 +290,8 @@ impl Engine {
                 self.look(Look::Forced(vec![ticket]));
             }
             Verb::LogLevel { filter } => self.filter_log(ticket, filter),
+            // Answered beside the loop, above.
+            Verb::Diff { .. } => {}
         }
     }
 
@@ -322,6 +350,7 @@ impl Engine {
             Ok(CommandReply {
                 generation,
                 message,
+                changes: Vec::new(),
             }),
         );
     }
@@ -329,6 +358,35 @@ impl Engine {
     fn conflict(&mut self, ticket: Ticket, why: &str) {
         self.answer(ticket, Err(CommandError::Conflict(why.to_owned())));
     }
+}
+
+/// Against what is served, with what the text refers to as it is here and now; beside the loop.
+fn compare(served: Option<&Generation>, text: Text, reply: Reply) {
+    let served = served.cloned();
+    // Bounded by the helper threads, and by the connections of the admin port.
+    drop(tokio::task::spawn_blocking(move || {
+        // Whoever asked may have gone away.
+        let _unheard = reply.send(difference(served, text));
+    }));
+}
+
+fn difference(served: Option<Generation>, text: Text) -> Result<CommandReply, CommandError> {
+    let Some(Generation { number, plan }) = served else {
+        return Err(CommandError::Conflict("nothing is served yet".to_owned()));
+    };
+    let document = document::parse(text.0);
+    let Some(config) = &document.loaded.config else {
+        return Err(CommandError::Refused(Broken::of(&document).errors));
+    };
+    let changes = launch::changes(&plan.config, config);
+    Ok(CommandReply {
+        generation: number,
+        message: match changes.is_empty() {
+            true => "nothing changes".to_owned(),
+            false => "a reload would change this".to_owned(),
+        },
+        changes,
+    })
 }
 
 fn restored(packed: &Arc<Packed>, hash: String, source: Source) -> Result<Wanted, String> {

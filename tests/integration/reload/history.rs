@@ -25,6 +25,9 @@ fn rollback_is_pinned_until_the_file_changes_or_it_is_unpinned() {
     assert_eq!(post(&sluice, "/rollback?generation=1").status, 200);
     assert_eq!(mark(), "1");
     assert_eq!(post(&sluice, "/rollback?generation=77").status, 409);
+    let unchanged = post(&sluice, "/reload");
+    assert!(unchanged.text().contains("pinned"), "{}", unchanged.text());
+    assert_eq!(mark(), "1", "a look at the same file brings nothing back");
 
     assert_eq!(post(&sluice, "/unpin").status, 200);
     assert_eq!(mark(), "3", "the file again");
@@ -56,6 +59,40 @@ fn rollback_is_pinned_until_the_file_changes_or_it_is_unpinned() {
         "{}",
         history[0]
     );
+}
+
+#[test]
+fn a_file_is_compared_with_what_runs() {
+    let sluice = start(&config(1, 1));
+    let folder = tempfile::tempdir().unwrap();
+    let diff = |yaml: &str| {
+        let new = folder.path().join("new.yaml");
+        fs::write(&new, yaml).unwrap();
+        let output = std::process::Command::new(env!("CARGO_BIN_EXE_sluice"))
+            .args(["diff", "--admin", &format!("http://{}", sluice.admin())])
+            .arg(new)
+            .output()
+            .unwrap();
+        let text = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+        (output.status.code(), text)
+    };
+    let admin = "admin:\n  listen: 127.0.0.1:0\n";
+    let same = format!("# other words\n{}{admin}", config(1, 1));
+    assert_eq!(diff(&same), (Some(0), "nothing changes\n".to_owned()));
+    let other = config(1, 2).replace("path: /", "path: /only") + admin;
+    let (code, text) = diff(&other);
+    assert_eq!(code, Some(0), "{text}");
+    for part in [
+        "rule `/` removed",
+        "rule `/only` added",
+        "`server.workers` changed",
+    ] {
+        assert!(text.contains(part), "{part} is not in\n{text}");
+    }
+    let (code, text) = diff(&config(1, 1).replace("[echo]", "[ecko]"));
+    assert_eq!(code, Some(1));
+    assert!(text.contains("did you mean `echo`"), "{text}");
+    assert_eq!(generation(&sluice), 1, "nothing was reloaded");
 }
 
 #[test]
