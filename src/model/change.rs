@@ -3,8 +3,10 @@
 //!
 //! Not here: what a reload does about it. That is always the whole snapshot.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::fmt;
+
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::config::{Config, Rule, Server, ServerHost, Target, Upstream};
 
@@ -72,32 +74,33 @@ pub fn between(old: &Config, new: &Config) -> Vec<Change> {
 }
 
 fn rules(old: &Config, new: &Config) -> Vec<Change> {
-    let places = |config: &Config| -> HashMap<String, usize> {
-        let rules = config.rules.iter().enumerate();
-        rules
-            .map(|(place, rule)| (rule.name.clone(), place))
-            .collect()
-    };
-    let (old_places, new_places) = (places(old), places(new));
-    let gone = old
+    let (before, after) = middles(&old.rules, &new.rules);
+    let (old_places, new_places) = (before.places(), after.places());
+    let gone = before
         .rules
         .iter()
-        .filter(|rule| !new_places.contains_key(&rule.name));
+        .filter(|rule| !new_places.contains_key(rule.name.as_str()));
     let mut changes: Vec<Change> = gone
         .map(|rule| Change::RuleRemoved {
             name: rule.name.clone(),
         })
         .collect();
-    let moved = moved(old, new);
+    let moved = moved(&old_places, after.rules);
     for (place, rule) in new.rules.iter().enumerate() {
-        let name = rule.name.clone();
-        let Some(from) = old_places.get(&rule.name).copied() else {
+        let from = match after.holds(place) {
+            true => old_places.get(rule.name.as_str()).copied(),
+            // From the end both count alike.
+            false if place < after.first => Some(place),
+            false => (place + old.rules.len()).checked_sub(new.rules.len()),
+        };
+        let Some(from) = from else {
+            let name = rule.name.clone();
             changes.push(Change::RuleAdded { name, place });
             continue;
         };
         if moved.contains(rule.name.as_str()) {
             changes.push(Change::RuleMoved {
-                name: name.clone(),
+                name: rule.name.clone(),
                 from,
                 to: place,
             });
@@ -105,23 +108,54 @@ fn rules(old: &Config, new: &Config) -> Vec<Change> {
         let before = old.rules.get(from);
         let parts = before.map_or_else(Vec::new, |before| rule_parts((old, before), (new, rule)));
         if !parts.is_empty() {
+            let name = rule.name.clone();
             changes.push(Change::RuleChanged { name, parts });
         }
     }
     changes
 }
 
+/// Some of the rules, from a place on.
+struct Middle<'c> {
+    first: usize,
+    rules: &'c [Rule],
+}
+
+impl<'c> Middle<'c> {
+    fn places(&self) -> FxHashMap<&'c str, usize> {
+        let rules = (self.first..).zip(self.rules);
+        rules
+            .map(|(place, rule)| (rule.name.as_str(), place))
+            .collect()
+    }
+
+    fn holds(&self, place: usize) -> bool {
+        (self.first..self.first + self.rules.len()).contains(&place)
+    }
+}
+
+/// What is left of both without the rules at their beginnings and ends that have the same names in
+/// the same order: after an ordinary edit not much.
+fn middles<'c>(old: &'c [Rule], new: &'c [Rule]) -> (Middle<'c>, Middle<'c>) {
+    let alike = |pair: &(&Rule, &Rule)| pair.0.name == pair.1.name;
+    let first = old.iter().zip(new).take_while(alike).count();
+    let (old, new) = (
+        old.get(first..).unwrap_or_default(),
+        new.get(first..).unwrap_or_default(),
+    );
+    let last = old.iter().rev().zip(new.iter().rev());
+    let last = last.take_while(alike).count();
+    let middle = |rules: &'c [Rule]| Middle {
+        first,
+        rules: rules.get(..rules.len() - last).unwrap_or_default(),
+    };
+    (middle(old), middle(new))
+}
+
 /// Those that are out of order against the longest run of rules that kept theirs: a rule that is
 /// dragged to the top has moved, not all the others.
-fn moved<'c>(old: &Config, new: &'c Config) -> HashSet<&'c str> {
-    let old_places: HashMap<&str, usize> = old
-        .rules
-        .iter()
-        .enumerate()
-        .map(|(place, rule)| (rule.name.as_str(), place))
-        .collect();
+fn moved<'c>(old_places: &FxHashMap<&str, usize>, new: &'c [Rule]) -> FxHashSet<&'c str> {
     let common: Vec<(&str, usize)> = new
-        .rules
         .iter()
         .filter_map(|rule| Some((rule.name.as_str(), *old_places.get(rule.name.as_str())?)))
         .collect();
@@ -134,7 +168,7 @@ fn moved<'c>(old: &Config, new: &'c Config) -> HashSet<&'c str> {
 }
 
 /// The indices of a longest rising subsequence, by patience sorting.
-fn longest_rising(values: &[usize]) -> HashSet<usize> {
+fn longest_rising(values: &[usize]) -> FxHashSet<usize> {
     // For every length the index at which the lowest end of such a run stands.
     let mut ends: Vec<usize> = Vec::new();
     let mut before: Vec<Option<usize>> = Vec::with_capacity(values.len());
@@ -165,22 +199,21 @@ fn rule_parts(old: (&Config, &Rule), new: (&Config, &Rule)) -> Vec<&'static str>
         ("query", old.query != new.query),
         (
             "upstreams",
-            targets(old_config, old) != targets(new_config, new),
+            !targets(old_config, old).eq(targets(new_config, new)),
         ),
     ];
     differing(compared)
 }
 
 /// By name: an index means something else in another configuration.
-fn targets<'c>(config: &'c Config, rule: &Rule) -> Vec<(Option<&'c str>, u32)> {
+fn targets<'c>(config: &'c Config, rule: &'c Rule) -> impl Iterator<Item = (Option<&'c str>, u32)> {
     let id = |index: u32| {
         let upstream = config.upstreams.get(usize::try_from(index).ok()?)?;
         Some(upstream.id.as_str())
     };
     rule.upstreams
         .iter()
-        .map(|choice| (id(choice.upstream), choice.weight))
-        .collect()
+        .map(move |choice| (id(choice.upstream), choice.weight))
 }
 
 fn upstreams(old: &Config, new: &Config) -> Vec<Change> {
@@ -201,7 +234,7 @@ fn upstreams(old: &Config, new: &Config) -> Vec<Change> {
             id: upstream.id.clone(),
         })
         .collect();
-    let old_by_id: HashMap<&str, &Upstream> = old
+    let old_by_id: FxHashMap<&str, &Upstream> = old
         .upstreams
         .iter()
         .map(|upstream| (upstream.id.as_str(), upstream))
@@ -229,7 +262,7 @@ fn upstream_changes(old: &Upstream, new: &Upstream) -> Vec<Change> {
     let (added, removed) = (only_in(&after, &before), only_in(&before, &after));
     let mut changes = Vec::new();
     let id = &new.id;
-    let old_by_name: HashMap<&str, &Server> = before
+    let old_by_name: FxHashMap<&str, &Server> = before
         .iter()
         .map(|(name, server)| (name.as_str(), *server))
         .collect();

@@ -3,10 +3,10 @@
 //! Not here: what happens to the request then (`proxy`), which of a route's upstreams is next
 //! (`balance`).
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
 use http::{HeaderMap, Method};
+use rustc_hash::FxHashSet;
 
 use self::host::Hosts;
 use self::index::build::PathIndexBuilder;
@@ -180,7 +180,7 @@ impl<'a> RouteQuery<'a> {
 #[derive(Debug, Default)]
 struct RouteCompiler {
     matchers: MatcherCompiler,
-    upstreams: HashSet<Arc<[WeightedUpstream]>>,
+    upstreams: FxHashSet<Arc<[WeightedUpstream]>>,
 }
 
 impl RouteCompiler {

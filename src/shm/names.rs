@@ -7,6 +7,7 @@
 use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
+use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};
 
 use super::layout::ENDPOINTS;
@@ -54,7 +55,9 @@ pub struct Names {
 /// when all have been used, so that a request of long ago counts nowhere rather than elsewhere.
 #[derive(Debug)]
 struct Shelf<T> {
-    ids: HashMap<T, Place>,
+    ids: FxHashMap<T, Place>,
+    /// Counts the names that have come and gone.
+    changes: u64,
     first: u32,
     end: u32,
     /// Ids below this have been used.
@@ -158,6 +161,11 @@ impl Names {
             .map(|((kind, name), place)| (place.id, *kind, name.as_str()))
     }
 
+    /// Another number after each change of what `labels` gives.
+    pub fn version(&self) -> u64 {
+        self.labels.changes
+    }
+
     /// Puts back what a program before this one had assigned (a replaced binary).
     pub fn restore(&mut self, labels: impl IntoIterator<Item = (u32, Kind, String)>) {
         for (id, kind, name) in labels {
@@ -224,7 +232,8 @@ impl Place {
 impl<T: Eq + std::hash::Hash> Shelf<T> {
     fn new(first: u32, end: u32) -> Self {
         Shelf {
-            ids: HashMap::new(),
+            ids: FxHashMap::default(),
+            changes: 0,
             first,
             end,
             next: first,
@@ -249,12 +258,14 @@ impl<T: Eq + std::hash::Hash> Shelf<T> {
         } else {
             return (self.end, Tenure::New);
         };
+        self.changes += 1;
         self.ids.insert(name, Place::taken(id));
         (id, Tenure::New)
     }
 
     fn put_back(&mut self, id: u32, name: T) {
         self.next = self.next.max(id.saturating_add(1));
+        self.changes += 1;
         self.ids.insert(name, Place::taken(id));
     }
 
@@ -274,11 +285,13 @@ impl<T: Eq + std::hash::Hash> Shelf<T> {
     }
 
     fn reclaim(&mut self, now: Instant, in_use: impl Fn(u32) -> bool) {
+        let before = self.ids.len();
         self.ids.retain(|_, place| {
             place
                 .gone_since
                 .is_none_or(|since| now.saturating_duration_since(since) < LINGER)
         });
+        self.changes += (before - self.ids.len()) as u64;
         if self.next < self.end {
             return;
         }

@@ -56,7 +56,15 @@ pub(super) struct Child {
     reader: AbortHandle,
 }
 
-/// A child's end.
+/// Whose end it was.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum End {
+    OfWorker(Death),
+    /// A successor, or an orphan of somebody else.
+    OfStranger(Pid, WaitStatus),
+}
+
+/// A worker's end.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Death {
     pub(super) worker: WorkerId,
@@ -181,31 +189,31 @@ impl Children {
     }
 
     /// All that have ended since the last call; those of strangers, which process 1 inherits, too.
-    pub(super) fn reap(&mut self) -> Vec<Death> {
-        let mut deaths = Vec::new();
+    pub(super) fn reap(&mut self) -> Vec<End> {
+        let mut ends = Vec::new();
         loop {
             let status = match waitpid(None::<Pid>, Some(WaitPidFlag::WNOHANG)) {
-                Ok(WaitStatus::StillAlive) | Err(_) => return deaths,
+                Ok(WaitStatus::StillAlive) | Err(_) => return ends,
                 Ok(status) => status,
             };
             let ended = matches!(status, WaitStatus::Exited(..) | WaitStatus::Signaled(..));
             if let Some(pid) = status.pid().filter(|_| ended) {
-                deaths.extend(self.bury(pid, status));
+                ends.push(self.bury(pid, status));
             }
         }
     }
 
-    fn bury(&mut self, pid: Pid, status: WaitStatus) -> Option<Death> {
-        let worker = self
-            .children
-            .iter()
-            .find(|(_, child)| child.pid == pid)
-            .map(|(id, _)| *id)?;
-        let child = self.children.remove(&worker)?;
+    fn bury(&mut self, pid: Pid, status: WaitStatus) -> End {
+        let mut all = self.children.iter();
+        let worker = all.find(|(_, child)| child.pid == pid).map(|(id, _)| *id);
+        let Some((worker, child)) = worker.and_then(|id| Some((id, self.children.remove(&id)?)))
+        else {
+            return End::OfStranger(pid, status);
+        };
         child.reader.abort();
         self.segment.release(child.row);
         let slot = child.slot;
-        Some(Death {
+        End::OfWorker(Death {
             worker,
             pid,
             slot,

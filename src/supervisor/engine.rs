@@ -81,6 +81,8 @@ pub(super) struct Engine {
     announced: BTreeMap<SocketAddr, SocketAddr>,
     /// The names of all label ids that are in use, for the admin port.
     names_by_id: Arc<names::Labels>,
+    /// Of which `names_by_id` is.
+    names_version: u64,
     events: VecDeque<Event>,
     second: Interval,
     /// When to look whether the last client connection has ended.
@@ -162,6 +164,7 @@ impl Engine {
             kills: HashMap::new(),
             announced: BTreeMap::new(),
             names_by_id: Arc::default(),
+            names_version: 0,
             events: VecDeque::new(),
             second: every(SECOND),
             idle_looks: every(IDLE_LOOK),
@@ -298,7 +301,7 @@ impl Engine {
         self.publish();
         let deadline = Instant::now() + LAST_REAP;
         while !self.children.ids().is_empty() && Instant::now() < deadline {
-            self.children.reap();
+            self.reap();
             sleep(Duration::from_millis(5)).await;
         }
     }

@@ -14,6 +14,7 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
 use super::launch::Launch;
+use super::signals::Signals;
 use super::sockets::Sockets;
 use super::spawn::{self, Spawned};
 use crate::ipc::channel::{self, ChannelError, Receiver, Sender};
@@ -44,6 +45,8 @@ pub(super) struct Successor {
     pub(super) pid: Pid,
     /// Once it serves there is no way back.
     pub(super) serves: bool,
+    /// The exit code, where it has ended before we have.
+    pub(super) ended: Option<i32>,
     deadline: Instant,
     /// Held so that the new one can tell our end from our silence.
     _to: Sender<ToSuccessor>,
@@ -78,6 +81,7 @@ impl Successor {
         Ok(Successor {
             pid,
             serves: false,
+            ended: None,
             deadline: Instant::now() + READY_TIMEOUT,
             _to: to,
             from,
@@ -95,8 +99,19 @@ impl Successor {
 
     /// One that is not to be waited for any longer.
     pub(super) fn give_up(&self) {
+        self.signal(Signal::SIGKILL);
+    }
+
+    pub(super) fn signal(&self, signal: Signal) {
         // It may be gone already.
-        let _gone = kill(self.pid, Signal::SIGKILL);
+        let _gone = kill(self.pid, signal);
+    }
+
+    /// Somebody has ended; perhaps it was this one.
+    pub(super) fn note_end(&mut self, pid: Pid, status: WaitStatus) {
+        if pid == self.pid {
+            self.ended = Some(code_of(status));
+        }
     }
 }
 
@@ -176,18 +191,23 @@ async fn receive_all(from: &mut Receiver<ToSuccessor>) -> Result<Received, Hando
 }
 
 /// Process 1 cannot go before the container does: it waits for its successor, passes on what it is
-/// told, and buries whatever ends.
-pub(super) async fn stand_by(pid: Pid, signals: &mut super::signals::Signals) -> i32 {
+/// told, and buries whatever ends. A successor that has been replaced itself leaves its place to its own.
+pub(super) async fn stand_by(pid: Pid, ended: Option<i32>, signals: &mut Signals) -> i32 {
+    let (mut pid, mut ended) = (pid, ended.or_else(|| reap_until(pid)));
+    tracing::info!(pid = pid.as_raw(), "process 1 stands by");
     loop {
+        if let Some(code) = ended.take() {
+            let Some(next) = heir().filter(|_| code == 0) else {
+                return code;
+            };
+            pid = next;
+            tracing::info!(pid = pid.as_raw(), "process 1 stands by");
+        }
         match signals.next().await.number() {
             Some(signal) => {
                 let _gone = kill(pid, signal);
             }
-            None => {
-                if let Some(code) = reap_until(pid) {
-                    return code;
-                }
-            }
+            None => ended = reap_until(pid),
         }
     }
 }
@@ -195,13 +215,38 @@ pub(super) async fn stand_by(pid: Pid, signals: &mut super::signals::Signals) ->
 fn reap_until(pid: Pid) -> Option<i32> {
     loop {
         match waitpid(None::<Pid>, Some(WaitPidFlag::WNOHANG)) {
-            Ok(WaitStatus::Exited(ended, code)) if ended == pid => return Some(code),
-            Ok(WaitStatus::Signaled(ended, signal, _)) if ended == pid => {
-                return Some(128 + signal as i32);
-            }
             Ok(WaitStatus::StillAlive) => return None,
+            Ok(status) if status.pid() == Some(pid) => return Some(code_of(status)),
             Err(_) => return Some(1),
             Ok(_) => {}
         }
     }
+}
+
+/// As a shell tells it.
+fn code_of(status: WaitStatus) -> i32 {
+    match status {
+        WaitStatus::Exited(_, code) => code,
+        WaitStatus::Signaled(_, signal, _) => 128 + signal as i32,
+        _ => 1,
+    }
+}
+
+/// The successor of one that has ended, which has become our child by that.
+fn heir() -> Option<Pid> {
+    let pids = std::fs::read_dir("/proc").ok()?.flatten();
+    let pids = pids.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    pids.map(Pid::from_raw).find(|pid| {
+        let read = |file| std::fs::read(format!("/proc/{pid}/{file}")).unwrap_or_default();
+        let arguments = read("cmdline");
+        let mut arguments = arguments.split(|byte| *byte == 0);
+        parent(&read("stat")) == Some(Pid::this()) && arguments.any(|it| it == b"--takeover")
+    })
+}
+
+/// Stands behind the name, which is in brackets and may hold anything, and the state.
+fn parent(stat: &[u8]) -> Option<Pid> {
+    let stat = String::from_utf8_lossy(stat);
+    let parent = stat.rsplit_once(") ")?.1.split(' ').nth(1)?;
+    Some(Pid::from_raw(parent.parse().ok()?))
 }

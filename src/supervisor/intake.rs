@@ -1,5 +1,5 @@
 //! From a file to a plan, one at a time and beside the loop: read, compared by hash, validated,
-//! compiled once, packed, and its names resolved.
+//! compiled to see whether it can be (by `model::load`), packed, and its names resolved.
 //!
 //! Not here: when to look (`source`), and what becomes of the plan (`state`).
 
@@ -13,7 +13,6 @@ use super::launch::{Broken, Wanted};
 use super::resolver::{self, Found, Resolver};
 use super::state::{Plan, Source, Ticket};
 use crate::model::config::Config;
-use crate::model::snapshot::Snapshot;
 use crate::source::document::{self, Document};
 use crate::source::text::UnreadableText;
 
@@ -221,10 +220,6 @@ fn planned(wanted: Wanted, served: Option<&Config>, mends: bool, tickets: Vec<Ti
         hash: hash.clone(),
         errors: vec![error],
     };
-    // Workers will do the same: what cannot be compiled need not be sent to them.
-    if let Err(error) = Snapshot::build(&wanted.config, 0) {
-        return Sight::Invalid(broken(error.to_string()), tickets);
-    }
     let kept = tickets.clone();
     match wanted.plan(served, tickets) {
         Ok((plan, text)) => Sight::Plan(Box::new(Planned {

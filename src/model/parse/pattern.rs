@@ -2,7 +2,7 @@
 //!
 //! Not here: the programs that match them (`matcher`).
 
-use std::collections::HashMap;
+use rustc_hash::FxHashMap;
 use std::rc::Rc;
 
 use regex_syntax::hir::{Hir, HirKind, Look};
@@ -23,7 +23,7 @@ pub(super) struct Reach {
 /// Patterns that were looked at already: many rules repeat one.
 #[derive(Default)]
 pub(super) struct Patterns<'t> {
-    known: HashMap<&'t str, Result<Rc<Reach>, Fault>>,
+    known: FxHashMap<&'t str, Result<Rc<Reach>, Fault>>,
 }
 
 impl<'t> Patterns<'t> {

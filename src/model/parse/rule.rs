@@ -1,7 +1,8 @@
 //! `rules`: which request goes where.
 
-use std::collections::HashSet;
 use std::rc::Rc;
+
+use rustc_hash::FxHashSet;
 
 use super::pattern::{Patterns, Reach};
 use super::upstream::Upstreams;
@@ -35,7 +36,7 @@ pub(super) fn rules<'t>(
         reader,
         upstreams,
         patterns: Patterns::default(),
-        used: HashSet::new(),
+        used: FxHashSet::default(),
     };
     let mut rules = Vec::with_capacity(written.len());
     let mut marks = Vec::with_capacity(written.len());
@@ -77,7 +78,7 @@ struct Parse<'p, 't> {
     upstreams: &'p Upstreams<'t>,
     patterns: Patterns<'t>,
     /// Indexes of the upstreams that rules name.
-    used: HashSet<u32>,
+    used: FxHashSet<u32>,
 }
 
 impl<'t> Parse<'_, 't> {
@@ -255,7 +256,7 @@ impl<'t> Parse<'_, 't> {
             return None;
         }
         let mut targets = Vec::with_capacity(list.value.len());
-        let mut seen = HashSet::new();
+        let mut seen = FxHashSet::default();
         for raw in &list.value {
             let Some(id) = raw.value.0.id else { continue };
             let Some(upstream) = self.upstream(id) else {

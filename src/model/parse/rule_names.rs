@@ -1,6 +1,6 @@
 //! The names of rules, by which metrics and logs know them: unique, and made where none was written.
 
-use std::collections::{HashMap, HashSet};
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::model::config::{HostPattern, PathPattern, Rule};
 use crate::model::decode::{At, Reader, shortened};
@@ -34,7 +34,7 @@ fn repeated(rules: &[Rule], made: &[bool]) -> Vec<usize> {
     let written = each()
         .filter(|(_, (_, made))| !**made)
         .map(|(_, (rule, _))| rule.name.as_str());
-    let mut seen: HashSet<&str> = written.collect();
+    let mut seen: FxHashSet<&str> = written.collect();
     let made = each().filter(|(_, (_, made))| **made);
     made.filter(|(_, (rule, _))| !seen.insert(&rule.name))
         .map(|(index, _)| index)
@@ -42,7 +42,7 @@ fn repeated(rules: &[Rule], made: &[bool]) -> Vec<usize> {
 }
 
 fn refuse_repeated(written: &[At<RawRule<'_>>], reader: &mut Reader<'_>) {
-    let mut lines: HashMap<&str, u32> = HashMap::new();
+    let mut lines: FxHashMap<&str, u32> = FxHashMap::default();
     for name in written.iter().filter_map(|raw| raw.value.name) {
         let line = reader.tree.place(name.at).line;
         let Some(first) = lines.insert(name.value, line) else {
@@ -67,7 +67,7 @@ fn made_name(rule: &Rule) -> String {
 }
 
 /// The name with the next free number: `/cart #2`.
-fn numbered(name: &str, taken: &mut HashMap<String, u32>) -> String {
+fn numbered(name: &str, taken: &mut FxHashMap<String, u32>) -> String {
     // The number beside a name is the last that was given, so that many rules alike do not search
     // again and again from 1.
     let mut number = taken.get(name).copied().unwrap_or(1);

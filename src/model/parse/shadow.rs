@@ -4,7 +4,7 @@
 //! comparison of two regular expressions could show, it does not see. One pass: each rule asks one
 //! table for the few earlier rules whose host and path could take all of its own.
 
-use std::collections::HashMap;
+use rustc_hash::{FxBuildHasher, FxHashMap};
 
 use super::pattern::Reach;
 use super::rule::Mark;
@@ -98,10 +98,10 @@ const ANY_HOST: Group = 0;
 struct Earlier<'r> {
     rules: &'r [Rule],
     marks: &'r [Mark],
-    exact: HashMap<&'r str, Group>,
+    exact: FxHashMap<&'r str, Group>,
     /// By what stands behind the `*.`.
-    wildcards: HashMap<&'r str, Group>,
-    table: HashMap<Address, Bucket>,
+    wildcards: FxHashMap<&'r str, Group>,
+    table: FxHashMap<Address, Bucket>,
     /// Which lengths the texts of `Kind::Start` have, so that others are not looked up.
     start_lengths: Vec<bool>,
 }
@@ -118,9 +118,9 @@ impl<'r> Earlier<'r> {
         Self {
             rules,
             marks,
-            exact: HashMap::with_capacity(rules.len()),
-            wildcards: HashMap::new(),
-            table: HashMap::with_capacity(rules.len()),
+            exact: FxHashMap::with_capacity_and_hasher(rules.len(), FxBuildHasher),
+            wildcards: FxHashMap::default(),
+            table: FxHashMap::with_capacity_and_hasher(rules.len(), FxBuildHasher),
             start_lengths: Vec::new(),
         }
     }

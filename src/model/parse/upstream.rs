@@ -1,6 +1,6 @@
 //! `upstreams`: where requests can go.
 
-use std::collections::HashMap;
+use rustc_hash::FxHashMap;
 
 use super::name;
 use super::url::{self, Address, Url};
@@ -12,7 +12,7 @@ use crate::model::yaml::NodeId;
 /// The upstreams as rules can name them. One that is not valid keeps its index and its id, so that
 /// the rules that name it are not called wrong as well.
 pub(super) struct Upstreams<'t> {
-    indexes: HashMap<&'t str, u32>,
+    indexes: FxHashMap<&'t str, u32>,
     entries: Vec<Entry>,
 }
 
@@ -67,7 +67,7 @@ impl<'t> Upstreams<'t> {
 
 pub(super) fn upstreams<'t>(server: &RawServer<'t>, reader: &mut Reader<'t>) -> Upstreams<'t> {
     let mut all = Upstreams {
-        indexes: HashMap::new(),
+        indexes: FxHashMap::default(),
         entries: Vec::new(),
     };
     for raw in server.upstreams.iter().flat_map(|list| &list.value) {

@@ -111,11 +111,12 @@ impl Engine {
         })?;
         self.labels.insert(number, Labels { index, packed });
         self.tell_endpoints();
-        let names = self
-            .names
-            .labels()
-            .map(|(id, _, name)| (id, name.to_owned()));
-        self.names_by_id = Arc::new(names.collect());
+        if self.names_version != self.names.version() {
+            self.names_version = self.names.version();
+            let names = self.names.labels();
+            let names = names.map(|(id, _, name)| (id, name.to_owned()));
+            self.names_by_id = Arc::new(names.collect());
+        }
         Ok(())
     }
 

@@ -13,7 +13,7 @@ use crate::ipc::message::{FromWorker, Packed, ToWorker};
 use crate::model::config::Config;
 use crate::shm::health;
 use crate::source::document;
-use crate::supervisor::children::{Death, News};
+use crate::supervisor::children::{Death, End, News};
 use crate::supervisor::intake::{Look, Planned, Sight};
 use crate::supervisor::launch::{self, Broken, Wanted};
 use crate::supervisor::resolver::Found;
@@ -26,6 +26,9 @@ use crate::supervisor::state::{
 
 impl Engine {
     pub(super) fn hear(&mut self, heard: Heard) {
+        if self.pass_on(heard) {
+            return;
+        }
         match heard {
             Heard::Reload => self.look(Look::Forced(Vec::new())),
             Heard::Drain => self.end_by(Event::Leave),
@@ -43,7 +46,7 @@ impl Engine {
                 }
             }
             Heard::Child => {
-                for death in self.children.reap() {
+                for death in self.reap() {
                     self.died(death);
                 }
             }
@@ -56,6 +59,22 @@ impl Engine {
         }
         self.call_off_replacing();
         self.tell(event);
+    }
+
+    /// The workers that have ended; of others only a successor is of interest.
+    pub(super) fn reap(&mut self) -> Vec<Death> {
+        let mut deaths = Vec::new();
+        for end in self.children.reap() {
+            match end {
+                End::OfWorker(death) => deaths.push(death),
+                End::OfStranger(pid, status) => {
+                    if let Some(successor) = &mut self.successor {
+                        successor.note_end(pid, status);
+                    }
+                }
+            }
+        }
+        deaths
     }
 
     fn died(&mut self, death: Death) {

@@ -7,6 +7,7 @@ use super::Engine;
 use crate::ipc::message::{Estate, Packed};
 use crate::shm::names::Kind;
 use crate::supervisor::handover::{self, HandoverError, Successor, Word};
+use crate::supervisor::signals::Heard;
 use crate::supervisor::state::Event;
 
 type NamedIds = Vec<(u32, Kind, String)>;
@@ -104,14 +105,23 @@ impl Engine {
 
     /// In a container this is process 1, and ends only with its successor; the code is that one's.
     pub(super) async fn stand_by(&mut self) -> Option<ExitCode> {
-        let successor = self
-            .successor
-            .as_ref()
-            .filter(|successor| successor.serves)?;
-        if std::process::id() != 1 {
-            return None;
-        }
-        let code = handover::stand_by(successor.pid, &mut self.signals).await;
+        let successor = self.served_by_successor()?;
+        let (pid, ended) = (successor.pid, successor.ended);
+        let code = handover::stand_by(pid, ended, &mut self.signals).await;
         Some(ExitCode::from(u8::try_from(code).unwrap_or(1)))
+    }
+
+    /// What is said to process 1 is meant for whoever serves, from the moment that it does.
+    pub(super) fn pass_on(&self, heard: Heard) -> bool {
+        let (Some(successor), Some(signal)) = (self.served_by_successor(), heard.number()) else {
+            return false;
+        };
+        successor.signal(signal);
+        true
+    }
+
+    fn served_by_successor(&self) -> Option<&Successor> {
+        let successor = self.successor.as_ref();
+        successor.filter(|successor| successor.serves && std::process::id() == 1)
     }
 }

@@ -33,6 +33,7 @@ pub(crate) struct Launch {
     yaml: String,
     environment: Vec<(String, String)>,
     named_by: NamedBy,
+    wrapper: Vec<String>,
 }
 
 /// How the program learns which config to run.
@@ -52,6 +53,7 @@ impl Launch {
             yaml: yaml.to_owned(),
             environment: vec![no_delay],
             named_by: NamedBy::Argument,
+            wrapper: Vec::new(),
         }
     }
 
@@ -66,6 +68,12 @@ impl Launch {
     /// Names the config by `SLUICE_CONFIG` alone.
     pub(crate) fn by_environment(mut self) -> Launch {
         self.named_by = NamedBy::Environment;
+        self
+    }
+
+    /// Starts it by way of another program, whose arguments these are.
+    pub(crate) fn under(mut self, wrapper: &[&str]) -> Launch {
+        self.wrapper = wrapper.iter().map(|part| (*part).to_owned()).collect();
         self
     }
 
@@ -89,8 +97,13 @@ impl Launch {
         let folder = tempfile::tempdir().unwrap();
         let by_environment = self.named_by == NamedBy::Environment;
         let mut path = folder.path().join("sluice.yaml");
-        let mut command = Command::new(env!("CARGO_BIN_EXE_sluice"));
-        command.arg("run");
+        let mut words = self.wrapper.iter().map(String::as_str);
+        let words: Vec<&str> = words
+            .by_ref()
+            .chain([env!("CARGO_BIN_EXE_sluice"), "run"])
+            .collect();
+        let mut command = Command::new(words[0]);
+        command.args(&words[1..]);
         match self.named_by {
             NamedBy::Place(place) => path = place,
             _ => fs::write(&path, complete(&self.yaml)).unwrap(),

@@ -4,7 +4,7 @@ use nix::sys::signal::Signal;
 
 use super::{config, generation, post, reload, start, status, wait_until_all_serve};
 use crate::harness::load::{Connections, Load};
-use crate::harness::{Client, Response, Sluice, eventually, process};
+use crate::harness::{Client, Launch, Response, Sluice, eventually, process};
 
 /// Requests that were ever counted.
 fn counted(sluice: &Sluice) -> u64 {
@@ -76,4 +76,49 @@ fn a_successor_that_cannot_serve_leaves_the_old_one_serving() {
     assert_eq!(generation(&sluice), 1);
     assert_eq!(status(&sluice)["pid"], sluice.pid());
     assert_eq!(reload(&sluice, &config(3, 1)).status, 200);
+}
+
+/// A container of its own: process 1 is the supervisor that is replaced.
+const CONTAINER: [&str; 6] = [
+    "unshare",
+    "--user",
+    "--map-root-user",
+    "--pid",
+    "--fork",
+    "--mount-proc",
+];
+
+#[test]
+fn process_1_stays_for_its_successors_and_passes_signals_on() {
+    let possible = std::process::Command::new(CONTAINER[0])
+        .args(&CONTAINER[1..])
+        .arg("true")
+        .output();
+    if !possible.is_ok_and(|tried| tried.status.success()) {
+        return eprintln!("skipped: this machine lets nobody make process namespaces");
+    }
+    let mut sluice = Launch::new(&config(1, 2)).under(&CONTAINER).start();
+    let first = sluice.workers()[0];
+    let load = Load::start(sluice.address(), Connections::New, 3, |r| r.status == 200);
+    load.wait_for_more(50);
+    let mut serving = status(&sluice)["pid"].clone();
+    assert_eq!(serving, 1);
+    for replaced in 1..=3 {
+        process::signal(first, Signal::SIGUSR2);
+        eventually(
+            "the one before has drained, and process 1 follows another",
+            || (sluice.log().all("process 1 stands by").len() == replaced).then_some(()),
+        );
+        let now = status(&sluice)["pid"].clone();
+        assert_ne!(now, serving);
+        serving = now;
+        load.wait_for_more(50);
+    }
+    process::signal(first, Signal::SIGHUP);
+    sluice.log().wait_for("configuration unchanged");
+    let failures = load.stop();
+    assert!(failures.is_empty(), "{failures:#?}");
+    process::signal(first, Signal::SIGTERM);
+    assert_eq!(sluice.wait_for_exit().code(), Some(0));
+    sluice.log().wait_for_end();
 }

@@ -1,9 +1,9 @@
 //! Building the index of paths: patterns become keys, keys are sorted into nodes, nodes are linked.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
 
 use regex_syntax::hir::Hir;
+use rustc_hash::FxHashMap;
 
 use super::super::pattern::{self, Key, Simplified, Tail};
 use super::super::regexes::{self, InvalidSet, RegexSetsBuilder};
@@ -27,7 +27,7 @@ pub enum PathError {
 pub(in super::super) struct PathIndexBuilder<'c> {
     entries: Vec<Entry<'c>>,
     /// Patterns that need more than a look, by their text.
-    known: HashMap<&'c str, u32>,
+    known: FxHashMap<&'c str, u32>,
     regexes: Vec<Regex<'c>>,
 }
 
@@ -209,7 +209,7 @@ impl Layout {
         regexes: &[Regex<'_>],
     ) -> Result<u32, PathError> {
         let mut numbers: Vec<u32> = Vec::new();
-        let mut places: HashMap<u32, u32> = HashMap::new();
+        let mut places: FxHashMap<u32, u32> = FxHashMap::default();
         for entry in entries {
             let mut regex = NONE;
             if entry.tail == Tail::Regex {
