@@ -11,17 +11,17 @@ mod process;
 mod text;
 mod told;
 
-use prometheus::proto::{
-    Bucket, Counter, Gauge, Histogram, LabelPair, Metric, MetricFamily, MetricType,
-};
+use prometheus::proto::{Counter, Gauge, LabelPair, Metric, MetricFamily, MetricType};
 
 use super::status::Status;
 use super::time::Timestamp;
 use crate::shm::Segment;
-use crate::shm::layout::BOUNDS;
-use crate::shm::totals::{Distribution, Totals};
+use crate::shm::series::Family;
+use crate::shm::totals::Totals;
 
 pub(super) use admission::Admission;
+use counted::Counted;
+use text::Page;
 
 pub(super) const TEXT_FORMAT: &str = prometheus::TEXT_FORMAT;
 
@@ -34,12 +34,37 @@ pub(super) struct Scrape<'a> {
 }
 
 pub(super) fn render(scrape: &Scrape<'_>, admission: &mut Admission) -> String {
-    let mut families = told::families(scrape);
-    families.extend(counted::families(scrape, admission));
-    families.extend(process::families(scrape.status, admission));
-    families.retain(|family| !family.get_metric().is_empty());
-    families.sort_by(|a, b| a.name().cmp(b.name()));
-    text::page(&families)
+    let mut told = told::families(scrape);
+    told.extend(process::families(scrape.status, admission));
+    told.retain(|family| !family.get_metric().is_empty());
+    let counted = Counted::read(scrape, admission);
+    let told = told
+        .iter()
+        .map(|family| (family.name(), Part::Told(family)));
+    let mut parts: Vec<(&str, Part<'_>)> = told.collect();
+    parts.extend(
+        counted
+            .families()
+            .map(|(name, family)| (name, Part::Counted(family))),
+    );
+    parts.sort_by_key(|(name, _)| *name);
+    // A little longer than the last one.
+    let mut page = Page::with_capacity(admission.page + admission.page / 16 + 4_096);
+    for (_, part) in parts {
+        match part {
+            Part::Told(family) => page.family(family),
+            Part::Counted(family) => counted.write(family, &mut page),
+        }
+    }
+    let text = page.finish();
+    admission.page = text.len();
+    text
+}
+
+/// A family, by where it comes from.
+enum Part<'f> {
+    Told(&'f MetricFamily),
+    Counted(Family),
 }
 
 fn family(metric: &catalog::Metric, samples: Vec<Metric>) -> MetricFamily {
@@ -63,24 +88,6 @@ fn sample(metric: &catalog::Metric, values: &[&str], value: f64) -> Metric {
         gauge.set_value(value);
         sample.set_gauge(gauge);
     }
-    sample
-}
-
-fn distribution(metric: &catalog::Metric, values: &[&str], read: &Distribution) -> Metric {
-    let mut cumulative = 0;
-    let buckets = BOUNDS.iter().zip(read.buckets).map(|(bound, count)| {
-        cumulative += count;
-        let mut bucket = Bucket::default();
-        bucket.set_upper_bound(*bound as f64 / 1e9);
-        bucket.set_cumulative_count(cumulative);
-        bucket
-    });
-    let mut histogram = Histogram::default();
-    histogram.set_bucket(buckets.collect());
-    histogram.set_sample_count(read.count());
-    histogram.set_sample_sum(read.sum_nanos as f64 / 1e9);
-    let mut sample = Metric::from_label(labels(metric, values));
-    sample.set_histogram(histogram);
     sample
 }
 

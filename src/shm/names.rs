@@ -4,7 +4,7 @@
 //!
 //! Pure: time is an argument. Not here: cells (`recorder`).
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 use rustc_hash::FxHashMap;
@@ -354,7 +354,7 @@ pub fn in_use(totals: &super::totals::Totals) -> HashSet<u32> {
 }
 
 /// Names by id, as a scrape needs them.
-pub type Labels = HashMap<u32, String>;
+pub type Labels = FxHashMap<u32, String>;
 
 #[cfg(test)]
 mod tests;

@@ -32,16 +32,16 @@ impl Totals {
 
     /// The sum over those rows only.
     pub fn read_rows(segment: &Segment, wanted: impl Fn(RowId) -> bool) -> Totals {
-        let mut totals = Totals::default();
+        let mut entries = Entries::default();
         for (chunk, row, shape) in chunks(segment) {
             if !wanted(RowId(row)) {
                 continue;
             }
             for at in shape.entries(chunk) {
-                totals.add_entry(segment, shape, at);
+                entries.add(segment, shape, at);
             }
         }
-        totals
+        entries.sum()
     }
 
     /// Client connections that are open.
@@ -50,8 +50,18 @@ impl Totals {
         let open = open.filter(|(key, _)| key.family() == Family::Connections);
         open.fold(0, |sum, (_, count)| sum.wrapping_add(*count))
     }
+}
 
-    fn add_entry(&mut self, segment: &Segment, shape: Shape, at: usize) {
+/// What stands in the rows, each for itself. Sorted once they are summed up faster than one by one
+/// into a tree, of which a scrape of thousands would notice.
+#[derive(Default)]
+struct Entries {
+    scalars: Vec<(Key, u64)>,
+    histograms: Vec<(Key, Distribution)>,
+}
+
+impl Entries {
+    fn add(&mut self, segment: &Segment, shape: Shape, at: usize) {
         let word = segment.cell(at).load(Acquire);
         let Some(key) = Key::from_word(word).filter(|key| key.family().shape() == shape) else {
             return;
@@ -67,11 +77,31 @@ impl Totals {
             return;
         }
         match shape {
-            Shape::Scalar => {
-                let sum = self.scalars.entry(key).or_default();
-                *sum = sum.wrapping_add(read.sum_nanos);
+            Shape::Scalar => self.scalars.push((key, read.sum_nanos)),
+            Shape::Histogram => self.histograms.push((key, read)),
+        }
+    }
+
+    fn sum(mut self) -> Totals {
+        self.scalars.sort_by_key(|(key, _)| *key);
+        self.scalars.dedup_by(|(key, more), (kept, sum)| {
+            let same = key == kept;
+            if same {
+                *sum = sum.wrapping_add(*more);
             }
-            Shape::Histogram => self.histograms.entry(key).or_default().merge(&read),
+            same
+        });
+        self.histograms.sort_by_key(|(key, _)| *key);
+        self.histograms.dedup_by(|(key, more), (kept, sum)| {
+            let same = key == kept;
+            if same {
+                sum.merge(more);
+            }
+            same
+        });
+        Totals {
+            scalars: self.scalars.into_iter().collect(),
+            histograms: self.histograms.into_iter().collect(),
         }
     }
 }

@@ -1,18 +1,15 @@
-//! Families that are counted in shared memory: keys become names here, and only here.
+//! Families that are counted in shared memory: keys become names here, and only here. They are the many
+//! lines of a page, so they are written at once, without a `MetricFamily` in between.
 
-use std::collections::BTreeMap;
-
-use prometheus::proto::{Metric, MetricFamily};
-
-use super::admission::Admission;
+use super::Scrape;
+use super::admission::{Admission, Shown};
 use super::catalog::{self, Metric as Definition};
-use super::{Scrape, distribution, family, sample};
+use super::text::{Labels as LabelText, Page};
 use crate::admin::status::{ReloadResult, RestartReason};
 use crate::shm::names::{Labels, label_ids};
 use crate::shm::series::{
     ConnectionState, Family, Key, NONE, Nature, OTHER, has_no_code, split_method_and_code,
 };
-use crate::shm::totals::{Distribution, Totals};
 
 /// As a label value: what is counted has no such name.
 pub(in crate::admin) const NO_NAME: &str = "_none";
@@ -20,83 +17,92 @@ pub(in crate::admin) const NO_NAME: &str = "_none";
 pub(in crate::admin) const OTHER_NAME: &str = "_other";
 const DEFAULT_MAX_SERIES: usize = 10_000;
 
-pub(super) fn families(scrape: &Scrape<'_>, admission: &mut Admission) -> Vec<MetricFamily> {
-    let limit = scrape
-        .status
-        .config
-        .as_ref()
-        .map(|config| config.metrics.max_series as usize);
-    let read = readable(scrape.totals, &scrape.status.labels);
-    let shown = admission.admit(read, limit.unwrap_or(DEFAULT_MAX_SERIES));
-    let mut samples: BTreeMap<Family, Vec<Metric>> = BTreeMap::new();
-    for (key, value) in &shown {
-        samples
-            .entry(key.family())
-            .or_default()
-            .push(one(scrape, *key, value));
-    }
-    add_zeroes(scrape, &shown, &mut samples, admission.dropped);
-    let define = |(counted, samples)| family(definition(counted), samples);
-    samples.into_iter().map(define).collect()
+/// What is shown of the counted families.
+pub(super) struct Counted<'a> {
+    scrape: &'a Scrape<'a>,
+    shown: Shown,
 }
 
-/// All series whose names are known, scalars and histograms alike.
-fn readable(totals: &Totals, labels: &Labels) -> BTreeMap<Key, Distribution> {
-    let scalar = |(key, sum_nanos): (&Key, &u64)| {
-        (
-            *key,
-            Distribution {
-                sum_nanos: *sum_nanos,
-                ..Distribution::default()
-            },
-        )
-    };
-    let histogram = |(key, value): (&Key, &Distribution)| (*key, *value);
-    let all = totals.scalars.iter().map(scalar);
-    let all = all.chain(totals.histograms.iter().map(histogram));
-    all.filter(|(key, _)| {
-        label_ids(*key).all(|id| id == NONE || id == OTHER || labels.contains_key(&id))
-    })
-    .collect()
+impl<'a> Counted<'a> {
+    pub(super) fn read(scrape: &'a Scrape<'a>, admission: &mut Admission) -> Counted<'a> {
+        let config = scrape.status.config.as_ref();
+        let limit = config.map(|config| config.metrics.max_series as usize);
+        let labels = &scrape.status.labels;
+        let is_named = |key: Key| {
+            let mut ids = label_ids(key);
+            ids.all(|id| id == NONE || id == OTHER || labels.contains_key(&id))
+        };
+        let limit = limit.unwrap_or(DEFAULT_MAX_SERIES);
+        let mut shown = admission.admit(scrape.totals, is_named, limit);
+        add_zeroes(scrape, &mut shown);
+        let dropped = Key::new(Family::DroppedSeries, 0, 0, 0);
+        let own = shown
+            .scalars
+            .extract_if(.., |(key, _)| key.family() == Family::DroppedSeries);
+        let own: u64 = own.map(|(_, value)| value).sum();
+        shown.add_scalar(dropped, own + admission.dropped);
+        Counted { scrape, shown }
+    }
+
+    /// Those that have something to show, with their names.
+    pub(super) fn families(&self) -> impl Iterator<Item = (&'static str, Family)> {
+        let all = Family::ALL.into_iter();
+        let all = all.filter(|family| !self.is_empty(*family));
+        all.map(|family| (definition(family).name, family))
+    }
+
+    fn is_empty(&self, family: Family) -> bool {
+        match family.nature() {
+            Nature::Histogram => of(&self.shown.histograms, family).is_empty(),
+            Nature::Counter | Nature::Gauge => of(&self.shown.scalars, family).is_empty(),
+        }
+    }
+
+    pub(super) fn write(&self, family: Family, page: &mut Page) {
+        let definition = definition(family);
+        page.head(definition.name, definition.help, definition.kind);
+        let mut labels = LabelText::default();
+        for (key, value) in of(&self.shown.scalars, family) {
+            let value = match family.nature() {
+                // A gauge below zero is a gauge whose other half died with its process.
+                Nature::Gauge => (*value as i64).max(0) as f64,
+                Nature::Counter | Nature::Histogram => *value as f64,
+            };
+            self.label(*key, definition, &mut labels);
+            page.sample(definition.name, &labels, value);
+        }
+        for (key, value) in of(&self.shown.histograms, family) {
+            self.label(*key, definition, &mut labels);
+            page.distribution(definition.name, &labels, value);
+        }
+    }
+
+    fn label(&self, key: Key, definition: &Definition, labels: &mut LabelText) {
+        labels.clear();
+        let mut code = String::new();
+        let values = values(self.scrape, key, &mut code);
+        for (name, value) in definition.labels.iter().zip(values) {
+            labels.add(name, value);
+        }
+    }
 }
 
-fn one(scrape: &Scrape<'_>, key: Key, value: &Distribution) -> Metric {
-    let definition = definition(key.family());
-    let values = values(scrape, key);
-    let values: Vec<&str> = values.iter().map(String::as_str).collect();
-    match key.family().nature() {
-        Nature::Histogram => distribution(definition, &values, value),
-        Nature::Counter => sample(definition, &values, value.sum_nanos as f64),
-        // A gauge below zero is a gauge whose other half died with its process.
-        Nature::Gauge => sample(definition, &values, (value.sum_nanos as i64).max(0) as f64),
-    }
+/// The part of a sorted list that is of one family.
+fn of<T>(list: &[(Key, T)], family: Family) -> &[(Key, T)] {
+    let from = list.partition_point(|(key, _)| key.family() < family);
+    let to = list.partition_point(|(key, _)| key.family() <= family);
+    list.get(from..to).unwrap_or_default()
 }
 
 /// A reason nobody has met, a log without a line: an alert on an increase needs the zero before it.
-fn add_zeroes(
-    scrape: &Scrape<'_>,
-    shown: &BTreeMap<Key, Distribution>,
-    samples: &mut BTreeMap<Family, Vec<Metric>>,
-    folded: u64,
-) {
+fn add_zeroes(scrape: &Scrape<'_>, shown: &mut Shown) {
     let reasons = (0..scrape.reasons.len()).map(|reason| (Family::Errors, reason));
     let outcomes = [Family::LogLines, Family::Spans].into_iter();
     let outcomes = outcomes.flat_map(|family| [(family, 0), (family, 1)]);
     for (family, first) in reasons.chain(outcomes).chain([(Family::InFlight, 0)]) {
-        let key = Key::new(family, u32::try_from(first).unwrap_or(OTHER), 0, 0);
-        if !shown.contains_key(&key) {
-            samples
-                .entry(family)
-                .or_default()
-                .push(one(scrape, key, &Distribution::default()));
-        }
+        let first = u32::try_from(first).unwrap_or(OTHER);
+        shown.add_scalar(Key::new(family, first, 0, 0), 0);
     }
-    let own = shown
-        .iter()
-        .filter(|(key, _)| key.family() == Family::DroppedSeries);
-    let dropped = own.map(|(_, value)| value.sum_nanos).sum::<u64>() + folded;
-    let dropped = sample(&catalog::DROPPED_SERIES, &[], dropped as f64);
-    samples.insert(Family::DroppedSeries, vec![dropped]);
 }
 
 fn definition(family: Family) -> &'static Definition {
@@ -122,56 +128,50 @@ fn definition(family: Family) -> &'static Definition {
     }
 }
 
-/// A key's label values, in the order of its definition's labels.
-fn values(scrape: &Scrape<'_>, key: Key) -> Vec<String> {
+/// A key's label values, in the order of its definition's labels, and no more of them than it has.
+/// `code` is room for one that is a number.
+fn values<'v>(scrape: &'v Scrape<'_>, key: Key, code: &'v mut String) -> [&'v str; 4] {
     let name = |id| name(&scrape.status.labels, id);
-    let listed = |list: &[&str]| {
+    let listed = |list: &[&'static str]| {
         let known = list.get(key.first() as usize).copied();
         // The overflow's id is a valid place in a list: its detail tells the two apart.
         let known = known.filter(|_| key != Key::overflow(key.family()));
-        vec![known.unwrap_or(OTHER_NAME).to_owned()]
+        [known.unwrap_or(OTHER_NAME), "", "", ""]
     };
     match key.family() {
         Family::Requests => {
-            let (method, code) = split_method_and_code(key.detail());
-            let code = match code {
-                Some(code) => code.to_string(),
+            let (method, number) = split_method_and_code(key.detail());
+            *code = match number {
+                Some(number) => number.to_string(),
                 None if has_no_code(key.detail()) => NO_NAME.to_owned(),
                 None => OTHER_NAME.to_owned(),
             };
-            vec![
-                name(key.first()),
-                name(key.second()),
-                method.unwrap_or(OTHER_NAME).to_owned(),
-                code,
-            ]
+            let method = method.unwrap_or(OTHER_NAME);
+            [name(key.first()), name(key.second()), method, code]
         }
         Family::RequestDuration | Family::RequestBytes | Family::ResponseBytes => {
-            vec![name(key.first()), name(key.second())]
+            [name(key.first()), name(key.second()), "", ""]
         }
         Family::Connections | Family::UpstreamConnections => {
-            vec![name(key.first()), state(key.second()).to_owned()]
+            [name(key.first()), state(key.second()), "", ""]
         }
         Family::Accepted | Family::Retries | Family::UpstreamDuration | Family::UpstreamConnect => {
-            vec![name(key.first())]
+            [name(key.first()), "", "", ""]
         }
         Family::Errors => listed(scrape.reasons),
         Family::LogLines => listed(&["written", "dropped"]),
         Family::Spans => listed(&["exported", "dropped"]),
         Family::Reloads => listed(&ReloadResult::ALL.map(ReloadResult::as_str)),
         Family::Restarts => listed(&RestartReason::ALL.map(RestartReason::as_str)),
-        Family::InFlight | Family::DroppedSeries | Family::ApplyDuration => Vec::new(),
+        Family::InFlight | Family::DroppedSeries | Family::ApplyDuration => [""; 4],
     }
 }
 
-pub(in crate::admin) fn name(labels: &Labels, id: u32) -> String {
+pub(in crate::admin) fn name(labels: &Labels, id: u32) -> &str {
     match id {
-        NONE => NO_NAME.to_owned(),
-        OTHER => OTHER_NAME.to_owned(),
-        id => labels
-            .get(&id)
-            .cloned()
-            .unwrap_or_else(|| OTHER_NAME.to_owned()),
+        NONE => NO_NAME,
+        OTHER => OTHER_NAME,
+        id => labels.get(&id).map_or(OTHER_NAME, String::as_str),
     }
 }
 
