@@ -330,7 +330,7 @@ async fn diff(
     headers: HeaderMap,
     body: Body,
 ) -> Response {
-    if let Err(refused) = grant(&app, *peer, &headers, &"Diff") {
+    if let Some(refused) = refuse(&app, *peer, &headers, &"Diff") {
         return refused;
     }
     let Ok(bytes) = to_bytes(body, model::MAX_BYTES).await else {
@@ -348,7 +348,7 @@ async fn diff(
 
 /// The one way to change something from here.
 async fn change(app: &App, Peer(peer): Peer, headers: &HeaderMap, verb: Verb) -> Response {
-    if let Err(refused) = grant(app, Peer(peer), headers, &verb) {
+    if let Some(refused) = refuse(app, Peer(peer), headers, &verb) {
         return refused;
     }
     tracing::info!(%peer, ?verb, "asked by an operator");
@@ -363,23 +363,23 @@ async fn change(app: &App, Peer(peer): Peer, headers: &HeaderMap, verb: Verb) ->
     }
 }
 
-/// Or the refusal.
-fn grant(
+/// The answer to whoever may not ask for this.
+fn refuse(
     app: &App,
     Peer(peer): Peer,
     headers: &HeaderMap,
     verb: &dyn std::fmt::Debug,
-) -> Result<(), Response> {
+) -> Option<Response> {
     let status = app.status();
     let token = status
         .config
         .as_ref()
         .and_then(|config| config.admin.token.as_ref());
     match access::check(peer, headers, token.map(|token| token.expose())) {
-        Access::Granted => Ok(()),
+        Access::Granted => None,
         refused => {
             tracing::warn!(%peer, ?verb, "refused to a stranger");
-            Err(refusal(refused))
+            Some(refusal(refused))
         }
     }
 }
