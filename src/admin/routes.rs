@@ -1,5 +1,6 @@
-//! Which path answers what. Reading is for everybody; every call that changes something passes
-//! `access` first, in one place.
+//! Which path answers what. Reading is for everybody.
+//!
+//! Not here: calls that change something (`change`).
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -7,26 +8,25 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use axum::Router;
-use axum::body::{Body, to_bytes};
-use axum::extract::{Extension, Query, State};
+use axum::extract::{Query, State};
 use axum::response::Response;
 use axum::routing::{get, post};
-use http::header::{CONTENT_SECURITY_POLICY, WWW_AUTHENTICATE};
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::header::CONTENT_SECURITY_POLICY;
+use http::{HeaderValue, StatusCode};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
-use super::access::{self, Access};
 use super::answer::{json, text, unwritable, yaml};
-use super::command::{Command, CommandError, CommandReply, Text, Verb};
+use super::command::{Command, CommandError, CommandReply, Verb};
 use super::metrics::{self, Admission};
 use super::probe::{Check, describe, readiness};
 use super::status::Status;
 use super::{Sources, config_view, views};
-use crate::model;
 use crate::shm::beat::Watch;
 use crate::shm::totals::Totals;
 use crate::shm::{Lease, SUPERVISOR};
+
+mod change;
 
 /// The whole page; it asks the JSON endpoints and nobody else.
 const DASHBOARD: &str = include_str!("dashboard.html");
@@ -88,13 +88,13 @@ pub(super) fn router(app: App) -> Router {
         .route("/config", get(config))
         .route("/routes", get(route_list))
         .route("/upstreams", get(upstream_list))
-        .route("/reload", post(reload))
-        .route("/drain", post(drain))
-        .route("/rollback", post(rollback))
-        .route("/unpin", post(unpin))
-        .route("/quitquitquit", post(quit))
-        .route("/log", post(log_level))
-        .route("/diff", post(diff))
+        .route("/reload", post(change::reload))
+        .route("/drain", post(change::drain))
+        .route("/rollback", post(change::rollback))
+        .route("/unpin", post(change::unpin))
+        .route("/quitquitquit", post(change::quit))
+        .route("/log", post(change::log_level))
+        .route("/diff", post(change::diff))
         .fallback(unknown_path)
         .with_state(app)
 }
@@ -276,138 +276,6 @@ async fn upstream_list(State(app): State<App>) -> Response {
         &app.totals(),
         &app.sources.segment,
     ))
-}
-
-async fn reload(State(app): State<App>, peer: Extension<Peer>, headers: HeaderMap) -> Response {
-    change(&app, *peer, &headers, Verb::Reload).await
-}
-
-async fn drain(State(app): State<App>, peer: Extension<Peer>, headers: HeaderMap) -> Response {
-    change(&app, *peer, &headers, Verb::Drain).await
-}
-
-#[derive(Debug, serde::Deserialize)]
-struct RollbackQuery {
-    generation: Option<u64>,
-}
-
-async fn rollback(
-    State(app): State<App>,
-    peer: Extension<Peer>,
-    headers: HeaderMap,
-    Query(RollbackQuery { generation }): Query<RollbackQuery>,
-) -> Response {
-    change(&app, *peer, &headers, Verb::Rollback { generation }).await
-}
-
-async fn unpin(State(app): State<App>, peer: Extension<Peer>, headers: HeaderMap) -> Response {
-    change(&app, *peer, &headers, Verb::Unpin).await
-}
-
-async fn quit(State(app): State<App>, peer: Extension<Peer>, headers: HeaderMap) -> Response {
-    change(&app, *peer, &headers, Verb::Quit).await
-}
-
-#[derive(Debug, serde::Deserialize)]
-struct LogQuery {
-    level: String,
-}
-
-async fn log_level(
-    State(app): State<App>,
-    peer: Extension<Peer>,
-    headers: HeaderMap,
-    Query(LogQuery { level }): Query<LogQuery>,
-) -> Response {
-    change(&app, *peer, &headers, Verb::LogLevel { filter: level }).await
-}
-
-/// It changes nothing, but it reads what the text refers to with the eyes of this process, and takes
-/// its time: not for everybody.
-async fn diff(
-    State(app): State<App>,
-    peer: Extension<Peer>,
-    headers: HeaderMap,
-    body: Body,
-) -> Response {
-    if let Some(refused) = refuse(&app, *peer, &headers, &"Diff") {
-        return refused;
-    }
-    let Ok(bytes) = to_bytes(body, model::MAX_BYTES).await else {
-        let said = "the configuration is too large, or did not come whole\n";
-        return text(StatusCode::PAYLOAD_TOO_LARGE, said, "text/plain");
-    };
-    match String::from_utf8(bytes.into()) {
-        Ok(written) => {
-            let text = Text(written);
-            change(&app, *peer, &headers, Verb::Diff { text }).await
-        }
-        Err(error) => failure(&CommandError::Refused(vec![error.to_string()])),
-    }
-}
-
-/// The one way to change something from here.
-async fn change(app: &App, Peer(peer): Peer, headers: &HeaderMap, verb: Verb) -> Response {
-    if let Some(refused) = refuse(app, Peer(peer), headers, &verb) {
-        return refused;
-    }
-    tracing::info!(%peer, ?verb, "asked by an operator");
-    match app.command(verb).await {
-        Some(Ok(reply)) => json(&reply),
-        Some(Err(error)) => failure(&error),
-        None => text(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "the supervisor is ending\n",
-            "text/plain",
-        ),
-    }
-}
-
-/// The answer to whoever may not ask for this.
-fn refuse(
-    app: &App,
-    Peer(peer): Peer,
-    headers: &HeaderMap,
-    verb: &dyn std::fmt::Debug,
-) -> Option<Response> {
-    let status = app.status();
-    let token = status
-        .config
-        .as_ref()
-        .and_then(|config| config.admin.token.as_ref());
-    match access::check(peer, headers, token.map(|token| token.expose())) {
-        Access::Granted => None,
-        refused => {
-            tracing::warn!(%peer, ?verb, "refused to a stranger");
-            Some(refusal(refused))
-        }
-    }
-}
-
-fn refusal(access: Access) -> Response {
-    if access == Access::Forbidden {
-        return text(
-            StatusCode::FORBIDDEN,
-            "the token is wrong, or the caller is a page\n",
-            "text/plain",
-        );
-    }
-    let said = "from loopback, or with a bearer token\n";
-    let mut response = text(StatusCode::UNAUTHORIZED, said, "text/plain");
-    response
-        .headers_mut()
-        .insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
-    response
-}
-
-fn failure(error: &CommandError) -> Response {
-    let (code, errors) = match error {
-        CommandError::Refused(errors) => (StatusCode::UNPROCESSABLE_ENTITY, errors.clone()),
-        CommandError::Conflict(reason) => (StatusCode::CONFLICT, vec![reason.clone()]),
-    };
-    let mut response = json(&views::Failure { errors });
-    *response.status_mut() = code;
-    response
 }
 
 async fn unknown_path() -> Response {

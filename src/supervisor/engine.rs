@@ -34,6 +34,7 @@ use crate::shm::{SUPERVISOR, Segment, ShmError, beat};
 use crate::source::file::{self, Timing, Watch};
 
 mod act;
+mod ask;
 mod hear;
 mod publish;
 mod replace;

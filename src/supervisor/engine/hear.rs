@@ -6,23 +6,17 @@ use std::time::Instant;
 use nix::sys::wait::WaitStatus;
 
 use super::Engine;
-use crate::admin::{
-    Command, CommandError, CommandReply, Reply, RestartReason, Text, Timestamp, Verb,
-};
-use crate::ipc::message::{FromWorker, Packed, ToWorker};
-use crate::model::config::Config;
+use crate::admin::{CommandError, RestartReason, Timestamp};
+use crate::ipc::message::{FromWorker, ToWorker};
 use crate::shm::health;
-use crate::source::document;
 use crate::supervisor::children::{Death, End, News};
 use crate::supervisor::intake::{Look, Planned, Sight};
-use crate::supervisor::launch::{self, Broken, Wanted};
+use crate::supervisor::launch::Broken;
 use crate::supervisor::resolver::Found;
 use crate::supervisor::roster::AtWork;
 use crate::supervisor::signals::Heard;
 use crate::supervisor::state::history::{Record, Verdict};
-use crate::supervisor::state::{
-    Event, Generation, KillReason, Plan, Source, Stage, Ticket, WorkerId,
-};
+use crate::supervisor::state::{Event, KillReason, Plan, Source, Stage, Ticket, WorkerId};
 
 impl Engine {
     pub(super) fn hear(&mut self, heard: Heard) {
@@ -53,7 +47,7 @@ impl Engine {
         }
     }
 
-    fn end_by(&mut self, event: Event) {
+    pub(super) fn end_by(&mut self, event: Event) {
         if !self.state.is_draining() {
             tracing::info!("draining");
         }
@@ -284,140 +278,6 @@ impl Engine {
             self.check(worker, Err(error));
         }
     }
-
-    pub(super) fn command(&mut self, command: Command) {
-        let Command { verb, reply } = command;
-        if let Verb::Diff { text } = verb {
-            return compare(self.state.committed(), text, reply);
-        }
-        let ticket = self.ticket(reply);
-        match verb {
-            Verb::Ping => self.done(ticket, "alive"),
-            Verb::Reload if self.state.is_draining() => self.conflict(ticket, "draining"),
-            Verb::Reload => self.look(Look::Forced(vec![ticket])),
-            Verb::Drain => {
-                self.end_by(Event::Leave);
-                self.done(ticket, "draining");
-            }
-            Verb::Quit => {
-                self.end_by(Event::Quit);
-                self.done(ticket, "ending with the last connection");
-            }
-            Verb::Rollback { generation } => self.roll_back(generation, ticket),
-            Verb::Unpin => {
-                self.tell(Event::Unpin);
-                self.look(Look::Forced(vec![ticket]));
-            }
-            Verb::LogLevel { filter } => self.filter_log(ticket, filter),
-            // Answered beside the loop, above.
-            Verb::Diff { .. } => {}
-        }
-    }
-
-    fn roll_back(&mut self, generation: Option<u64>, ticket: Ticket) {
-        let history = self.state.history();
-        let record = match generation {
-            Some(number) => history.find(number),
-            None => history.before_the_last(),
-        };
-        match record.and_then(|record| record.generation) {
-            Some(of) => self.go_back(of, Source::Rollback { of }, vec![ticket]),
-            None => self.conflict(ticket, "no such generation to go back to"),
-        }
-    }
-
-    /// The configuration of an earlier generation becomes the newest one.
-    pub(super) fn go_back(&mut self, to: u64, source: Source, tickets: Vec<Ticket>) {
-        let record = self.state.history().find(to).cloned();
-        let Some(packed) = record.as_ref().and_then(|record| record.packed.clone()) else {
-            for ticket in tickets {
-                self.conflict(
-                    ticket,
-                    "the generation is remembered, its configuration is not",
-                );
-            }
-            return;
-        };
-        let hash = record.map(|record| record.hash).unwrap_or_default();
-        match restored(&packed, hash, source) {
-            Ok(wanted) => match wanted.plan(self.config().as_deref(), tickets) {
-                Ok((plan, text)) => self.want(plan, text),
-                Err(error) => tracing::error!(error, "an earlier generation cannot be restored"),
-            },
-            Err(error) => tracing::error!(error, "an earlier generation cannot be restored"),
-        }
-    }
-
-    fn filter_log(&mut self, ticket: Ticket, filter: String) {
-        if let Err(error) = self.log.filter(&filter) {
-            return self.answer(ticket, Err(CommandError::Refused(vec![error.to_string()])));
-        }
-        for (worker, error) in self.children.send_to_all(&ToWorker::LogFilter(filter)) {
-            self.check(worker, Err(error));
-        }
-        self.done(
-            ticket,
-            "logging by this filter until the next change of `log`",
-        );
-    }
-
-    fn done(&mut self, ticket: Ticket, message: &str) {
-        let generation = self.state.generation().unwrap_or_default();
-        let message = message.to_owned();
-        self.answer(
-            ticket,
-            Ok(CommandReply {
-                generation,
-                message,
-                changes: Vec::new(),
-            }),
-        );
-    }
-
-    fn conflict(&mut self, ticket: Ticket, why: &str) {
-        self.answer(ticket, Err(CommandError::Conflict(why.to_owned())));
-    }
-}
-
-/// Against what is served, with what the text refers to as it is here and now; beside the loop.
-fn compare(served: Option<&Generation>, text: Text, reply: Reply) {
-    let served = served.cloned();
-    // Bounded by the helper threads, and by the connections of the admin port.
-    drop(tokio::task::spawn_blocking(move || {
-        // Whoever asked may have gone away.
-        let _unheard = reply.send(difference(served, text));
-    }));
-}
-
-fn difference(served: Option<Generation>, text: Text) -> Result<CommandReply, CommandError> {
-    let Some(Generation { number, plan }) = served else {
-        return Err(CommandError::Conflict("nothing is served yet".to_owned()));
-    };
-    let document = document::parse(text.0);
-    let Some(config) = &document.loaded.config else {
-        return Err(CommandError::Refused(Broken::of(&document).errors));
-    };
-    let changes = launch::changes(&plan.config, config);
-    Ok(CommandReply {
-        generation: number,
-        message: match changes.is_empty() {
-            true => "nothing changes".to_owned(),
-            false => "a reload would change this".to_owned(),
-        },
-        changes,
-    })
-}
-
-fn restored(packed: &Arc<Packed>, hash: String, source: Source) -> Result<Wanted, String> {
-    let config: Config = packed.unpack().map_err(|error| error.to_string())?;
-    Ok(Wanted {
-        text: String::new(),
-        hash,
-        source,
-        config,
-        warnings: Vec::new(),
-        seen: Instant::now(),
-    })
 }
 
 fn restart_reason(killed: Option<KillReason>, status: &str) -> RestartReason {
