@@ -144,7 +144,7 @@ fn a_listener_that_stays_may_change() {
 
 #[test]
 fn the_run_that_keeps_its_order_is_a_longest_one() {
-    let kept = |values: &[usize]| longest_rising(values).len();
+    let kept = |values: &[usize]| rules::longest_rising(values).len();
     for (values, expected) in [
         (&[][..], 0),
         (&[3], 1),
