@@ -158,25 +158,10 @@ fn end_of_bucket(bound: &str) -> String {
 /// Writing into a string does not fail.
 fn number(value: f64, text: &mut String) {
     if value.fract() == 0.0 && (0.0..EXACT).contains(&value) && value.is_sign_positive() {
-        digits(value as u64, text);
+        text.push_str(itoa::Buffer::new().format(value as u64));
     } else {
         let _infallible = write!(text, "{value}");
     }
-}
-
-fn digits(mut value: u64, text: &mut String) {
-    let mut digits = [b'0'; 20];
-    let mut used = 0;
-    for place in digits.iter_mut().rev() {
-        *place = b'0' + (value % 10) as u8;
-        value /= 10;
-        used += 1;
-        if value == 0 {
-            break;
-        }
-    }
-    let written = digits.get(digits.len() - used..).unwrap_or_default();
-    text.push_str(std::str::from_utf8(written).unwrap_or_default());
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -26,6 +26,8 @@ const LONGEST: usize = 1024;
 #[derive(Debug)]
 pub(super) struct Lines {
     settings: AccessLog,
+    /// The fields with what stands before each in JSON.
+    keys: Box<[(LogField, Box<str>)]>,
     headers: Vec<HeaderName>,
     routes: Box<[Box<str>]>,
     upstreams: Box<[Box<str>]>,
@@ -68,6 +70,7 @@ impl Lines {
         let name = |name: &String| name.parse().ok();
         Lines {
             settings: settings.clone(),
+            keys: keys(&settings.fields),
             headers: settings.headers.iter().filter_map(name).collect(),
             routes: config
                 .rules
@@ -109,13 +112,8 @@ impl Lines {
     }
 
     fn json(&self, seen: &Observation, line: &mut Vec<u8>) {
-        let mut separator = b'{';
-        for field in &self.settings.fields {
-            line.push(separator);
-            separator = b',';
-            line.push(b'"');
-            line.extend_from_slice(field.name().as_bytes());
-            line.extend_from_slice(b"\":");
+        for (field, key) in &self.keys {
+            line.extend_from_slice(key.as_bytes());
             json_value(&self.value(*field, seen), line);
         }
         if !self.headers.is_empty() {
@@ -173,6 +171,15 @@ impl Lines {
             LogField::Generation => Value::Number(seen.generation),
         }
     }
+}
+
+fn keys(fields: &[LogField]) -> Box<[(LogField, Box<str>)]> {
+    let separators = std::iter::once('{').chain(std::iter::repeat(','));
+    let key = |(field, separator): (&LogField, char)| {
+        let key = format!("{separator}\"{}\":", field.name());
+        (*field, key.into())
+    };
+    fields.iter().zip(separators).map(key).collect()
 }
 
 fn some<'a, T>(given: Option<T>, value: impl FnOnce(T) -> Value<'a>) -> Value<'a> {
@@ -245,24 +252,52 @@ fn text_value(value: &Value<'_>, line: &mut Vec<u8>) {
     }
 }
 
-/// What needs no escape. Writing into memory does not fail.
+/// What needs no escape.
 fn bare(value: &Value<'_>, line: &mut Vec<u8>) {
-    let _infallible = match value {
-        Value::Plain(text) => line.write_all(text.as_bytes()),
-        Value::Number(number) => write!(line, "{number}"),
+    match value {
+        Value::Plain(text) => line.extend_from_slice(text.as_bytes()),
+        Value::Number(number) => digits(*number, line),
         Value::Millis(duration) => {
-            let micros = duration.as_micros();
-            write!(line, "{}.{:03}", micros / 1000, micros % 1000)
+            let micros = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
+            digits(micros / 1000, line);
+            line.push(b'.');
+            thousandths(micros % 1000, line);
         }
-        Value::Ip(ip) => write!(line, "{ip}"),
-        Value::Address(address) => write!(line, "{address}"),
-        Value::Id(id) => write!(line, "{id:032x}"),
-        Value::Now(clock) => {
-            clock.write(line);
-            Ok(())
+        Value::Ip(ip) => address(*ip, line),
+        Value::Address(SocketAddr::V4(endpoint)) => {
+            address(IpAddr::V4(*endpoint.ip()), line);
+            line.push(b':');
+            digits(endpoint.port().into(), line);
         }
-        Value::None | Value::Text(_) => Ok(()),
+        // Writing into memory does not fail.
+        Value::Address(endpoint) => drop(write!(line, "{endpoint}")),
+        Value::Id(id) => drop(write!(line, "{id:032x}")),
+        Value::Now(clock) => clock.write(line),
+        Value::None | Value::Text(_) => {}
+    }
+}
+
+fn digits(number: u64, line: &mut Vec<u8>) {
+    line.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
+}
+
+/// Three digits.
+fn thousandths(number: u64, line: &mut Vec<u8>) {
+    let digit = |unit: u64| b'0' + (number / unit % 10) as u8;
+    line.extend_from_slice(&[digit(100), digit(10), digit(1)]);
+}
+
+fn address(ip: IpAddr, line: &mut Vec<u8>) {
+    let IpAddr::V4(ip) = ip else {
+        // Writing into memory does not fail.
+        return drop(write!(line, "{ip}"));
     };
+    let [first, others @ ..] = ip.octets();
+    digits(first.into(), line);
+    for octet in others {
+        line.push(b'.');
+        digits(octet.into(), line);
+    }
 }
 
 /// As JSON has it; bytes that are no UTF-8 become U+FFFD, longer texts end with an ellipsis.
@@ -311,7 +346,9 @@ impl Clock {
         if self.second.replace(second) != second || text.is_empty() {
             *text = start(second);
         }
-        let _infallible = write!(line, "{text}{:03}Z", since.subsec_millis());
+        line.extend_from_slice(text.as_bytes());
+        thousandths(since.subsec_millis().into(), line);
+        line.push(b'Z');
     }
 }
 
