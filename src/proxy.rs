@@ -44,6 +44,7 @@ pub mod error;
 mod forward;
 pub mod h1;
 mod handler;
+pub mod http2;
 mod inlet;
 mod interim;
 mod listener;
@@ -287,6 +288,20 @@ impl Proxy {
         let active = self.active.load();
         active.as_ref().map_or(IDLE_BEFORE_ACTIVE, |active| {
             active.snapshot.limits.idle_timeout
+        })
+    }
+
+    fn header_timeout(&self) -> Duration {
+        let active = self.active.load();
+        active.as_ref().map_or(IDLE_BEFORE_ACTIVE, |active| {
+            active.snapshot.limits.header_timeout
+        })
+    }
+
+    fn write_timeout(&self) -> Duration {
+        let active = self.active.load();
+        active.as_ref().map_or(IDLE_BEFORE_ACTIVE, |active| {
+            active.snapshot.limits.write_timeout
         })
     }
 

@@ -35,6 +35,7 @@ pub struct Config {
     /// Whether answers made by the proxy itself carry their reason code as `x-sluice-error`.
     pub error_header: bool,
     pub limits: Limits,
+    pub http2: Http2,
     pub lifecycle: Lifecycle,
     pub drain: Drain,
     pub reload: Reload,
@@ -238,6 +239,29 @@ pub struct Limits {
     pub write_timeout: Duration,
     /// Per worker.
     pub connections: u32,
+}
+
+/// HTTP/2 with clients; all of it is of one connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Http2 {
+    pub max_concurrent_streams: u32,
+    /// Bytes of one request's body that may be on their way.
+    pub initial_stream_window_size: u32,
+    /// Bytes of all requests' bodies that may be on their way.
+    pub initial_connection_window_size: u32,
+    pub max_frame_size: u32,
+    /// Names, values and 32 bytes for each header, in bytes.
+    pub max_header_list_size: u32,
+    /// What header compression may remember, in bytes.
+    pub header_table_size: u32,
+    pub keepalive: Option<Http2Keepalive>,
+}
+
+/// A PING after so long without a byte from the peer, and the end if that is not answered either.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Http2Keepalive {
+    pub interval: Duration,
+    pub timeout: Duration,
 }
 
 /// Whose end the end of the program is.

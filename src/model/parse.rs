@@ -19,9 +19,9 @@ mod url;
 
 use std::str::FromStr;
 
-use super::config::{Config, Limits};
+use super::config::{Config, Http2, Http2Keepalive, Limits};
 use super::decode::{At, Decode, Reader, shortened};
-use super::raw::{RawConfig, RawLimits};
+use super::raw::{RawConfig, RawHttp2, RawHttp2Keepalive, RawLimits, RawServer};
 use super::secret::Resolve;
 use super::yaml::{NodeId, Tree};
 
@@ -61,6 +61,7 @@ pub(super) fn config(reader: &mut Reader<'_>, resolve: &mut Resolve<'_>) -> Opti
         via: server.value.via(),
         error_header: server.value.error_header(),
         limits: limits(&process::section(&server.value.limits)),
+        http2: http2(&server.value),
         lifecycle: raw.lifecycle(),
         drain: process::drain(&raw),
         reload: process::reload(&raw),
@@ -121,5 +122,27 @@ fn limits(raw: &RawLimits<'_>) -> Limits {
         body_timeout: raw.body_timeout(),
         write_timeout: raw.write_timeout(),
         connections: raw.connections().0,
+    }
+}
+
+fn http2(server: &RawServer<'_>) -> Http2 {
+    let raw: RawHttp2<'_> = process::section(&server.http2);
+    let header_bytes = process::section(&server.limits).header_bytes();
+    let list_size = raw.max_header_list_size.map(|given| given.value.0);
+    Http2 {
+        max_concurrent_streams: raw.max_concurrent_streams().0,
+        initial_stream_window_size: raw.initial_stream_window_size().0,
+        initial_connection_window_size: raw.initial_connection_window_size().0,
+        max_frame_size: raw.max_frame_size().0,
+        max_header_list_size: list_size.unwrap_or(header_bytes.0),
+        header_table_size: raw.header_table_size().0,
+        keepalive: raw.keepalive.map(|given| keepalive(&given.value)),
+    }
+}
+
+fn keepalive(raw: &RawHttp2Keepalive<'_>) -> Http2Keepalive {
+    Http2Keepalive {
+        interval: raw.interval(),
+        timeout: raw.timeout(),
     }
 }

@@ -13,8 +13,8 @@ use super::config::{Lifecycle, LogFormat, LogLevel, OrphanedStreams};
 use super::decode::{Delay, Number, section};
 pub(super) use observe::{LogMode, RawAccessLog, RawTracing};
 pub(super) use server::{
-    RawHeader, RawLimits, RawListener, RawMatch, RawRule, RawServer, RawServerEntry, RawUpstream,
-    Weight,
+    RawHeader, RawHttp2, RawHttp2Keepalive, RawLimits, RawListener, RawMatch, RawRule, RawServer,
+    RawServerEntry, RawUpstream, Weight,
 };
 pub(super) use words::PathType;
 

@@ -7,8 +7,9 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http::HeaderMap;
 
-use super::client::ClientBody;
+use super::client::{ClientBody, Wait};
 use super::error::Reason;
+use super::http2::StreamBody;
 use super::tunnel::Switched;
 use super::upstream::body::UpstreamBody;
 
@@ -17,6 +18,8 @@ pub(super) enum Body {
     Full(Bytes),
     /// From an HTTP/1 client.
     Client(ClientBody),
+    /// From an HTTP/2 client.
+    Stream(Box<StreamBody>),
     /// From an HTTP/1 upstream; pulling it also pushes the rest of the request there.
     Upstream(Box<UpstreamBody>),
     /// No body: after a 101 the upstream's connection carries another protocol.
@@ -51,6 +54,7 @@ impl Body {
                 Poll::Ready((!all.is_empty()).then(|| Ok(Frame::Data(all))))
             }
             Self::Client(body) => body.poll_frame(cx),
+            Self::Stream(body) => body.poll_frame(cx),
             Self::Upstream(body) => body.poll_frame(cx),
         }
     }
@@ -64,11 +68,21 @@ impl Body {
         }
     }
 
+    /// Whether its client waits to be told before it sends it.
+    pub(super) fn wait(&self) -> Wait {
+        match self {
+            Self::Client(body) => body.wait(),
+            Self::Stream(body) => body.wait(),
+            _ => Wait::Nothing,
+        }
+    }
+
     pub(super) fn size(&self) -> Size {
         match self {
             Self::Empty | Self::Switched(_) => Size::Known(0),
             Self::Full(all) => Size::Known(all.len() as u64),
             Self::Client(body) => body.size(),
+            Self::Stream(body) => body.size(),
             Self::Upstream(body) => body.size(),
         }
     }

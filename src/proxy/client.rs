@@ -15,6 +15,7 @@ use super::Proxy;
 use super::ends::Ends;
 use super::error::Reason;
 use super::h1::{self, ConnectionField, Framing, HeadScanner, RequestHead, ResponseParts};
+use super::http2::{self, Opening};
 use super::inlet::Inlet;
 use super::outgoing::Outgoing;
 use super::stream::Stream;
@@ -44,6 +45,14 @@ struct Io {
     inlet: Inlet,
     out: Outgoing,
     incoming: Incoming,
+    spoken: Spoken,
+}
+
+/// Whether it is clear yet which protocol the client speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Spoken {
+    Nothing,
+    Http1,
 }
 
 /// What ends the wait for a request's first byte.
@@ -57,6 +66,8 @@ pub(super) enum Woken {
 /// What the wait for the rest of a request head comes to.
 pub(super) enum Arrival {
     Request(Box<RequestHead>),
+    /// What HTTP/2 begins with; nothing of it has been taken.
+    Http2,
     /// The client has closed between two requests.
     Closed,
     /// Nothing was there after all.
@@ -71,6 +82,7 @@ impl Client {
             inlet: Inlet::default(),
             out: Outgoing::default(),
             incoming: Incoming::none(),
+            spoken: Spoken::Nothing,
         };
         Rc::new(Self {
             proxy,
@@ -107,14 +119,27 @@ impl Client {
         limits: &Limits,
         patience: &mut Patience,
     ) -> Poll<Result<Arrival, Reason>> {
-        let Io { stream, inlet, .. } = &mut *self.io.borrow_mut();
+        let Io {
+            stream,
+            inlet,
+            spoken,
+            ..
+        } = &mut *self.io.borrow_mut();
         let bounds = h1::HeadLimits {
             header_bytes: limits.header_bytes as usize,
             header_count: limits.header_count as usize,
             request_line_bytes: limits.request_line_bytes as usize,
         };
         loop {
-            if !inlet.buffer.is_empty() {
+            let opening = match spoken {
+                Spoken::Nothing => http2::opening(&inlet.buffer),
+                Spoken::Http1 => Opening::Other,
+            };
+            if opening == Opening::Http2 {
+                return Poll::Ready(Ok(Arrival::Http2));
+            }
+            if opening == Opening::Other && !inlet.buffer.is_empty() {
+                *spoken = Spoken::Http1;
                 let mut map = self.proxy.scratch.map();
                 let parsed = h1::parse_request_into(&mut map, &mut inlet.buffer, &bounds, scanner);
                 match parsed {
@@ -171,6 +196,7 @@ impl Client {
             inlet,
             out,
             incoming,
+            ..
         } = &mut *self.io.borrow_mut();
         if let Poll::Ready(Err(_)) = out.poll_flush(cx, stream) {
             return Poll::Ready(Reason::ClientGone);

@@ -16,11 +16,12 @@ use super::client::{Arrival, Client, ClientBody, Incoming, Woken};
 use super::error::Reason;
 use super::h1::{HeadScanner, Persistence, RequestHead};
 use super::handler::{self, Inbound};
+use super::http2;
 use super::interim::Interim;
 use super::orphan::{Ground, unless_orphaned};
 use super::respond::{self, Disclosure};
 use super::timers::Patience;
-use super::visit::Visit;
+use super::visit::{Share, Visit};
 
 mod answer;
 
@@ -40,6 +41,8 @@ pub(super) enum Next {
     Keep,
     /// It still waits: nothing was there after all.
     Wait,
+    /// It speaks HTTP/2.
+    Http2,
     Close,
     /// Closed, after a while of listening to what the client still sends.
     Linger,
@@ -62,10 +65,23 @@ pub(super) async fn serve(client: Rc<Client>, listener: u32, admission: Admissio
         // The future of a request is large, and most connections are idle most of the time.
         match Box::pin(busy(&client, listener, admission, &mut patience)).await {
             Next::Keep | Next::Wait => {}
-            Next::Close => return,
-            Next::Linger => return Box::pin(linger(&client)).await,
-            Next::Break => return client.reset(),
+            Next::Http2 => return Box::pin(multiplexed(client, listener, admission)).await,
+            end => return Box::pin(close(&client, end)).await,
         }
+    }
+}
+
+/// Serves HTTP/2 until the connection ends.
+pub(super) async fn multiplexed(client: Rc<Client>, listener: u32, admission: Admission) {
+    let end = http2::serve(Rc::clone(&client), listener, admission).await;
+    close(&client, end).await;
+}
+
+async fn close(client: &Client, end: Next) {
+    match end {
+        Next::Linger => linger(client).await,
+        Next::Break => client.reset(),
+        _ => {}
     }
 }
 
@@ -117,11 +133,18 @@ async fn request(client: &Rc<Client>, listener: u32, admission: Admission) -> Ne
     let arrival = poll_fn(|cx| client.poll_head(cx, &mut scanner, &limits, &mut patience)).await;
     let head = match arrival {
         Ok(Arrival::Request(head)) => Ok(head),
+        Ok(Arrival::Http2) => return Next::Http2,
         Ok(Arrival::Nothing) => return Next::Wait,
         Ok(Arrival::Closed) => return Next::Close,
         Err(reason) => Err(reason),
     };
-    let mut visit = Visit::begin(&client.proxy, active, listener, client.ends.peer);
+    let mut visit = Visit::begin(
+        &client.proxy,
+        active,
+        listener,
+        client.ends.peer,
+        Share::Whole,
+    );
     let head = head.and_then(|head| match admission {
         Admission::Serve => Ok(head),
         Admission::Refuse => Err(Reason::TooManyConnections),
@@ -156,14 +179,11 @@ async fn exchange(client: &Rc<Client>, head: RequestHead, visit: &mut Visit) -> 
     };
     let next = match response {
         Ok(response) => {
-            let ground = Ground {
-                generation: visit.seen.generation,
-                route: visit.seen.route,
-                upstream: visit.seen.upstream,
-            };
+            let ground = Ground::of(&visit.seen);
             // Pinned here: handed over by value it would be moved, all of it, once more.
             let answer = pin!(answer::answer(client, response, &asked, visit));
-            unless_orphaned(&client.proxy.orphans, ground, answer).await
+            let answered = unless_orphaned(&client.proxy.orphans, ground, answer).await;
+            answered.unwrap_or(Next::Break)
         }
         Err(reason) => {
             visit.seen.reason = Some(reason);

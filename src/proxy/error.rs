@@ -27,6 +27,7 @@ pub enum Reason {
     MalformedBody,
     NoRoute,
     HeaderTimeout,
+    Http2Flood,
     BodyTimeout,
     BodyTooLarge,
     UriTooLong,
@@ -66,7 +67,7 @@ struct Entry {
 }
 
 impl Reason {
-    pub const ALL: [Self; 35] = [
+    pub const ALL: [Self; 36] = [
         Self::MalformedRequest,
         Self::AmbiguousFraming,
         Self::BadTarget,
@@ -74,6 +75,7 @@ impl Reason {
         Self::MalformedBody,
         Self::NoRoute,
         Self::HeaderTimeout,
+        Self::Http2Flood,
         Self::BodyTimeout,
         Self::BodyTooLarge,
         Self::UriTooLong,
@@ -147,6 +149,12 @@ impl Reason {
                 408,
                 Client,
                 "The request head did not arrive in time",
+            ),
+            Self::Http2Flood => (
+                "http2_flood",
+                400,
+                Client,
+                "HTTP/2 frames or header sections that only cost",
             ),
             Self::BodyTimeout => (
                 "body_timeout",

@@ -86,9 +86,9 @@ fn encode(
     visit: &Visit,
 ) -> Upload {
     let (mut head, body) = request.into_parts();
-    let gate = match &body {
-        Body::Client(body) if body.wait() == Wait::Continue => Gate::AwaitContinue,
-        _ => Gate::Open,
+    let gate = match body.wait() {
+        Wait::Continue => Gate::AwaitContinue,
+        Wait::Nothing | Wait::Over => Gate::Open,
     };
     if gate == Gate::Open {
         head.headers.remove(EXPECT);

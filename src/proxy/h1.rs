@@ -16,6 +16,7 @@ mod scan;
 mod target;
 
 pub use body::BodyDecoder;
+pub(super) use chunked::strip_trailers;
 pub use chunked::{BodyEvent, ChunkedDecoder};
 pub use encode::{
     ConnectionField, RequestParts, ResponseParts, encode_chunk_end, encode_chunk_header,
@@ -26,6 +27,7 @@ pub use framing::{Framing, Persistence};
 pub use request::{Expectation, RequestHead, parse_request, parse_request_into};
 pub use response::{ResponseHead, ResponseKind, parse_response, parse_response_into};
 pub use scan::HeadScanner;
+pub(super) use target::{is_host, is_same_host, parse_host};
 
 /// Bounds on a head; the defaults are those of the configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

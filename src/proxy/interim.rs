@@ -6,24 +6,35 @@ use http::StatusCode;
 
 use super::client::{Client, Wait};
 use super::h1::ResponseHead;
+use super::http2::Reply;
 use crate::model::headers::hop;
 
 pub(super) enum Interim {
     /// HTTP/1.0 knows no interim responses.
     Dropped,
     Http1(Rc<Client>),
+    Http2(Rc<Reply>),
 }
 
 impl Interim {
     pub(super) fn pass_on(&self, mut head: ResponseHead) {
-        let Self::Http1(client) = self else { return };
-        if head.status == StatusCode::CONTINUE {
-            // One that is awaited is sent when the body is pulled, so that it is sent once.
-            if client.with_incoming(|incoming| incoming.wait() != Wait::Nothing) {
-                return;
-            }
+        // A 100 that is awaited is sent when the body is pulled, so that it is sent once.
+        if head.status == StatusCode::CONTINUE && self.wait() != Wait::Nothing {
+            return;
         }
         hop::strip(&mut head.headers);
-        client.push_interim(head.status, &head.headers);
+        match self {
+            Self::Dropped => {}
+            Self::Http1(client) => client.push_interim(head.status, &head.headers),
+            Self::Http2(reply) => reply.push_interim(head.status, head.headers),
+        }
+    }
+
+    fn wait(&self) -> Wait {
+        match self {
+            Self::Dropped => Wait::Nothing,
+            Self::Http1(client) => client.with_incoming(|incoming| incoming.wait()),
+            Self::Http2(reply) => reply.wait(),
+        }
     }
 }

@@ -174,17 +174,29 @@ impl Observer {
         self.with_listener(listener, |cells| cells.idle.sub(1));
     }
 
-    /// It is closed before anything was asked over it.
+    /// Something is wrong with it, and no request is to be blamed for that.
     pub(super) fn connection_failed(&self, reason: Reason) {
         self.count_reason(reason);
     }
 
-    pub fn request_began(&self, listener: u32) {
+    pub fn request_began(&self) {
         self.in_flight.set(self.in_flight.get() + 1);
         self.in_flight_cell.add(1);
+    }
+
+    /// The first of a connection's requests has begun.
+    pub fn connection_busy(&self, listener: u32) {
         self.with_listener(listener, |cells| {
             cells.idle.sub(1);
             cells.active.add(1);
+        });
+    }
+
+    /// The last of a connection's requests has ended.
+    pub fn connection_idle(&self, listener: u32) {
+        self.with_listener(listener, |cells| {
+            cells.active.sub(1);
+            cells.idle.add(1);
         });
     }
 
@@ -203,10 +215,6 @@ impl Observer {
         self.in_flight.set(self.in_flight.get() - 1);
         self.in_flight_cell.sub(1);
         self.requests.set(self.requests.get() + 1);
-        self.with_listener(observation.listener, |cells| {
-            cells.active.sub(1);
-            cells.idle.add(1);
-        });
         self.count(observation);
         let watched = &observation.watched;
         if let Some(lines) = &watched.lines {

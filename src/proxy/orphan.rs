@@ -15,7 +15,7 @@ use tokio::time::{Sleep, sleep};
 
 use super::Proxy;
 use super::active::Active;
-use super::connection::Next;
+use super::observe::Observation;
 use crate::model::config::Config;
 
 #[derive(Default)]
@@ -47,6 +47,16 @@ pub(super) struct Ground {
 
 /// Ends are told apart by so many steps of the window.
 const STEPS: u32 = 64;
+
+impl Ground {
+    pub(super) fn of(seen: &Observation) -> Self {
+        Self {
+            generation: seen.generation,
+            route: seen.route,
+            upstream: seen.upstream,
+        }
+    }
+}
 
 impl Orphans {
     /// A generation is in place.
@@ -104,12 +114,12 @@ impl Proxy {
     }
 }
 
-/// Answers to the end, or until it is broken off as an orphan.
-pub(super) async fn unless_orphaned(
+/// Answers to the end; `None` when it is broken off as an orphan.
+pub(super) async fn unless_orphaned<T>(
     orphans: &Orphans,
     ground: Ground,
-    answer: impl Future<Output = Next>,
-) -> Next {
+    answer: impl Future<Output = T>,
+) -> Option<T> {
     let mut answer = pin!(answer);
     let (mut looks, mut sentence) = (orphans.looks.get(), None);
     poll_fn(|cx| {
@@ -124,9 +134,9 @@ pub(super) async fn unless_orphaned(
             .as_mut()
             .is_some_and(|end| end.as_mut().poll(cx).is_ready());
         if over {
-            Poll::Ready(Next::Break)
+            Poll::Ready(None)
         } else {
-            answer.as_mut().poll(cx)
+            answer.as_mut().poll(cx).map(Some)
         }
     })
     .await

@@ -1,6 +1,7 @@
 //! One request's stay: which snapshot serves it, and what is learnt about it on the way. However it
 //! ends, also by being dropped, it is told to the observer, once.
 
+use std::cell::Cell;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -11,12 +12,22 @@ use super::budget::ExchangeGuard;
 use super::error::Reason;
 use super::observe::Observation;
 
+/// What a request has of its client's connection.
+#[derive(Clone)]
+pub(super) enum Share {
+    /// All of it, until it is answered.
+    Whole,
+    /// It is one of so many.
+    OneOf(Rc<Cell<u32>>),
+}
+
 pub(super) struct Visit {
     pub(super) proxy: Rc<Proxy>,
     pub(super) active: Arc<Active>,
     pub(super) seen: Observation,
     /// Held while it takes the memory of a request under way.
     pub(super) room: Option<ExchangeGuard>,
+    share: Share,
 }
 
 impl Visit {
@@ -25,14 +36,37 @@ impl Visit {
         active: Arc<Active>,
         listener: u32,
         peer: SocketAddr,
+        share: Share,
     ) -> Self {
-        proxy.observer.request_began(listener);
+        proxy.observer.request_began();
+        if share.take() {
+            proxy.observer.connection_busy(listener);
+        }
         let seen = Observation::begin(Rc::clone(&active.watched), listener, peer);
         Self {
             proxy: Rc::clone(proxy),
             active,
             seen,
             room: None,
+            share,
+        }
+    }
+}
+
+impl Share {
+    /// Whether the connection was idle until now.
+    fn take(&self) -> bool {
+        match self {
+            Self::Whole => true,
+            Self::OneOf(count) => count.replace(count.get() + 1) == 0,
+        }
+    }
+
+    /// Whether the connection is idle from now on.
+    fn give_back(&self) -> bool {
+        match self {
+            Self::Whole => true,
+            Self::OneOf(count) => count.replace(count.get().saturating_sub(1)) == 1,
         }
     }
 }
@@ -46,6 +80,9 @@ impl Drop for Visit {
             seen.reason = Some(Reason::DrainDeadline);
         }
         self.proxy.observer.request_ended(seen);
+        if self.share.give_back() {
+            self.proxy.observer.connection_idle(self.seen.listener);
+        }
         #[cfg(test)]
         self.keep_for_tests();
     }

@@ -5,6 +5,7 @@
 
 pub(crate) mod client;
 pub(crate) mod foreign;
+pub(crate) mod http2;
 pub(crate) mod kubelet;
 pub(crate) mod load;
 pub(crate) mod log;

@@ -22,6 +22,7 @@ mod failures;
 mod foreign_clients;
 mod harness;
 mod headers;
+mod http2;
 mod limits;
 mod listeners;
 mod observe;

@@ -33,6 +33,8 @@ section! {
         "errorHeader" error_header: bool = false,
         /// What one client may ask for.
         "limits" limits: RawLimits<'t>,
+        /// HTTP/2 with clients; what it says holds for each connection.
+        "http2" http2: RawHttp2<'t>,
     }
 }
 
@@ -188,6 +190,36 @@ section! {
         "writeTimeout" write_timeout: Duration = Duration::from_secs(60),
         /// Client connections per worker; 503 beyond.
         "connections" connections: Number<1, 1_000_000> = Number(65_536),
+    }
+}
+
+section! {
+    /// `http2:`
+    RawHttp2 {
+        /// Requests at once over one connection; more are refused so that the client repeats them.
+        "maxConcurrentStreams" max_concurrent_streams: Number<1, 65_536> = Number(128),
+        /// How much of one request's body may be on its way before the upstream takes it.
+        "initialStreamWindowSize" initial_stream_window_size: Bytes<1_024, 1_073_741_824> = Bytes(256 * 1024),
+        /// The same of all requests of a connection together.
+        "initialConnectionWindowSize" initial_connection_window_size: Bytes<65_536, 1_073_741_824> = Bytes(1024 * 1024),
+        /// The largest frame that clients may send.
+        "maxFrameSize" max_frame_size: Bytes<16_384, 16_777_215> = Bytes(16 * 1024),
+        /// All headers of a request, with 32 bytes for each; 431 beyond. Without it, `limits.headerBytes`.
+        "maxHeaderListSize" max_header_list_size: Bytes<1_024, 1_048_576>,
+        /// What the compression of headers may remember.
+        "headerTableSize" header_table_size: Bytes<0, 65_536> = Bytes(4 * 1024),
+        /// Asks silent clients whether they are there. Off without the section.
+        "keepalive" keepalive: RawHttp2Keepalive<'t>,
+    }
+}
+
+section! {
+    /// `http2.keepalive:`
+    RawHttp2Keepalive {
+        /// After so long without a byte from it, the peer is sent a PING.
+        "interval" interval: Duration = Duration::from_secs(60),
+        /// How long it may take to answer; the connection is closed after it.
+        "timeout" timeout: Duration = Duration::from_secs(20),
     }
 }
 

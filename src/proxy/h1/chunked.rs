@@ -175,6 +175,24 @@ fn trailer_fields(fields: Fields) -> Result<HeaderMap, InvalidBody> {
         return Err(InvalidBody::ForbiddenTrailer);
     };
     let mut map = fields.map;
+    drop_headers(&mut map);
+    Ok(map)
+}
+
+/// What may be passed on of trailers that came by another protocol, without what framing and routing
+/// are made of.
+pub(in crate::proxy) fn strip_trailers(trailers: &mut HeaderMap) {
+    for name in [
+        header::CONTENT_LENGTH,
+        header::TRANSFER_ENCODING,
+        header::HOST,
+    ] {
+        trailers.remove(name);
+    }
+    drop_headers(trailers);
+}
+
+fn drop_headers(map: &mut HeaderMap) {
     let only_headers = |name: &HeaderName| {
         HEADERS_ONLY.contains(name) || name.as_str().starts_with("x-forwarded-")
     };
@@ -186,7 +204,6 @@ fn trailer_fields(fields: Fields) -> Result<HeaderMap, InvalidBody> {
     for name in dropped {
         map.remove(name);
     }
-    Ok(map)
 }
 
 /// What is there of the next `left` bytes.

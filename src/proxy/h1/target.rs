@@ -133,9 +133,16 @@ pub(super) fn authority(
         None => target.port_u16(),
     };
     match host {
-        Some(host) if !same(&host, target, default_port) => Err(InvalidRequest::HostMismatch),
+        Some(host) if !is_same_host(&host, target, default_port) => {
+            Err(InvalidRequest::HostMismatch)
+        }
         _ => Ok(Some(target.clone())),
     }
+}
+
+/// The value of a `Host` field that was not read here.
+pub(in crate::proxy) fn parse_host(value: &[u8]) -> Result<Authority, InvalidRequest> {
+    host_field(&Bytes::copy_from_slice(value))
 }
 
 fn host_field(value: &Bytes) -> Result<Authority, InvalidRequest> {
@@ -145,13 +152,17 @@ fn host_field(value: &Bytes) -> Result<Authority, InvalidRequest> {
     Authority::from_maybe_shared(value.clone()).map_err(|_| InvalidRequest::BadHost)
 }
 
-fn same(host: &Authority, target: &Authority, default_port: Option<u16>) -> bool {
+pub(in crate::proxy) fn is_same_host(
+    host: &Authority,
+    target: &Authority,
+    default_port: Option<u16>,
+) -> bool {
     let port = |a: &Authority| a.port_u16().or(default_port);
     host.host().eq_ignore_ascii_case(target.host()) && port(host) == port(target)
 }
 
 /// A name or an address, with an optional port. Narrower than RFC 3986: no escapes, no sub-delims.
-fn is_host(text: &[u8]) -> bool {
+pub(in crate::proxy) fn is_host(text: &[u8]) -> bool {
     if let [b'[', rest @ ..] = text {
         return is_ipv6_host(rest);
     }

@@ -12,9 +12,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::model::config::{
-    Admin, Config, Drain, HostHeader, HostPattern, Keepalive, Lifecycle, Limits, Listener, Log,
-    LogFormat, LogLevel, Metrics, OrphanedStreams, PathPattern, Reload, Rule, Server, ServerHost,
-    Target, Upstream, UpstreamTimeouts, WeightedUpstream, Worker, Workers,
+    Admin, Config, Drain, HostHeader, HostPattern, Http2, Keepalive, Lifecycle, Limits, Listener,
+    Log, LogFormat, LogLevel, Metrics, OrphanedStreams, PathPattern, Reload, Rule, Server,
+    ServerHost, Target, Upstream, UpstreamTimeouts, WeightedUpstream, Worker, Workers,
 };
 use crate::proxy::observe::{Observation, Observer};
 use crate::proxy::{ListenerHandle, Proxy};
@@ -287,6 +287,15 @@ pub(super) fn config(upstream: SocketAddr) -> Config {
             body_timeout: Duration::from_secs(30),
             write_timeout: Duration::from_secs(30),
             connections: 1000,
+        },
+        http2: Http2 {
+            max_concurrent_streams: 128,
+            initial_stream_window_size: 256 * 1024,
+            initial_connection_window_size: 1024 * 1024,
+            max_frame_size: 16 * 1024,
+            max_header_list_size: 32 * 1024,
+            header_table_size: 4 * 1024,
+            keepalive: None,
         },
         lifecycle: Lifecycle::Edge,
         drain: Drain {

@@ -1,0 +1,266 @@
+//! Reads along the frames that a peer of HTTP/2 sends, without holding any of them: frames that cost
+//! work and bring nothing have to be earned, and a header section has to come to its end.
+//!
+//! What stands in the frames is the business of the `h2` crate, and so are bounds on what a frame may
+//! hold (docs/adr/0021-http2-by-the-h2-crate.md). No IO, no clock: times are arguments.
+
+/// What stands before the first frame of a client.
+pub const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// How much a peer may waste at once.
+const MOST: u32 = 10_000;
+/// How much of it comes back each second.
+const EACH_SECOND: u64 = 1_000;
+/// So many bytes of bodies earn as much as an empty frame costs: window updates and pings that go
+/// with a large body are no waste.
+const EARNING: u64 = 1_024;
+/// What an answer earns that was given in full; what a reset costs.
+const ANSWER: u32 = 10;
+
+/// The kind of frame that there were too many of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Flood {
+    EmptyData,
+    Priority,
+    Reset,
+    Settings,
+    Ping,
+    WindowUpdate,
+    Continuation,
+    Other,
+}
+
+/// Whether a header section has begun and not ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Section {
+    Closed,
+    Open,
+}
+
+/// One connection's incoming frames.
+#[derive(Debug)]
+pub struct Frames {
+    /// Of the preface, or of a frame's payload: bytes that are passed over.
+    skip: usize,
+    head: [u8; HEAD],
+    have: usize,
+    section: Section,
+    /// What becomes of the section once the payload has been passed over.
+    after: Section,
+    left: u32,
+    paid: Millis,
+    unpaid_bytes: u64,
+}
+
+/// Since any beginning.
+pub type Millis = u64;
+
+const HEAD: usize = 9;
+const END_STREAM: u8 = 1;
+const END_HEADERS: u8 = 4;
+
+impl Frames {
+    pub fn of_client(now: Millis) -> Self {
+        Self::new(PREFACE.len(), now)
+    }
+
+    fn new(skip: usize, now: Millis) -> Self {
+        Self {
+            skip,
+            head: [0; HEAD],
+            have: 0,
+            section: Section::Closed,
+            after: Section::Closed,
+            left: MOST,
+            paid: now,
+            unpaid_bytes: 0,
+        }
+    }
+
+    /// Takes the next bytes from the peer, wherever they were cut.
+    pub fn read(&mut self, mut bytes: &[u8], now: Millis) -> Result<(), Flood> {
+        loop {
+            let passed = self.skip.min(bytes.len());
+            self.skip -= passed;
+            bytes = bytes.get(passed..).unwrap_or_default();
+            if self.skip == 0 {
+                self.section = self.after;
+            }
+            let (Some(byte), Some(place)) = (bytes.first(), self.head.get_mut(self.have)) else {
+                return Ok(());
+            };
+            *place = *byte;
+            bytes = bytes.get(1..).unwrap_or_default();
+            self.have += 1;
+            if self.have == HEAD {
+                self.have = 0;
+                self.begin(now)?;
+            }
+        }
+    }
+
+    pub fn section(&self) -> Section {
+        self.section
+    }
+
+    /// Bytes of bodies have gone the other way.
+    pub fn sent(&mut self, bytes: usize) {
+        self.earn(bytes);
+    }
+
+    /// A request was answered to its end.
+    pub fn answered(&mut self) {
+        self.left = (self.left + ANSWER).min(MOST);
+    }
+
+    fn begin(&mut self, now: Millis) -> Result<(), Flood> {
+        let [a, b, c, kind, flags, ..] = self.head;
+        let length = usize::from(a) << 16 | usize::from(b) << 8 | usize::from(c);
+        self.skip = length;
+        let (cost, flood) = match kind {
+            0 if length == 0 && flags & END_STREAM == 0 => (1, Flood::EmptyData),
+            0 => {
+                self.earn(length);
+                return Ok(());
+            }
+            1 => {
+                self.begin_section(flags);
+                return Ok(());
+            }
+            2 => (1, Flood::Priority),
+            3 => (ANSWER, Flood::Reset),
+            4 => (10, Flood::Settings),
+            6 => (4, Flood::Ping),
+            8 => (1, Flood::WindowUpdate),
+            9 => {
+                self.begin_section(flags);
+                (10, Flood::Continuation)
+            }
+            _ => (1, Flood::Other),
+        };
+        self.pay(cost, now).ok_or(flood)
+    }
+
+    fn begin_section(&mut self, flags: u8) {
+        self.section = Section::Open;
+        self.after = match flags & END_HEADERS {
+            0 => Section::Open,
+            _ => Section::Closed,
+        };
+    }
+
+    fn earn(&mut self, bytes: usize) {
+        self.unpaid_bytes += bytes as u64;
+        let earned = u32::try_from(self.unpaid_bytes / EARNING).unwrap_or(MOST);
+        self.unpaid_bytes %= EARNING;
+        self.left = self.left.saturating_add(earned).min(MOST);
+    }
+
+    fn pay(&mut self, cost: u32, now: Millis) -> Option<()> {
+        if self.left < cost {
+            let back = now.saturating_sub(self.paid).saturating_mul(EACH_SECOND) / 1_000;
+            let back = u32::try_from(back).unwrap_or(MOST);
+            self.left = self.left.saturating_add(back).min(MOST);
+            self.paid = now;
+        }
+        self.left = self.left.checked_sub(cost)?;
+        Some(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frame(kind: u8, flags: u8, payload: usize) -> Vec<u8> {
+        let length = u32::try_from(payload).unwrap().to_be_bytes();
+        let mut bytes = vec![length[1], length[2], length[3], kind, flags, 0, 0, 0, 1];
+        bytes.resize(HEAD + payload, 0xff);
+        bytes
+    }
+
+    fn begun() -> Frames {
+        let mut frames = Frames::of_client(0);
+        frames.read(PREFACE, 0).unwrap();
+        frames
+    }
+
+    fn until_flood(kind: u8, payload: usize) -> (usize, Flood) {
+        let mut frames = begun();
+        let one = frame(kind, 0, payload);
+        for count in 0..=MOST as usize {
+            if let Err(flood) = frames.read(&one, 0) {
+                return (count, flood);
+            }
+        }
+        panic!("no bound on frames of type {kind}");
+    }
+
+    #[test]
+    fn every_kind_of_waste_has_a_bound() {
+        assert_eq!(until_flood(0, 0), (10_000, Flood::EmptyData));
+        assert_eq!(until_flood(2, 5), (10_000, Flood::Priority));
+        assert_eq!(until_flood(3, 4), (1_000, Flood::Reset));
+        assert_eq!(until_flood(4, 0), (1_000, Flood::Settings));
+        assert_eq!(until_flood(6, 8), (2_500, Flood::Ping));
+        assert_eq!(until_flood(8, 4), (10_000, Flood::WindowUpdate));
+        assert_eq!(until_flood(9, 0), (1_000, Flood::Continuation));
+        assert_eq!(until_flood(77, 3), (10_000, Flood::Other));
+    }
+
+    #[test]
+    fn it_does_not_matter_where_the_bytes_are_cut() {
+        let mut all = PREFACE.to_vec();
+        for _ in 0..600 {
+            all.extend(frame(4, 0, 6));
+            all.extend(frame(1, END_HEADERS, 30));
+            all.extend(frame(0, 0, 100));
+            all.extend(frame(3, 0, 4));
+        }
+        for size in [1, 2, 7, 9, 10, 4096] {
+            let mut frames = Frames::of_client(0);
+            let cut = all
+                .chunks(size)
+                .position(|piece| frames.read(piece, 0).is_err());
+            let at = cut.unwrap() * size;
+            let whole = 24 + 500 * (15 + 39 + 109 + 13);
+            assert!(at.abs_diff(whole) < 4096 + 200, "{size}: {at} for {whole}");
+        }
+    }
+
+    #[test]
+    fn time_and_bodies_and_answers_earn() {
+        let ping = frame(6, 0, 8);
+        let mut frames = begun();
+        for second in 0..3_600 {
+            for _ in 0..100 {
+                frames.read(&ping, second * 1_000).unwrap();
+            }
+        }
+        let mut frames = begun();
+        for _ in 0..10_000 {
+            frames.read(&frame(0, 0, 16_384), 0).unwrap();
+            frames.sent(16_384);
+            frames.read(&ping, 0).unwrap();
+        }
+        let mut frames = begun();
+        for _ in 0..10_000 {
+            frames.answered();
+            frames.read(&frame(3, 0, 4), 0).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_header_section_is_open_until_its_last_byte() {
+        let mut frames = begun();
+        let mut whole = frame(1, 0, 20);
+        frames.read(&whole, 0).unwrap();
+        assert_eq!(frames.section(), Section::Open, "no END_HEADERS");
+        whole = frame(9, END_HEADERS, 20);
+        let (start, last) = whole.split_at(whole.len() - 1);
+        frames.read(start, 0).unwrap();
+        assert_eq!(frames.section(), Section::Open);
+        frames.read(last, 0).unwrap();
+        assert_eq!(frames.section(), Section::Closed);
+    }
+}

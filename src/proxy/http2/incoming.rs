@@ -1,0 +1,148 @@
+//! The body of a request over HTTP/2, bounded in size and in time. The client may send more of it only
+//! when what came before has been taken: its window opens with the next pull, not with the last.
+//!
+//! Not here: who pulls it.
+
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use h2::RecvStream;
+use http::HeaderMap;
+
+use super::reply::Reply;
+use crate::model::config::Limits;
+use crate::proxy::body::{Frame, Size};
+use crate::proxy::client::Wait;
+use crate::proxy::error::Reason;
+use crate::proxy::h1;
+use crate::proxy::timers::Patience;
+
+pub(in crate::proxy) struct StreamBody {
+    reply: Rc<Reply>,
+    stream: RecvStream,
+    size: Size,
+    state: State,
+    /// Given away, and perhaps not yet passed on: what the window is still smaller by.
+    held: usize,
+    most: Option<u64>,
+    bound: Duration,
+    patience: Patience,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Data,
+    Trailers,
+    Ended,
+}
+
+impl StreamBody {
+    pub(super) fn new(reply: Rc<Reply>, stream: RecvStream, size: Size, limits: &Limits) -> Self {
+        Self {
+            reply,
+            stream,
+            size,
+            state: State::Data,
+            held: 0,
+            most: limits.body_bytes,
+            bound: limits.body_timeout,
+            patience: Patience::default(),
+        }
+    }
+
+    pub(in crate::proxy) fn size(&self) -> Size {
+        self.size
+    }
+
+    pub(in crate::proxy) fn wait(&self) -> Wait {
+        self.reply.wait()
+    }
+
+    pub(in crate::proxy) fn poll_frame(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame, Reason>>> {
+        self.open_window();
+        if self.state == State::Data {
+            self.reply.ask_for_body();
+            match self.poll_data(cx) {
+                Poll::Ready(None) => self.state = State::Trailers,
+                other => return other,
+            }
+        }
+        if self.state == State::Ended {
+            return Poll::Ready(None);
+        }
+        let trailers = match self.stream.poll_trailers(cx) {
+            Poll::Ready(trailers) => trailers,
+            Poll::Pending => return self.poll_late(cx),
+        };
+        self.state = State::Ended;
+        Poll::Ready(match trailers {
+            Ok(Some(trailers)) => Some(Ok(Frame::Trailers(kept(trailers)))),
+            Ok(None) => None,
+            Err(_) => Some(Err(Reason::ClientGone)),
+        })
+    }
+
+    fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame, Reason>>> {
+        loop {
+            match self.stream.poll_data(cx) {
+                // It costs nothing of the window, and a frame of ours is never empty.
+                Poll::Ready(Some(Ok(data))) if data.is_empty() => {}
+                Poll::Ready(Some(Ok(data))) => return Poll::Ready(Some(self.accept(data))),
+                Poll::Ready(Some(Err(error))) => {
+                    self.state = State::Ended;
+                    return Poll::Ready(Some(Err(reason(&error))));
+                }
+                Poll::Ready(None) => return Poll::Ready(None),
+                Poll::Pending => return self.poll_late(cx),
+            }
+        }
+    }
+
+    fn accept(&mut self, data: Bytes) -> Result<Frame, Reason> {
+        self.patience.renew();
+        self.held = data.len();
+        let received = self.reply.received.get() + data.len() as u64;
+        self.reply.received.set(received);
+        if self.most.is_some_and(|most| received > most) {
+            self.state = State::Ended;
+            return Err(Reason::BodyTooLarge);
+        }
+        Ok(Frame::Data(data))
+    }
+
+    fn poll_late(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame, Reason>>> {
+        let late = self.patience.poll(cx, &self.reply.alarm, self.bound);
+        late.map(|()| {
+            self.state = State::Ended;
+            Some(Err(Reason::BodyTimeout))
+        })
+    }
+
+    /// Whoever pulls has passed on what it got.
+    fn open_window(&mut self) {
+        let held = std::mem::take(&mut self.held);
+        if held > 0 {
+            // Fails on a stream that is gone, whose window nobody uses.
+            let _ = self.stream.flow_control().release_capacity(held);
+        }
+    }
+}
+
+/// A length that was declared and is not kept is an error that the `h2` crate finds.
+fn reason(error: &h2::Error) -> Reason {
+    match error.is_remote() || error.is_io() {
+        true => Reason::ClientGone,
+        false => Reason::MalformedBody,
+    }
+}
+
+/// As after chunks: what may only stand in a head is left out.
+fn kept(mut trailers: HeaderMap) -> HeaderMap {
+    h1::strip_trailers(&mut trailers);
+    trailers
+}

@@ -1,0 +1,179 @@
+//! A client's connection as the `h2` crate reads and writes it, watched on the way: what the frames
+//! are, and whether the client takes what is written.
+//!
+//! Not here: what follows from that (`session`).
+
+use std::cell::{Cell, RefCell};
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::frames::{Flood, Frames, Section};
+use crate::proxy::client::Client;
+use crate::proxy::inlet::Inlet;
+use crate::proxy::stream::Stream;
+
+pub(super) struct Wire {
+    client: Rc<Client>,
+    watch: Rc<Watch>,
+}
+
+/// What is seen of a connection from outside of the `h2` crate.
+pub(super) struct Watch {
+    frames: RefCell<Frames>,
+    flood: Cell<Option<Flood>>,
+    /// Bytes each way.
+    read: Cell<u64>,
+    written: Cell<u64>,
+    flow: Cell<Flow>,
+}
+
+/// Whether the peer takes what is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Flow {
+    Free,
+    Blocked,
+}
+
+impl Watch {
+    pub(super) fn of_client(client: &Client) -> Rc<Self> {
+        Rc::new(Self {
+            frames: RefCell::new(Frames::of_client(client.alarm.now().millis().0)),
+            flood: Cell::new(None),
+            read: Cell::new(0),
+            written: Cell::new(0),
+            flow: Cell::new(Flow::Free),
+        })
+    }
+
+    pub(super) fn flood(&self) -> Option<Flood> {
+        self.flood.get()
+    }
+
+    pub(super) fn section(&self) -> Section {
+        self.frames.borrow().section()
+    }
+
+    pub(super) fn flow(&self) -> Flow {
+        self.flow.get()
+    }
+
+    pub(super) fn read(&self) -> u64 {
+        self.read.get()
+    }
+
+    pub(super) fn written(&self) -> u64 {
+        self.written.get()
+    }
+
+    pub(super) fn answered(&self) {
+        self.frames.borrow_mut().answered();
+    }
+
+    fn saw(&self, bytes: &[u8], now: u64) {
+        self.read.set(self.read.get() + bytes.len() as u64);
+        if let Err(flood) = self.frames.borrow_mut().read(bytes, now) {
+            self.flood.set(Some(flood));
+        }
+    }
+
+    fn wrote(&self, outcome: &Poll<io::Result<usize>>) {
+        match outcome {
+            Poll::Ready(Ok(count)) => {
+                self.written.set(self.written.get() + *count as u64);
+                self.frames.borrow_mut().sent(*count);
+                self.flow.set(Flow::Free);
+            }
+            Poll::Ready(Err(_)) => {}
+            Poll::Pending => self.flow.set(Flow::Blocked),
+        }
+    }
+}
+
+impl Wire {
+    pub(super) fn new(client: Rc<Client>, watch: Rc<Watch>) -> Self {
+        Self { client, watch }
+    }
+
+    /// By way of the connection's own buffer, which is there only meanwhile.
+    fn read_from(
+        &self,
+        cx: &mut Context<'_>,
+        stream: &mut Stream,
+        inlet: &mut Inlet,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let buffers = &self.client.proxy.buffers;
+        if inlet.buffer.is_empty() {
+            match inlet.poll_fill(cx, stream, buffers) {
+                Poll::Ready(read) => read?,
+                Poll::Pending => {
+                    // A silent connection holds no buffer here.
+                    inlet.rest(buffers);
+                    return Poll::Pending;
+                }
+            };
+        }
+        let count = inlet.buffer.len().min(buf.remaining());
+        buf.put_slice(&inlet.buffer.split_to(count));
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncRead for Wire {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.watch.flood().is_some() {
+            // Nothing more of it is read; the session takes it from here.
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        let before = buf.filled().len();
+        let client = &self.client;
+        let outcome = client.with_stream(|stream, inlet| self.read_from(cx, stream, inlet, buf));
+        let new = buf.filled().get(before..).unwrap_or_default();
+        self.watch.saw(new, client.alarm.about_now().millis().0);
+        outcome
+    }
+}
+
+impl AsyncWrite for Wire {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.poll_write_vectored(cx, &[IoSlice::new(buf)])
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        pieces: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let outcome = self
+            .client
+            .with_stream(|stream, _| stream.poll_write(cx, pieces));
+        self.watch.wrote(&outcome);
+        outcome
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.client.end_writing();
+        Poll::Ready(Ok(()))
+    }
+}
