@@ -233,8 +233,7 @@ fn settings(old: &Config, new: &Config) -> Vec<Change> {
 fn differing<const N: usize>(compared: [(&'static str, bool); N]) -> Vec<&'static str> {
     compared
         .into_iter()
-        .filter(|(_, differs)| *differs)
-        .map(|(name, _)| name)
+        .filter_map(|(name, differs)| differs.then_some(name))
         .collect()
 }
 
