@@ -207,7 +207,7 @@ async fn introduce(proxy: Rc<Proxy>, settings: Arc<Listener>, mut arrival: Arriv
             Ok(Greeting::Ended) => return,
             Err(reason) => {
                 tracing::debug!(%reason, peer = %arrival.ends.peer, "connection closed");
-                return proxy.observer.connection_failed(reason);
+                return proxy.observer.count_reason(reason);
             }
         }
     }

@@ -174,11 +174,6 @@ impl Observer {
         self.with_listener(listener, |cells| cells.idle.sub(1));
     }
 
-    /// Something is wrong with it, and no request is to be blamed for that.
-    pub(super) fn connection_failed(&self, reason: Reason) {
-        self.count_reason(reason);
-    }
-
     pub fn request_began(&self) {
         self.in_flight.set(self.in_flight.get() + 1);
         self.in_flight_cell.add(1);
@@ -252,7 +247,8 @@ impl Observer {
         }
     }
 
-    fn count_reason(&self, reason: Reason) {
+    /// By itself where no request is to be blamed for it.
+    pub(super) fn count_reason(&self, reason: Reason) {
         if let Some(cell) = self.reasons.get(reason.index()) {
             let key = || Key::new(Family::Errors, reason.index() as u32, 0, 0);
             cell.get_or_init(|| self.recorder.counter(key())).add(1);

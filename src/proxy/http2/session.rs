@@ -190,7 +190,7 @@ impl Session {
                 .client
                 .proxy
                 .observer
-                .connection_failed(Reason::Http2Flood);
+                .count_reason(Reason::Http2Flood);
         }
     }
 
@@ -217,7 +217,7 @@ impl Session {
                 .client
                 .proxy
                 .observer
-                .connection_failed(Reason::Http2Flood);
+                .count_reason(Reason::Http2Flood);
             self.connection
                 .abrupt_shutdown(h2::Reason::ENHANCE_YOUR_CALM);
             return Poll::Ready(After::Again);
