@@ -10,6 +10,7 @@ use std::time::Duration;
 use http::{HeaderMap, Method};
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeValLike;
+use sluice::model::config::traffic::TrafficChange;
 use sluice::model::config::{HostPattern, PathPattern, Rule, WeightedUpstream};
 use sluice::model::route::{RouteQuery, RouteTable};
 
@@ -199,6 +200,7 @@ fn rule(n: usize, host: HostPattern, path: &str) -> Rule {
             upstream: 0,
             weight: 1,
         }],
+        traffic: TrafficChange::default(),
     }
 }
 

@@ -7,7 +7,7 @@ pub mod config;
 mod decode;
 pub mod diagnostic;
 #[cfg(test)]
-mod fixtures;
+pub(crate) mod fixtures;
 pub mod headers;
 pub mod health;
 mod load;
@@ -16,11 +16,13 @@ mod parse;
 pub mod proxy_protocol;
 mod raw;
 pub mod resolved;
+pub mod retry;
 pub mod route;
 mod schema;
 pub mod secret;
 pub mod snapshot;
 pub mod template;
+pub mod traffic;
 mod yaml;
 
 pub use load::{Loaded, load};

@@ -5,6 +5,7 @@
 //! Not here: how it is written in YAML (`raw`), and how it is looked up per request (`snapshot`).
 
 pub mod observe;
+pub mod traffic;
 
 use std::net::SocketAddr;
 use std::num::NonZeroU16;
@@ -15,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use super::proxy_protocol;
 use super::secret::Secret;
 use super::template::Template;
+use traffic::{CircuitBreaker, Traffic, TrafficChange};
 
 /// One generation's whole behaviour.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -99,9 +101,11 @@ pub struct Upstream {
     pub target: Target,
     pub host_header: HostHeader,
     pub keepalive: Keepalive,
-    pub timeouts: UpstreamTimeouts,
     /// Which PROXY protocol header connections to it begin with; `None` is none.
     pub proxy_protocol: Option<proxy_protocol::Version>,
+    pub traffic: Traffic,
+    /// `None` bounds nothing.
+    pub circuit_breaker: Option<CircuitBreaker>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -147,13 +151,6 @@ pub struct Keepalive {
     pub idle_timeout: Duration,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct UpstreamTimeouts {
-    pub connect: Duration,
-    /// From the request's last byte sent to the response's head.
-    pub response_header: Duration,
-}
-
 /// A header to set; its value is a template (`$ip`, `$host` ...), secrets already resolved.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HeaderSetting {
@@ -174,6 +171,7 @@ pub struct Rule {
     pub query: Vec<ValueMatch>,
     /// Never empty.
     pub upstreams: Vec<WeightedUpstream>,
+    pub traffic: TrafficChange,
 }
 
 /// Host names are in lower case without a trailing dot or a port.

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use super::config::traffic::{Backoff, Retry, RetryBudget, Timeouts, Traffic, TrafficChange};
 use super::config::{
     HostHeader, HostPattern, Keepalive, PathPattern, Rule, Server, ServerHost, Target, Upstream,
-    UpstreamTimeouts, WeightedUpstream,
+    WeightedUpstream,
 };
 
 /// One server for every weight, on ports from 9000.
@@ -24,11 +25,38 @@ pub(super) fn upstream(id: &str, weights: &[u32]) -> Upstream {
             idle_connections: 8,
             idle_timeout: Duration::from_secs(60),
         },
-        timeouts: UpstreamTimeouts {
-            connect: Duration::from_secs(5),
-            response_header: Duration::from_secs(60),
-        },
+        traffic: traffic(),
+        circuit_breaker: None,
         proxy_protocol: None,
+    }
+}
+
+/// Patient, and never tries again.
+pub(crate) fn traffic() -> Traffic {
+    Traffic {
+        timeouts: Timeouts {
+            connect: Duration::from_secs(5),
+            tls: Duration::from_secs(5),
+            response_header: Duration::from_secs(60),
+            idle: Duration::from_secs(60),
+            request: None,
+            per_try: None,
+        },
+        retry: Retry {
+            attempts: 1,
+            on: None,
+            methods: None,
+            backoff: Backoff {
+                base: Duration::from_millis(1),
+                max: Duration::from_millis(1),
+            },
+            budget: RetryBudget {
+                percent: 20,
+                min_per_second: 10,
+            },
+            buffer_bytes: 1024,
+        },
+        hedge: None,
     }
 }
 
@@ -45,5 +73,6 @@ pub(super) fn rule(name: &str, path: PathPattern) -> Rule {
             upstream: 0,
             weight: 1,
         }],
+        traffic: TrafficChange::default(),
     }
 }

@@ -14,6 +14,7 @@ mod process;
 mod rule;
 mod rule_names;
 mod shadow;
+mod traffic;
 mod upstream;
 mod url;
 

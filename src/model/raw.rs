@@ -5,6 +5,7 @@
 
 mod observe;
 mod server;
+mod traffic;
 mod words;
 
 use std::time::Duration;
@@ -15,6 +16,10 @@ pub(super) use observe::{LogMode, RawAccessLog, RawTracing};
 pub(super) use server::{
     RawHeader, RawHttp2, RawHttp2Keepalive, RawLimits, RawListener, RawMatch, RawRule, RawServer,
     RawServerEntry, RawUpstream, Weight,
+};
+pub(super) use traffic::{
+    RawBackoff, RawCircuitBreaker, RawEndpointBounds, RawHedge, RawRetry, RawRetryBudget,
+    RawRuleBackoff, RawRuleRetry, RawRuleTimeouts, RawTimeouts,
 };
 pub(super) use words::PathType;
 

@@ -4,16 +4,19 @@
 //! Not here: connections, resolved addresses, balancing state and anything else that changes while
 //! the snapshot is in use.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue};
 
+use super::config::traffic::TrafficChange;
 use super::config::{self, Config};
 use super::headers::settings;
 use super::proxy_protocol;
 use super::route::{RouteError, RouteTable};
 use super::template::Template;
+use super::traffic::Traffic;
 
 mod networks;
 
@@ -33,6 +36,8 @@ pub enum SnapshotError {
     Authority { upstream: String, authority: String },
     #[error("{0:?} is not a header name")]
     HeaderName(String),
+    #[error("upstream {0}: a method to retry is none")]
+    Method(String),
 }
 
 #[derive(Debug)]
@@ -43,6 +48,8 @@ pub struct Snapshot {
     /// As in the configuration. Shared with whoever accepts, who needs the last one also when the
     /// next snapshot has it no more.
     pub listeners: Vec<Arc<Listener>>,
+    /// By route and upstream, where the route's rule says otherwise than the upstream.
+    changed: HashMap<(u32, u32), Traffic>,
     /// Set on every proxied request, in order.
     pub headers: Vec<HeaderSetting>,
     pub trusted_proxies: Networks,
@@ -73,8 +80,9 @@ pub struct Upstream {
     pub target: Target,
     pub host_header: config::HostHeader,
     pub keepalive: config::Keepalive,
-    pub timeouts: config::UpstreamTimeouts,
     pub proxy_protocol: Option<proxy_protocol::Version>,
+    pub traffic: Traffic,
+    pub circuit_breaker: Option<config::traffic::CircuitBreaker>,
 }
 
 #[derive(Debug)]
@@ -117,6 +125,7 @@ impl Snapshot {
                 .map(Upstream::build)
                 .collect::<Result<_, _>>()?,
             listeners: config.listeners.iter().map(listener).collect(),
+            changed: changed(config)?,
             headers: config
                 .headers
                 .iter()
@@ -129,6 +138,15 @@ impl Snapshot {
             via: config.via,
             error_header: config.error_header,
         })
+    }
+
+    /// How requests that come by a route are treated on their way to an upstream, one of these.
+    pub fn traffic<'s>(&'s self, route: u32, index: u32, upstream: &'s Upstream) -> &'s Traffic {
+        if self.changed.is_empty() {
+            return &upstream.traffic;
+        }
+        let changed = self.changed.get(&(route, index));
+        changed.unwrap_or(&upstream.traffic)
     }
 }
 
@@ -148,8 +166,9 @@ impl Upstream {
             target,
             host_header: upstream.host_header,
             keepalive: upstream.keepalive,
-            timeouts: upstream.timeouts,
             proxy_protocol: upstream.proxy_protocol,
+            traffic: traffic(upstream, &TrafficChange::default())?,
+            circuit_breaker: upstream.circuit_breaker,
         })
     }
 }
@@ -163,6 +182,28 @@ fn listener(listener: &config::Listener) -> Arc<Listener> {
             timeout: settings.timeout,
         }),
     })
+}
+
+fn traffic(upstream: &config::Upstream, change: &TrafficChange) -> Result<Traffic, SnapshotError> {
+    Traffic::build(&upstream.traffic.changed(change))
+        .ok_or_else(|| SnapshotError::Method(upstream.id.clone()))
+}
+
+fn changed(config: &Config) -> Result<HashMap<(u32, u32), Traffic>, SnapshotError> {
+    let unchanged = TrafficChange::default();
+    let mut all = HashMap::new();
+    for (route, rule) in (0..).zip(&config.rules) {
+        if rule.traffic == unchanged {
+            continue;
+        }
+        for choice in &rule.upstreams {
+            if let Some(upstream) = config.upstreams.get(choice.upstream as usize) {
+                let changed = traffic(upstream, &rule.traffic)?;
+                all.insert((route, choice.upstream), changed);
+            }
+        }
+    }
+    Ok(all)
 }
 
 /// A `Config` that came through a channel is believed only as far as it can be looked up.

@@ -26,7 +26,7 @@ pub(super) enum Body {
     Switched(Box<Switched>),
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) enum Frame {
     /// Not empty.
     Data(Bytes),

@@ -227,7 +227,7 @@ impl Client {
         bound: Duration,
     ) -> Poll<Result<(), Reason>> {
         let Io { stream, out, .. } = &mut *self.io.borrow_mut();
-        let before = out.written();
+        let before = out.total();
         match out.poll_flush(cx, stream) {
             Poll::Ready(Ok(())) => {
                 patience.renew();
@@ -235,7 +235,7 @@ impl Client {
             }
             Poll::Ready(Err(_)) => Poll::Ready(Err(Reason::ClientGone)),
             Poll::Pending => {
-                if out.written() != before {
+                if out.total() != before {
                     patience.renew();
                 }
                 patience

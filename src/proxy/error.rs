@@ -4,11 +4,13 @@
 //! The code is a metric label, a field of the access log and, with `errorHeader`, a response header.
 //! docs/reasons.md says the same to operators; a test compares the two. Not here: when they arise.
 
+mod faults;
+
 use std::fmt;
 
 use http::StatusCode;
 
-use super::h1;
+use crate::model::retry::Failure;
 
 /// Whose fault it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -51,6 +53,11 @@ pub enum Reason {
     ConnectTimeout,
     UpstreamStalled,
     UpstreamTimeout,
+    UpstreamTryTimeout,
+    UpstreamIdle,
+    RequestTimeout,
+    UpstreamOverflow,
+    UpstreamQueueTimeout,
     NoAddress,
     OutOfSockets,
     TooManyConnections,
@@ -67,7 +74,7 @@ struct Entry {
 }
 
 impl Reason {
-    pub const ALL: [Self; 36] = [
+    pub const ALL: [Self; 41] = [
         Self::MalformedRequest,
         Self::AmbiguousFraming,
         Self::BadTarget,
@@ -99,6 +106,11 @@ impl Reason {
         Self::ConnectTimeout,
         Self::UpstreamStalled,
         Self::UpstreamTimeout,
+        Self::UpstreamTryTimeout,
+        Self::UpstreamIdle,
+        Self::RequestTimeout,
+        Self::UpstreamOverflow,
+        Self::UpstreamQueueTimeout,
         Self::NoAddress,
         Self::OutOfSockets,
         Self::TooManyConnections,
@@ -128,6 +140,25 @@ impl Reason {
     /// Its place in `ALL`: what counts by reason finds its cell without a lookup.
     pub fn index(self) -> usize {
         self as usize
+    }
+
+    /// Whether it is likely to be over in a moment: the client is told to come again.
+    pub fn passes_soon(self) -> bool {
+        matches!(self, Self::UpstreamOverflow | Self::UpstreamQueueTimeout)
+    }
+
+    /// What it is for the one who may send the request again; `None` where no other try can help.
+    pub fn failure(self) -> Option<Failure> {
+        match self {
+            Self::ConnectFailed | Self::ConnectTimeout => Some(Failure::Connect),
+            Self::UpstreamClosed => Some(Failure::Reset),
+            Self::UpstreamMalformed | Self::UpstreamHeadersTooLarge => {
+                Some(Failure::InvalidResponse)
+            }
+            Self::UpstreamTimeout | Self::UpstreamStalled => Some(Failure::Timeout),
+            Self::UpstreamTryTimeout => Some(Failure::TryTimeout),
+            _ => None,
+        }
     }
 
     fn entry(self) -> Entry {
@@ -281,6 +312,36 @@ impl Reason {
                 Upstream,
                 "The upstream did not answer in time",
             ),
+            Self::UpstreamTryTimeout => (
+                "upstream_try_timeout",
+                504,
+                Upstream,
+                "No server of the upstream answered in time",
+            ),
+            Self::UpstreamIdle => (
+                "upstream_idle",
+                504,
+                Upstream,
+                "The upstream fell silent in the middle of its answer",
+            ),
+            Self::RequestTimeout => (
+                "request_timeout",
+                504,
+                Upstream,
+                "The request took too long",
+            ),
+            Self::UpstreamOverflow => (
+                "upstream_overflow",
+                503,
+                Upstream,
+                "Too many requests wait for the upstream",
+            ),
+            Self::UpstreamQueueTimeout => (
+                "upstream_queue_timeout",
+                503,
+                Upstream,
+                "The upstream has been at its limit for too long",
+            ),
         };
         Entry {
             code,
@@ -297,98 +358,5 @@ impl fmt::Display for Reason {
     }
 }
 
-impl From<h1::InvalidRequest> for Reason {
-    fn from(fault: h1::InvalidRequest) -> Self {
-        use h1::InvalidRequest as Fault;
-        match fault {
-            Fault::Fields(fields) => fields.into(),
-            Fault::Framing(h1::InvalidFraming::UnsupportedEncoding) => Self::UnsupportedEncoding,
-            Fault::Framing(_) => Self::AmbiguousFraming,
-            Fault::RequestLineTooLong => Self::UriTooLong,
-            Fault::UnsupportedVersion => Self::UnsupportedVersion,
-            Fault::UnknownExpectation => Self::UnknownExpectation,
-            Fault::BadTarget
-            | Fault::TargetFragment
-            | Fault::TargetUserinfo
-            | Fault::TargetForm
-            | Fault::TargetScheme => Self::BadTarget,
-            Fault::MissingHost | Fault::SeveralHosts | Fault::BadHost | Fault::HostMismatch => {
-                Self::BadHost
-            }
-            Fault::BadRequestLine | Fault::BadMethod | Fault::BadVersion => Self::MalformedRequest,
-        }
-    }
-}
-
-impl From<h1::InvalidFields> for Reason {
-    fn from(fault: h1::InvalidFields) -> Self {
-        match fault {
-            h1::InvalidFields::TooLarge => Self::HeadersTooLarge,
-            h1::InvalidFields::TooMany => Self::TooManyHeaders,
-            _ => Self::MalformedRequest,
-        }
-    }
-}
-
-impl From<h1::InvalidBody> for Reason {
-    /// The body of a request; that of a response is `UpstreamBodyBroken` whatever is wrong with it.
-    fn from(_: h1::InvalidBody) -> Self {
-        Self::MalformedBody
-    }
-}
-
-impl From<h1::InvalidResponse> for Reason {
-    fn from(fault: h1::InvalidResponse) -> Self {
-        use h1::InvalidFields as Fields;
-        match fault {
-            h1::InvalidResponse::Fields(Fields::TooLarge | Fields::TooMany) => {
-                Self::UpstreamHeadersTooLarge
-            }
-            _ => Self::UpstreamMalformed,
-        }
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_list_is_whole_and_in_order() {
-        for (index, reason) in Reason::ALL.into_iter().enumerate() {
-            assert_eq!(reason.index(), index, "{reason} stands at its own place");
-        }
-        let codes: std::collections::HashSet<_> = Reason::ALL.iter().map(|r| r.code()).collect();
-        assert_eq!(codes.len(), Reason::ALL.len(), "no code twice");
-    }
-
-    #[test]
-    fn the_documentation_lists_the_same() {
-        let page = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/reasons.md");
-        let page = std::fs::read_to_string(page).unwrap();
-        let written: Vec<&str> = page
-            .lines()
-            .filter(|line| line.starts_with("| `"))
-            .collect();
-        let meant: Vec<String> = Reason::ALL
-            .iter()
-            .map(|reason| {
-                let side = format!("{:?}", reason.side()).to_lowercase();
-                let status = reason.entry().status;
-                format!("| `{reason}` | {status} | {side} | {} |", reason.text())
-            })
-            .collect();
-        let starts: Vec<&str> = written
-            .iter()
-            .map(|line| line.split(" | ").next().unwrap_or(line))
-            .collect();
-        assert_eq!(starts.len(), meant.len(), "{starts:?}");
-        for (line, meant) in written.iter().zip(&meant) {
-            let facts = meant.trim_end_matches(" |");
-            assert!(
-                line.starts_with(facts),
-                "docs/reasons.md says\n{line}\nthe code\n{meant}"
-            );
-        }
-    }
-}
+mod tests;

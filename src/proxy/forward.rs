@@ -1,38 +1,84 @@
-//! Sends a request to one of an upstream's servers and brings the response: server, endpoint,
-//! connection, and one more try where an idle connection turns out to be dead.
+//! Sends a request to one of an upstream's servers and brings the response. Where a try fails and the
+//! policy, the budget and the request's body allow it, another server gets its chance.
 //!
-//! Not here: the exchange itself (`upstream::exchange`), and headers other than those that the
-//! choice of the server decides.
+//! Not here: one try (`attempt`), two at once (`hedge`), whose turn it is (`admission`), and what is
+//! worth another try (`model::retry`).
 
+mod admission;
+mod attempt;
+mod hedge;
+
+use std::cell::Cell;
+use std::future::poll_fn;
 use std::rc::Rc;
-use std::time::Instant;
+use std::task::Poll;
+use std::time::Duration;
 
 use http::header::{EXPECT, HeaderValue};
-use http::{HeaderMap, Method, Request, Response, StatusCode, Version};
+use http::{Request, Response, StatusCode, Version, request};
 
-use super::body::{Body, Size};
+use super::Proxy;
+use super::body::{Body, Frame};
 use super::client::Wait;
 use super::error::Reason;
-use super::h1::{self, ConnectionField, Framing, RequestParts, ResponseHead, ResponseKind};
+use super::h1::ResponseKind;
 use super::handler::Inbound;
-use super::outgoing::Outgoing;
-use super::stream::Stream;
+use super::observe::Watched;
+use super::timers::Patience;
 use super::tunnel::Switched;
 use super::upstream::body::Return;
-use super::upstream::connect::connect;
-use super::upstream::endpoint::{Endpoint, Need, Owner};
-use super::upstream::exchange::Exchange;
-use super::upstream::members::{Ask, Hold, Tried};
-use super::upstream::upload::{Gate, Upload};
+use super::upstream::endpoint::Owner;
+use super::upstream::members::{Ask, Hold, Members, Tried};
+use super::upstream::replay::Replay;
+use super::upstream::upload::Repeat;
 use super::visit::Visit;
-use crate::model::headers;
+use crate::model::retry::{Failure, Reach, Seen};
 use crate::model::snapshot::{Server, Upstream};
+use crate::model::traffic::Traffic;
+use attempt::Reached;
+
+/// Of a response that is not passed on, as much is read for the connection's sake if it is there.
+const DISCARDED: u64 = 64 * 1024;
 
 /// The upstream that the route chose.
 pub(super) struct Target<'a> {
     pub(super) index: u32,
     pub(super) upstream: &'a Upstream,
     pub(super) servers: &'a [Server],
+    pub(super) members: &'a Members,
+    pub(super) traffic: &'a Traffic,
+}
+
+/// What stays the same over all tries of a request.
+struct Errand<'a> {
+    head: request::Parts,
+    body: Replay,
+    repeat: Repeat,
+    target: &'a Target<'a>,
+    inbound: &'a Inbound,
+    proxy: Rc<Proxy>,
+    watched: Rc<Watched>,
+    /// How long a server may take none of the request.
+    write_timeout: Duration,
+    /// How often it was sent, or would have been if there had been a connection.
+    sends: Cell<u32>,
+    /// How long the last new connection took.
+    connect: Cell<Option<Duration>>,
+}
+
+/// What there is for the client while the next try is prepared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Answer {
+    None,
+    /// One that could be bettered. It takes up its endpoint until then, so nobody waits for room.
+    Held,
+}
+
+/// Where a request has been.
+#[derive(Default)]
+struct Course {
+    tried: Tried,
+    tries: u32,
 }
 
 pub(super) async fn forward(
@@ -41,181 +87,252 @@ pub(super) async fn forward(
     inbound: &Inbound,
     visit: &mut Visit,
 ) -> Result<Response<Body>, Reason> {
-    let tried = Tried::default();
-    let (server, hold) = choose(target, &tried, inbound, visit)?;
-    let method = request.method().clone();
-    let upload = encode(request, target.upstream, server, inbound, visit);
-    let conversed = converse(upload, &method, hold.endpoint(), target, inbound, visit).await;
-    let (head, exchange) = conversed.inspect_err(|reason| hold.failed(*reason))?;
-    hold.answered();
-    visit.seen.upstream_head = Some(visit.seen.started.elapsed());
-    respond(head, exchange, hold, target, inbound)
-}
-
-/// One of the upstream's endpoints, and the server that it belongs to. `tried` are those that had
-/// their chance.
-fn choose<'a>(
-    target: &Target<'a>,
-    tried: &Tried,
-    inbound: &Inbound,
-    visit: &mut Visit,
-) -> Result<(&'a Server, Hold), Reason> {
-    let now = inbound.alarm.about_now().millis();
-    let active = &visit.active;
-    let counter = visit
-        .proxy
-        .observer
-        .upstream_active(&active.watched, target.index);
-    let hold = active
-        .members(target.index)
-        .and_then(|members| members.pick(&Ask { now, tried }, counter));
-    let hold = hold.ok_or(Reason::NoAddress)?;
-    let server = target.servers.get(hold.server() as usize);
-    let server = server.ok_or(Reason::NoAddress)?;
-    visit.seen.server = Some(hold.server());
-    visit.seen.endpoint = Some(hold.endpoint().address);
-    Ok((server, hold))
-}
-
-/// The request as this server is to see it.
-fn encode(
-    request: Request<Body>,
-    upstream: &Upstream,
-    server: &Server,
-    inbound: &Inbound,
-    visit: &Visit,
-) -> Upload {
-    let (mut head, body) = request.into_parts();
-    let gate = match body.wait() {
-        Wait::Continue => Gate::AwaitContinue,
-        Wait::Nothing | Wait::Over => Gate::Open,
-    };
-    if gate == Gate::Open {
-        head.headers.remove(EXPECT);
+    let mut errand = Errand::begin(request, target, inbound, visit);
+    let mut course = Course::default();
+    let mut hold = admission::admit(&errand, &course.tried).await?;
+    loop {
+        visit.note_try(&hold, &errand);
+        let (at, result) = errand.run(hold, &mut course).await;
+        visit.note_try(&at, &errand);
+        let failure = errand.judge(&at, &result);
+        if failure.is_some() {
+            course.tried.add(&at);
+        }
+        hold = match (result, failure) {
+            (Err(reason), failure) => {
+                // It is not in flight there any more.
+                drop(at);
+                let next = errand.next(failure, &course, Answer::None).await;
+                next.ok_or(reason)?
+            }
+            (Ok(reached), failure) => match errand.next(failure, &course, Answer::Held).await {
+                Some(next) => {
+                    errand.discard(reached, at).await;
+                    next
+                }
+                None => {
+                    visit.seen.upstream_head = Some(visit.seen.started.elapsed());
+                    return errand.respond(reached, at);
+                }
+            },
+        };
+        errand.expect_nothing();
     }
-    let framing = match body.size() {
-        Size::Known(0) if matches!(body, Body::Empty) && !has_length(&head.headers) => {
-            Framing::None
-        }
-        Size::Known(length) => Framing::Length(length),
-        Size::Unknown => Framing::Chunked,
-    };
-    let whole = head
-        .uri
-        .path_and_query()
-        .map_or("/", |whole| whole.as_str());
-    let path = headers::target(whole, server);
-    let host = headers::host(upstream, server, &head.headers);
-    let parts = RequestParts {
-        method: &head.method,
-        target: &path,
-        host: host.as_bytes(),
-        headers: &head.headers,
-        framing,
-        connection: match &inbound.upgrade {
-            Some(protocol) => ConnectionField::Upgrade(protocol.as_bytes()),
-            None => ConnectionField::Omit,
-        },
-    };
-    let mut out = Outgoing::with_buffer(visit.proxy.buffers.take());
-    h1::encode_request_head(&parts, out.front());
-    visit.proxy.scratch.keep(head.headers);
-    let bound = visit.active.snapshot.limits.write_timeout;
-    Upload::new(out, &head.method, body, framing, gate, bound)
 }
 
-/// `content-length: 0` of a request without a body goes on as it came.
-fn has_length(headers: &HeaderMap) -> bool {
-    headers.contains_key(http::header::CONTENT_LENGTH)
-}
-
-/// Over an idle connection if there is one, else, or if that one was dead, over a new one.
-async fn converse(
-    mut upload: Upload,
-    method: &Method,
-    endpoint: &Endpoint,
-    target: &Target<'_>,
-    inbound: &Inbound,
-    visit: &mut Visit,
-) -> Result<(ResponseHead, Exchange), Reason> {
-    let need = if upload.is_safe_to_lose() {
-        Need::Likely
-    } else {
-        Need::Sure
-    };
-    let owner = owner(target.upstream, inbound);
-    if let Some(stream) = endpoint.take(need, inbound.alarm.about_now(), &owner) {
-        let mut exchange = begin(stream, upload, target, inbound, visit);
-        match exchange.head(method, &inbound.interim).await {
-            Ok(head) => return Ok((head, exchange)),
-            Err(Reason::UpstreamClosed) if exchange.was_dead() => upload = exchange.into_upload(),
-            Err(reason) => return Err(reason),
-        }
-        if !upload.may_be_repeated() {
-            return Err(Reason::UpstreamClosed);
-        }
-        upload.rewind();
+impl Visit {
+    /// Before a try, so that it is known of a request that is given up, and after it.
+    fn note_try(&mut self, hold: &Hold, errand: &Errand<'_>) {
+        self.seen.server = Some(hold.server());
+        self.seen.endpoint = Some(hold.endpoint().address);
+        self.seen.attempts = errand.sends.get().max(self.seen.attempts);
+        self.seen.connect = errand.connect.get();
     }
-    let began = Instant::now();
-    let version = target.upstream.proxy_protocol;
-    let introduction = version.map(|version| inbound.ends.introduction(version));
-    let bound = target.upstream.timeouts.connect;
-    let stream = connect(endpoint, introduction, bound, &inbound.alarm).await?;
-    visit.seen.connect = Some(began.elapsed());
-    let mut exchange = begin(stream, upload, target, inbound, visit);
-    let head = exchange.head(method, &inbound.interim).await?;
-    Ok((head, exchange))
 }
 
-/// A connection that told the upstream of one client serves no other.
-fn owner(upstream: &Upstream, inbound: &Inbound) -> Owner {
-    let introduced = upstream.proxy_protocol.is_some();
-    introduced.then(|| Rc::clone(&inbound.ends))
-}
+impl<'a> Errand<'a> {
+    fn begin(
+        request: Request<Body>,
+        target: &'a Target<'a>,
+        inbound: &'a Inbound,
+        visit: &Visit,
+    ) -> Self {
+        let (head, body) = request.into_parts();
+        let policy = &target.traffic.retry;
+        let repeat = if head.method.is_idempotent() || policy.takes(&head.method) {
+            Repeat::Freely
+        } else {
+            Repeat::Unsent
+        };
+        target.members.account().request(inbound.alarm.about_now());
+        let mut errand = Self {
+            head,
+            body: Replay::new(body, policy.buffer_bytes),
+            repeat,
+            target,
+            inbound,
+            proxy: Rc::clone(&visit.proxy),
+            watched: Rc::clone(&visit.active.watched),
+            write_timeout: visit.active.snapshot.limits.write_timeout,
+            sends: Cell::new(0),
+            connect: Cell::new(None),
+        };
+        errand.expect_nothing();
+        errand
+    }
 
-fn begin(
-    stream: Stream,
-    upload: Upload,
-    target: &Target<'_>,
-    inbound: &Inbound,
-    visit: &mut Visit,
-) -> Exchange {
-    visit.seen.attempts += 1;
-    let bound = target.upstream.timeouts.response_header;
-    Exchange::new(&visit.proxy, &inbound.alarm, stream, upload, bound)
-}
-
-fn respond(
-    mut head: ResponseHead,
-    exchange: Exchange,
-    hold: Hold,
-    target: &Target<'_>,
-    inbound: &Inbound,
-) -> Result<Response<Body>, Reason> {
-    let headers = std::mem::take(&mut head.headers);
-    let body = match &head.kind {
-        ResponseKind::Final => {
-            let back = Return {
-                hold,
-                bounds: target.upstream.keepalive,
-                owner: owner(target.upstream, inbound),
-            };
-            Body::Upstream(Box::new(exchange.into_body(&head, back)))
+    /// A server need not be asked for leave to send what the client sends anyway.
+    fn expect_nothing(&mut self) {
+        if self.body.wait() != Wait::Continue {
+            self.head.headers.remove(EXPECT);
         }
-        ResponseKind::Upgrade(protocol) if was_offered(protocol, inbound) => {
-            Body::Switched(Box::new(Switched::new(exchange, hold, protocol.clone())?))
+    }
+
+    /// A connection that told the upstream of one client serves no other.
+    fn owner(&self) -> Owner {
+        let introduced = self.target.upstream.proxy_protocol.is_some();
+        introduced.then(|| Rc::clone(&self.inbound.ends))
+    }
+
+    /// An endpoint for the next try; others than those that are to be avoided, where there are any.
+    fn pick(&self, avoided: &Tried) -> Option<Hold> {
+        let now = self.inbound.alarm.about_now().millis();
+        let observer = &self.proxy.observer;
+        let counter = observer.upstream_active(&self.watched, self.target.index);
+        let ask = Ask {
+            now,
+            tried: avoided,
+        };
+        self.target.members.pick(&ask, counter)
+    }
+
+    /// One try, or several at once, of which the best counts.
+    async fn run(&self, hold: Hold, course: &mut Course) -> (Hold, Result<Reached, Reason>) {
+        course.tries += 1;
+        match self.target.traffic.hedge {
+            Some(hedge) if self.may_be_doubled() => {
+                Box::pin(hedge::race(self, hold, hedge, course)).await
+            }
+            _ => {
+                let result = match self.body.again() {
+                    Some(body) => attempt::attempt(self, &hold, body).await,
+                    None => Err(Reason::UpstreamClosed),
+                };
+                (hold, result)
+            }
         }
-        _ => return Err(Reason::UpstreamUpgrade),
-    };
-    let mut response = Response::new(body);
-    *response.status_mut() = head.status;
-    *response.version_mut() = Version::HTTP_11;
-    *response.headers_mut() = headers;
-    debug_assert!(
-        head.status != StatusCode::CONTINUE,
-        "interim responses are passed on before"
-    );
-    Ok(response)
+    }
+
+    /// Whether two servers may have it at once. One that changes the protocol has one connection.
+    fn may_be_doubled(&self) -> bool {
+        let policy = &self.target.traffic.retry;
+        policy.takes(&self.head.method) && self.inbound.upgrade.is_none()
+    }
+
+    /// Tells everybody how a try went, and says what was wrong with it.
+    fn judge(&self, hold: &Hold, result: &Result<Reached, Reason>) -> Option<Failure> {
+        match result {
+            Ok(reached) => {
+                hold.answered();
+                let account = self.target.members.account();
+                account.answer(self.inbound.alarm.about_now());
+                let policy = &self.target.traffic.retry;
+                policy.failure_of(reached.head.status, &reached.head.headers)
+            }
+            Err(reason) => {
+                hold.failed(*reason);
+                reason.failure()
+            }
+        }
+    }
+
+    /// Where the request goes after a failure; `None` where it has had its chances.
+    async fn next(
+        &self,
+        failure: Option<Failure>,
+        course: &Course,
+        answer: Answer,
+    ) -> Option<Hold> {
+        let failure = failure?;
+        let traffic = self.target.traffic;
+        let (members, alarm) = (self.target.members, &self.inbound.alarm);
+        if !traffic
+            .retry
+            .allows(failure, &self.head.method, course.tries)
+        {
+            return None;
+        }
+        self.body.again()?;
+        let elsewhere = members.has_other_than(&course.tried);
+        if !elsewhere && traffic.retry.reach == Reach::Elsewhere {
+            return None;
+        }
+        let account = members.account();
+        if !account.may_retry(failure, traffic.budget, alarm.now()) {
+            return None;
+        }
+        if !elsewhere || !is_the_connections(failure) {
+            let random = self.proxy.scratch.random();
+            let wait = traffic
+                .retry
+                .backoff(course.tries.saturating_sub(1), random);
+            let mut patience = Patience::default();
+            poll_fn(|cx| patience.poll(cx, alarm, wait)).await;
+        }
+        match answer {
+            Answer::None => admission::admit(self, &course.tried).await.ok(),
+            Answer::Held => admission::admit_now(self, &course.tried),
+        }
+    }
+
+    /// Lets a response go that is not passed on. What is there of it is read, so that the connection
+    /// can be used again; what is not is not waited for.
+    async fn discard(&self, reached: Reached, hold: Hold) {
+        let Ok(mut response) = self.response(reached, hold) else {
+            return;
+        };
+        let body = response.body_mut();
+        let mut left = DISCARDED;
+        poll_fn(|cx| {
+            while left > 0 {
+                match body.poll_frame(cx) {
+                    Poll::Ready(Some(Ok(Frame::Data(data)))) => {
+                        left = left.saturating_sub(data.len() as u64);
+                    }
+                    Poll::Ready(Some(Ok(Frame::Trailers(_)))) => {}
+                    Poll::Ready(None | Some(Err(_))) | Poll::Pending => break,
+                }
+            }
+            Poll::Ready(())
+        })
+        .await;
+    }
+
+    fn respond(&self, reached: Reached, hold: Hold) -> Result<Response<Body>, Reason> {
+        reached.exchange.upload.commit();
+        self.response(reached, hold)
+    }
+
+    fn response(&self, reached: Reached, hold: Hold) -> Result<Response<Body>, Reason> {
+        let Reached { mut head, exchange } = reached;
+        let headers = std::mem::take(&mut head.headers);
+        let body = match &head.kind {
+            ResponseKind::Final => {
+                let back = Return {
+                    hold,
+                    bounds: self.target.upstream.keepalive,
+                    owner: self.owner(),
+                    idle: self.target.traffic.timeouts.idle,
+                };
+                Body::Upstream(Box::new(exchange.into_body(&head, back)))
+            }
+            ResponseKind::Upgrade(protocol) if was_offered(protocol, self.inbound) => {
+                Body::Switched(Box::new(Switched::new(exchange, hold, protocol.clone())?))
+            }
+            _ => return Err(Reason::UpstreamUpgrade),
+        };
+        let mut response = Response::new(body);
+        *response.status_mut() = head.status;
+        *response.version_mut() = Version::HTTP_11;
+        *response.headers_mut() = headers;
+        debug_assert!(
+            head.status != StatusCode::CONTINUE,
+            "interim responses are passed on before"
+        );
+        Ok(response)
+    }
+}
+
+impl Drop for Errand<'_> {
+    fn drop(&mut self) {
+        let headers = std::mem::take(&mut self.head.headers);
+        self.proxy.scratch.keep(headers);
+    }
+}
+
+/// Another server is not better off for a wait.
+fn is_the_connections(failure: Failure) -> bool {
+    failure.seen() == Seen::Never || failure == Failure::Reset
 }
 
 /// Whether the client asked for the protocol that the upstream wants to speak.

@@ -4,6 +4,7 @@
 //! Not here: how requests arrive and responses leave (`connection`), and what an upstream is sent
 //! (`forward`).
 
+use std::pin::pin;
 use std::rc::Rc;
 
 use http::header::HeaderValue;
@@ -15,7 +16,7 @@ use super::ends::Ends;
 use super::error::Reason;
 use super::interim::Interim;
 use super::respond::{self, Disclosure};
-use super::timers::Alarm;
+use super::timers::{Alarm, before};
 use super::visit::Visit;
 use super::{echo, forward};
 use crate::model::headers::{self, Passage, forwarded};
@@ -81,6 +82,11 @@ async fn serve(
         .ok_or(Reason::NoAddress)?;
     visit.seen.upstream = Some(index);
 
+    let traffic = snapshot.traffic(route.index, index, upstream);
+    let bound = traffic.timeouts.request;
+    let due = bound.map(|bound| inbound.alarm.now().after(bound));
+    visit.due = due;
+
     let proxy = Rc::clone(&visit.proxy);
     let request_id =
         forwarded::request_id(&origin, &head.headers).unwrap_or_else(|| proxy.scratch.request_id());
@@ -101,17 +107,24 @@ async fn serve(
     passage.rewrite(&mut head.headers, &proxy.scratch.values);
 
     let request = Request::from_parts(head, body);
-    let mut response = match &upstream.target {
-        Target::Echo => echo::answer(request, inbound, visit, route, upstream).await?,
-        Target::Servers(servers) => {
-            let target = forward::Target {
-                index,
-                upstream,
-                servers,
-            };
-            forward::forward(request, &target, inbound, visit).await?
+    let answer = pin!(async {
+        match &upstream.target {
+            Target::Echo => echo::answer(request, inbound, visit, route, upstream).await,
+            Target::Servers(servers) => {
+                let target = forward::Target {
+                    index,
+                    upstream,
+                    servers,
+                    members: active.members(index).ok_or(Reason::NoAddress)?,
+                    traffic,
+                };
+                forward::forward(request, &target, inbound, visit).await
+            }
         }
-    };
+    });
+    let mut response = before(due, &inbound.alarm, answer)
+        .await
+        .unwrap_or(Err(Reason::RequestTimeout))?;
     headers::rewrite_response(response.headers_mut(), snapshot);
     Ok(response)
 }

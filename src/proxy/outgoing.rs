@@ -27,15 +27,8 @@ pub(super) struct Outgoing {
     tail: &'static [u8],
     /// How much of the three has been written.
     written: usize,
-    memory: Memory,
-}
-
-/// Whether what is written stays, to be written once more to another socket.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-enum Memory {
-    #[default]
-    Forget,
-    Keep,
+    /// How much has been written in all.
+    total: u64,
 }
 
 impl Outgoing {
@@ -88,8 +81,9 @@ impl Outgoing {
         self.written == self.len()
     }
 
-    pub(super) fn written(&self) -> usize {
-        self.written
+    /// In all, as far as a write was not refused.
+    pub(super) fn total(&self) -> u64 {
+        self.total
     }
 
     /// Writes until nothing waits.
@@ -104,30 +98,11 @@ impl Outgoing {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
             self.written += count;
+            self.total += count as u64;
         }
-        if self.memory == Memory::Forget {
-            // A long body's buffer is free for the next read.
-            self.piece = Bytes::new();
-            self.clear();
-        }
+        // A long body's buffer is free for the next read.
+        self.clear();
         Poll::Ready(Ok(()))
-    }
-
-    /// From here on what is written stays until more is pushed behind it, for `rewind`.
-    pub(super) fn keep_written(&mut self) {
-        self.memory = Memory::Keep;
-    }
-
-    pub(super) fn forget_written(&mut self) {
-        self.memory = Memory::Forget;
-        if self.is_written() {
-            self.clear();
-        }
-    }
-
-    /// All that was kept is to be written again, to another socket.
-    pub(super) fn rewind(&mut self) {
-        self.written = 0;
     }
 
     pub(super) fn has_no_buffer(&self) -> bool {
@@ -152,7 +127,7 @@ impl Outgoing {
     /// A large piece that still waits is never overtaken, because `has_room` is false until it is
     /// written; should it be, it is copied rather than lost.
     fn make_room(&mut self) {
-        if self.is_written() && self.memory == Memory::Forget {
+        if self.is_written() {
             self.clear();
         } else if !self.piece.is_empty() {
             self.front

@@ -4,7 +4,7 @@
 //! Not here: which reason becomes which status (`error`).
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HeaderName};
+use http::header::{CONTENT_TYPE, HeaderName, RETRY_AFTER};
 use http::{HeaderValue, Response};
 
 use super::body::Body;
@@ -37,6 +37,9 @@ pub(super) fn refusal(reason: Reason, disclosure: Disclosure) -> Response<Body> 
         CONTENT_TYPE,
         HeaderValue::from_static("text/plain; charset=utf-8"),
     );
+    if reason.passes_soon() {
+        headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    }
     if disclosure == Disclosure::TextAndCode {
         headers.insert(ERROR, HeaderValue::from_static(reason.code()));
     }

@@ -22,6 +22,12 @@ const KEPT: usize = 64;
 const LARGEST_KEPT: usize = 64;
 
 impl Scratch {
+    /// 64 random bits.
+    pub(super) fn random(&self) -> u64 {
+        let [first, _] = &self.ids;
+        next(first)
+    }
+
     /// 128 random bits in hexadecimal.
     pub(super) fn request_id(&self) -> HeaderValue {
         let halves = self.ids.each_ref().map(|id| hexadecimal(next(id)));

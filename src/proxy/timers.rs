@@ -9,7 +9,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::future::Future;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -29,6 +29,15 @@ pub(super) struct Tick(u64);
 impl Tick {
     pub(super) fn millis(self) -> Millis {
         Millis(self.0)
+    }
+
+    pub(super) fn seconds(self) -> u64 {
+        self.0 / 1_000
+    }
+
+    /// No time where `earlier` is later.
+    pub(super) fn since(self, earlier: Self) -> Duration {
+        Duration::from_millis(self.0.saturating_sub(earlier.0))
     }
 
     pub(super) fn after(self, wait: Duration) -> Self {
@@ -228,6 +237,23 @@ impl Drop for Alarm {
     fn drop(&mut self) {
         self.timers.give_back(self.place);
     }
+}
+
+/// Does `work` for as long as `due` has not passed; `None` when it has. The work is pinned by the
+/// caller, so that it is not moved, and dropped there.
+pub(super) async fn before<T>(
+    due: Option<Tick>,
+    alarm: &Alarm,
+    mut work: Pin<&mut impl Future<Output = T>>,
+) -> Option<T> {
+    let Some(due) = due else {
+        return Some(work.await);
+    };
+    std::future::poll_fn(|cx| match work.as_mut().poll(cx) {
+        Poll::Ready(done) => Poll::Ready(Some(done)),
+        Poll::Pending => alarm.poll(cx, due).map(|()| None),
+    })
+    .await
 }
 
 /// A bound on one wait: it starts to run when there is nothing to do but wait, and starts anew with

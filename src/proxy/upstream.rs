@@ -3,10 +3,15 @@
 //!
 //! Not here: which upstream a request goes to, and what is done with the response.
 
+pub(super) mod account;
 pub(super) mod addresses;
 pub(super) mod body;
 pub(super) mod connect;
 pub(super) mod endpoint;
 pub(super) mod exchange;
+mod idle;
+mod lifetime;
 pub(super) mod members;
+pub(super) mod queue;
+pub(super) mod replay;
 pub(super) mod upload;

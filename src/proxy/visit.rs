@@ -11,6 +11,7 @@ use super::active::Active;
 use super::budget::ExchangeGuard;
 use super::error::Reason;
 use super::observe::Observation;
+use super::timers::Tick;
 
 /// What a request has of its client's connection.
 #[derive(Clone)]
@@ -25,6 +26,8 @@ pub(super) struct Visit {
     pub(super) proxy: Rc<Proxy>,
     pub(super) active: Arc<Active>,
     pub(super) seen: Observation,
+    /// When its answer has to be out.
+    pub(super) due: Option<Tick>,
     /// Held while it takes the memory of a request under way.
     pub(super) room: Option<ExchangeGuard>,
     share: Share,
@@ -47,6 +50,7 @@ impl Visit {
             proxy: Rc::clone(proxy),
             active,
             seen,
+            due: None,
             room: None,
             share,
         }

@@ -13,6 +13,7 @@
 
 mod ambiguous;
 mod bodies;
+mod circuit_breaker;
 mod commands;
 mod corpus;
 mod documents;
@@ -31,6 +32,8 @@ mod pod_volume;
 mod processes;
 mod proxy_protocol;
 mod reload;
+mod retries;
 mod routing;
 mod self_test;
+mod timeouts;
 mod upstream_connections;

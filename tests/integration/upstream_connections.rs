@@ -1,8 +1,11 @@
 //! Connections to upstreams: kept within bounds, replaced when they turn out dead, and no request sent
 //! twice that may have been acted upon.
 
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
 use crate::harness::upstream::ok;
-use crate::harness::{Gate, Sluice, Upstream, eventually};
+use crate::harness::{DEADLINE, Gate, Sluice, Upstream, eventually};
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: x\r\n\r\n";
 
@@ -103,4 +106,69 @@ fn an_idle_connection_to_an_upstream_is_closed_in_time() {
     });
     sluice.get("/").with_status(200);
     assert_eq!(upstream.connections(), 2);
+}
+
+/// A server that waits this long for the next request on a connection, and says what ended it.
+fn impatient(patience: Duration, answer: String, ends: &Arc<Mutex<Vec<End>>>) -> Upstream {
+    let ends = Arc::clone(ends);
+    Upstream::start(move |exchange| {
+        let set = exchange.wire.stream().set_read_timeout(Some(patience));
+        set.unwrap();
+        let end = loop {
+            match exchange.request() {
+                Ok(Some(_)) => exchange.write(&answer)?,
+                Ok(None) => break End::ByProxy,
+                Err(_) => break End::ByServer,
+            }
+        };
+        ends.lock().unwrap().push(end);
+        Ok(())
+    })
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    ByProxy,
+    ByServer,
+}
+
+#[test]
+fn what_a_server_says_of_its_idle_connections_is_believed() {
+    let ends = Arc::default();
+    let answer = ok("x").replace("\r\n\r\n", "\r\nkeep-alive: timeout=2, max=100\r\n\r\n");
+    let upstream = impatient(DEADLINE, answer, &ends);
+    let sluice = Sluice::to(&upstream);
+    let response = sluice.get("/").with_status(200);
+    assert_eq!(
+        response.header("keep-alive"),
+        None,
+        "it is not the client's"
+    );
+    eventually("it is retired long before a minute", || {
+        (*ends.lock().unwrap() == [End::ByProxy]).then_some(())
+    });
+}
+
+#[test]
+fn when_a_server_closes_idle_connections_is_learnt() {
+    let ends = Arc::default();
+    let upstream = impatient(Duration::from_millis(2_500), ok("x"), &ends);
+    let sluice = Sluice::to(&upstream);
+    let mut rounds = 0;
+    eventually(
+        "a connection is retired before the server closes it",
+        || {
+            rounds += 1;
+            sluice.get("/").with_status(200);
+            eventually("the connection has ended", || {
+                (ends.lock().unwrap().len() == rounds).then_some(())
+            });
+            (ends.lock().unwrap().last() == Some(&End::ByProxy)).then_some(())
+        },
+    );
+    let ends = ends.lock().unwrap();
+    assert!(
+        ends.starts_with(&[End::ByServer, End::ByServer]),
+        "{ends:?}"
+    );
 }

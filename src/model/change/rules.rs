@@ -133,6 +133,9 @@ fn rule_parts(old: (&Config, &Rule), new: (&Config, &Rule)) -> Vec<&'static str>
             "upstreams",
             !targets(old_config, old).eq(targets(new_config, new)),
         ),
+        ("timeouts", old.traffic.timeouts != new.traffic.timeouts),
+        ("retry", old.traffic.retry != new.traffic.retry),
+        ("hedge", old.traffic.hedge != new.traffic.hedge),
     ];
     differing(compared)
 }

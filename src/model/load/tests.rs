@@ -118,7 +118,7 @@ fn an_alias_is_read_where_it_is_used() {
     let yaml = "server:\n  upstreams:\n    - {id: a, url: a, timeouts: &slow {connect: 9s}}\n    \
                 - {id: b, url: b, timeouts: *slow}\n  rules: [{upstreams: &both [a, b]}]\n";
     let config = load(yaml, &mut secrets).config.unwrap();
-    assert_eq!(config.upstreams[1].timeouts.connect.as_secs(), 9);
+    assert_eq!(config.upstreams[1].traffic.timeouts.connect.as_secs(), 9);
 }
 
 #[test]

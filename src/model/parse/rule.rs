@@ -6,7 +6,7 @@ use rustc_hash::FxHashSet;
 
 use super::pattern::{Patterns, Reach};
 use super::upstream::Upstreams;
-use super::{Fault, header, host, name, rule_names, shadow};
+use super::{Fault, header, host, name, rule_names, shadow, traffic};
 use crate::model::config::{
     HostPattern, PathPattern, Rule, ValueMatch, ValuePattern, WeightedUpstream,
 };
@@ -93,6 +93,7 @@ impl<'t> Parse<'_, 't> {
         let headers = self.matches(rule.headers.as_ref(), Self::header_name);
         let query = self.matches(rule.query.as_ref(), Self::parameter_name);
         let upstreams = self.targets(rule);
+        let traffic = traffic::of_rule(rule, self.reader);
         let (path, reach) = path?;
         let (host, name) = (host?, self.name(rule)?);
         let rule = Rule {
@@ -103,6 +104,7 @@ impl<'t> Parse<'_, 't> {
             headers: headers?,
             query: query?,
             upstreams: upstreams?,
+            traffic,
         };
         Some((rule, reach))
     }
@@ -360,7 +362,7 @@ fn refuse_path(text: &str) -> Fault {
     Fault::new(message, "percent-encode them: a space is `%20`")
 }
 
-fn method(text: &str) -> Result<String, Fault> {
+pub(super) fn method(text: &str) -> Result<String, Fault> {
     if http::Method::from_bytes(text.as_bytes()).is_err() {
         let message = format!("`{}` is not a method", shortened(text));
         return Err(Fault::new(message, "write it like `GET`"));

@@ -2,9 +2,9 @@
 
 use rustc_hash::FxHashMap;
 
-use super::name;
 use super::url::{self, Address, Url};
-use crate::model::config::{Keepalive, Server, Target, Upstream, UpstreamTimeouts};
+use super::{name, traffic};
+use crate::model::config::{Keepalive, Server, Target, Upstream};
 use crate::model::decode::{At, Number, Reader, Short, nearest, shortened};
 use crate::model::raw::{RawServer, RawServerEntry, RawUpstream, Weight};
 use crate::model::yaml::NodeId;
@@ -93,10 +93,10 @@ pub(super) fn upstreams<'t>(server: &RawServer<'t>, reader: &mut Reader<'t>) -> 
     all
 }
 
-fn upstream(
-    raw: &At<RawUpstream<'_>>,
-    server: &RawServer<'_>,
-    reader: &mut Reader<'_>,
+fn upstream<'t>(
+    raw: &At<RawUpstream<'t>>,
+    server: &RawServer<'t>,
+    reader: &mut Reader<'t>,
 ) -> Option<Upstream> {
     let keepalive = raw
         .value
@@ -104,12 +104,7 @@ fn upstream(
         .clone()
         .map(|at| at.value)
         .unwrap_or_default();
-    let timeouts = raw
-        .value
-        .timeouts
-        .clone()
-        .map(|at| at.value)
-        .unwrap_or_default();
+    let traffic = traffic::of_upstream(&raw.value, reader);
     let target = target(raw, reader);
     if let (Some(Target::Echo), Some(version)) = (&target, raw.value.proxy_protocol) {
         let help = "remove it, or give the upstream a `url` of a server";
@@ -128,11 +123,9 @@ fn upstream(
             idle_connections: keepalive.idle_connections().0,
             idle_timeout: keepalive.idle_timeout(),
         },
-        timeouts: UpstreamTimeouts {
-            connect: timeouts.connect(),
-            response_header: timeouts.response_header(),
-        },
         proxy_protocol: raw.value.proxy_protocol.map(|at| at.value),
+        traffic,
+        circuit_breaker: traffic::breaker(&raw.value),
     })
 }
 

@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use super::traffic::{
+    RawCircuitBreaker, RawHedge, RawRetry, RawRuleRetry, RawRuleTimeouts, RawTimeouts,
+};
 use super::words::PathType;
 use crate::model::config::{HostHeader, ProxyHeader, Workers};
 use crate::model::decode::{At, Bytes, FromText, Number, OneOrMany, Short, Unlimited, section};
@@ -79,6 +82,13 @@ section! {
         /// Connections to it begin with a PROXY protocol header that tells whose they are; each
         /// serves one client. Without it, none.
         "proxyProtocol" proxy_protocol: Version,
+        /// When a request that failed is sent again.
+        "retry" retry: RawRetry<'t>,
+        /// Sends idempotent requests that take long to another server too, and takes the first answer.
+        /// Off without the section.
+        "hedge" hedge: RawHedge<'t>,
+        /// Bounds on what it is asked at once. None without the section.
+        "circuitBreaker" circuit_breaker: RawCircuitBreaker<'t>,
     }
 }
 
@@ -99,16 +109,6 @@ section! {
         "idleConnections" idle_connections: Number<0, 65_536> = Number(128),
         /// How long a connection may stay idle before it is closed.
         "idleTimeout" idle_timeout: Duration = Duration::from_secs(60),
-    }
-}
-
-section! {
-    /// `timeouts:`
-    RawTimeouts {
-        /// How long connecting may take; 504 after it.
-        "connect" connect: Duration = Duration::from_secs(5),
-        /// How long the response's head may take once the request is sent; 504 after it.
-        "responseHeader" response_header: Duration = Duration::from_secs(60),
     }
 }
 
@@ -142,6 +142,12 @@ section! {
         "query" query: Vec<At<RawMatch<'t>>>,
         /// Ids of the upstreams that requests are balanced over.
         "upstreams" upstreams: Vec<At<Short<RawTarget<'t>>>>; require,
+        /// How long its requests may take, where that differs from what the upstream says.
+        "timeouts" timeouts: RawRuleTimeouts<'t>,
+        /// When its requests are sent again, where that differs from what the upstream says.
+        "retry" retry: RawRuleRetry<'t>,
+        /// As for an upstream, and instead of it; with `max: 0` not at all.
+        "hedge" hedge: RawHedge<'t>,
     }
 }
 

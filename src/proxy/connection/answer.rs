@@ -4,6 +4,7 @@
 //! Not here: what is answered.
 
 use std::future::poll_fn;
+use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -16,7 +17,7 @@ use crate::proxy::body::{Body, Frame, Size};
 use crate::proxy::client::Client;
 use crate::proxy::error::Reason;
 use crate::proxy::h1::{self, ConnectionField, Framing, Persistence, ResponseParts};
-use crate::proxy::timers::Patience;
+use crate::proxy::timers::{Patience, before};
 use crate::proxy::visit::Visit;
 
 /// How much of a request body that nobody wanted is read to keep the connection.
@@ -72,7 +73,9 @@ pub(super) async fn answer(
             body
         },
     };
-    let sent = poll_fn(|cx| sending.poll(cx)).await;
+    let work = pin!(poll_fn(|cx| sending.poll(cx)));
+    let sent = before(visit.due, &client.alarm, work).await;
+    let sent = sent.unwrap_or(Err(Reason::RequestTimeout));
     visit.seen.response_bytes = sending.bytes;
     match sent {
         Ok(()) => settle(client, &mut sending.body, shape.persistence).await,

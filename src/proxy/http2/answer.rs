@@ -4,6 +4,7 @@
 //! Not here: what is answered.
 
 use std::future::poll_fn;
+use std::pin::pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -17,7 +18,7 @@ use http::{Method, Response, StatusCode, response};
 use super::reply::Reply;
 use crate::proxy::body::{Body, Frame, Size};
 use crate::proxy::error::Reason;
-use crate::proxy::timers::Patience;
+use crate::proxy::timers::{Patience, before};
 use crate::proxy::visit::Visit;
 
 /// What became of a response.
@@ -102,7 +103,9 @@ async fn send_body(
         bound: visit.active.snapshot.limits.write_timeout,
         bytes: 0,
     };
-    let sent = poll_fn(|cx| sending.poll(cx)).await;
+    let work = pin!(poll_fn(|cx| sending.poll(cx)));
+    let sent = before(visit.due, &reply.alarm, work).await;
+    let sent = sent.unwrap_or(Err(Reason::RequestTimeout));
     visit.seen.response_bytes = sending.bytes;
     match sent {
         Ok(()) => {

@@ -38,7 +38,7 @@ pub struct Observation {
     /// Index into the upstream's servers.
     pub server: Option<u32>,
     pub endpoint: Option<SocketAddr>,
-    /// Connections to the upstream that the request was sent over.
+    /// How often the request was sent to the upstream, failed connects included.
     pub attempts: u32,
     /// Of the last new connection, if one was made.
     pub connect: Option<Duration>,

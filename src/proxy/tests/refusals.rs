@@ -170,7 +170,7 @@ fn an_answer_is_not_lost_when_the_client_still_sends() {
 fn an_upstream_that_cannot_answer_is_told_apart() {
     let request = "GET / HTTP/1.1\r\nHost: h\r\n\r\n";
     play(
-        |config| config.upstreams[0].timeouts.response_header = Duration::from_millis(100),
+        |config| config.upstreams[0].traffic.timeouts.response_header = Duration::from_millis(100),
         |stage| async move {
             expect(&stage, request, Reason::UpstreamTimeout).await;
             drop(stage.upstream().await);

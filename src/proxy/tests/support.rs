@@ -11,11 +11,13 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
+use crate::model::config::traffic::TrafficChange;
 use crate::model::config::{
     Admin, Config, Drain, HostHeader, HostPattern, Http2, Keepalive, Lifecycle, Limits, Listener,
     Log, LogFormat, LogLevel, Metrics, OrphanedStreams, PathPattern, Reload, Rule, Server,
-    ServerHost, Target, Upstream, UpstreamTimeouts, WeightedUpstream, Worker, Workers,
+    ServerHost, Target, Upstream, WeightedUpstream, Worker, Workers,
 };
+use crate::model::fixtures::traffic;
 use crate::proxy::observe::{Observation, Observer};
 use crate::proxy::{ListenerHandle, Proxy};
 use crate::shm::Segment;
@@ -266,11 +268,9 @@ pub(super) fn config(upstream: SocketAddr) -> Config {
                 idle_connections: 8,
                 idle_timeout: Duration::from_secs(60),
             },
-            timeouts: UpstreamTimeouts {
-                connect: Duration::from_secs(5),
-                response_header: Duration::from_secs(60),
-            },
             proxy_protocol: None,
+            traffic: traffic(),
+            circuit_breaker: None,
         }],
         headers: Vec::new(),
         rules: vec![rule("/", 0)],
@@ -339,5 +339,6 @@ pub(super) fn rule(prefix: &str, upstream: u32) -> Rule {
             upstream,
             weight: 1,
         }],
+        traffic: TrafficChange::default(),
     }
 }

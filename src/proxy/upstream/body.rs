@@ -5,6 +5,7 @@
 
 use std::rc::Rc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use super::endpoint::Owner;
 use super::members::Hold;
@@ -16,7 +17,7 @@ use crate::proxy::error::Reason;
 use crate::proxy::h1::{BodyDecoder, BodyEvent, Framing, Persistence, ResponseHead};
 use crate::proxy::inlet::Inlet;
 use crate::proxy::stream::Stream;
-use crate::proxy::timers::Alarm;
+use crate::proxy::timers::{Alarm, Patience};
 
 pub(in crate::proxy) struct UpstreamBody {
     proxy: Rc<Proxy>,
@@ -31,6 +32,9 @@ pub(in crate::proxy) struct UpstreamBody {
     /// What went wrong with the rest of the request while the response was not looked at.
     fault: Option<Reason>,
     persistence: Persistence,
+    /// How long the upstream may be silent once it has the request.
+    idle: Duration,
+    patience: Patience,
     /// `None` with the link.
     back: Option<Return>,
 }
@@ -45,6 +49,8 @@ pub(in crate::proxy) struct Return {
     pub(in crate::proxy) hold: Hold,
     pub(in crate::proxy) bounds: Keepalive,
     pub(in crate::proxy) owner: Owner,
+    /// How long the upstream may be silent until then.
+    pub(in crate::proxy) idle: Duration,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,6 +83,8 @@ impl UpstreamBody {
             state: State::Streaming,
             fault: None,
             persistence: head.persistence,
+            idle: back.idle,
+            patience: Patience::default(),
             back: Some(back),
         };
         if body.size == Size::Known(0) {
@@ -153,7 +161,7 @@ impl UpstreamBody {
                 Ok(BodyEvent::NeedMore) => {}
                 Err(_) => return broken(),
             }
-            let Some(Link { stream, .. }) = &mut self.link else {
+            let Some(Link { stream, upload }) = &mut self.link else {
                 return broken();
             };
             match self.inlet.poll_fill(cx, stream, &self.proxy.buffers) {
@@ -162,8 +170,16 @@ impl UpstreamBody {
                     return Poll::Ready(None);
                 }
                 Poll::Ready(Ok(0) | Err(_)) => return broken(),
-                Poll::Ready(Ok(_)) => {}
-                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Ok(_)) => self.patience.renew(),
+                // It may be waiting for the rest of the request.
+                Poll::Pending if !upload.is_over() => {
+                    self.patience.renew();
+                    return Poll::Pending;
+                }
+                Poll::Pending => {
+                    let late = self.patience.poll(cx, &self.alarm, self.idle);
+                    return late.map(|()| Some(Err(Reason::UpstreamIdle)));
+                }
             }
         }
     }
@@ -191,6 +207,7 @@ impl UpstreamBody {
             hold,
             bounds,
             owner,
+            ..
         }) = self.back.take()
             && is_clean
             && self.persistence == Persistence::KeepAlive

@@ -6,20 +6,32 @@
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::rc::{Rc, Weak};
+use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
+use http::HeaderMap;
+use http::header::HeaderName;
+
+use super::idle::{Idle, State};
+pub(in crate::proxy) use super::idle::{Need, Owner};
+use super::lifetime::{Lifetime, announced_by};
 use crate::model::config::Keepalive;
-use crate::proxy::ends::Ends;
-use crate::proxy::stream::{Look, Stream};
+use crate::model::config::traffic::Bounds;
+use crate::proxy::stream::Stream;
 use crate::proxy::timers::Tick;
+use crate::shm::Segment;
 use crate::shm::health::{Board, Millis};
 use crate::shm::layout::ShareCell;
 use crate::shm::recorder::Recorder;
 
+const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+
 pub(in crate::proxy) struct Endpoint {
     pub(in crate::proxy) address: SocketAddr,
     idle: RefCell<Vec<Idle>>,
+    lifetime: RefCell<Lifetime>,
+    /// Connections that are being made.
+    connecting: Cell<u32>,
     /// Requests of this worker that are under way here.
     in_flight: Cell<u64>,
     /// `None` where the health board has no room for it.
@@ -28,9 +40,11 @@ pub(in crate::proxy) struct Endpoint {
 
 /// An endpoint in the shared memory.
 pub(in crate::proxy) struct Place {
+    id: u32,
     board: Board,
     /// This worker's share of what is in flight there.
     requests: &'static AtomicU64,
+    segment: Segment,
 }
 
 /// What an endpoint is known by. Two upstreams that have an address in common have two endpoints:
@@ -43,30 +57,17 @@ pub(in crate::proxy) struct Key {
     pub(in crate::proxy) id: u32,
 }
 
-struct Idle {
-    stream: Stream,
-    until: Tick,
-    owner: Option<Weak<Ends>>,
-}
-
-/// Whom a connection may serve: anybody, or the client alone that it was introduced with.
-pub(in crate::proxy) type Owner = Option<Rc<Ends>>;
-
-/// How sure a request must be that an idle connection still lives.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::proxy) enum Need {
-    /// It can be sent once more over a new connection.
-    Likely,
-    /// It cannot: the kernel is asked right before it is sent.
-    Sure,
-}
+/// A connection that is being made.
+pub(in crate::proxy) struct ConnectingGuard<'a>(&'a Cell<u32>);
 
 impl Place {
     pub(in crate::proxy) fn find(recorder: &Recorder, id: u32) -> Option<Self> {
         let segment = recorder.segment();
         Some(Self {
+            id,
             board: segment.board(id)?,
             requests: recorder.share(id, ShareCell::Requests)?,
+            segment: segment.clone(),
         })
     }
 }
@@ -80,6 +81,14 @@ impl Endpoint {
 
     pub(in crate::proxy) fn board(&self) -> Option<Board> {
         self.place.as_ref().map(|place| place.board)
+    }
+
+    /// Requests that all workers together have under way there.
+    pub(in crate::proxy) fn in_flight(&self) -> u64 {
+        match &self.place {
+            Some(place) => place.segment.shares(place.id, ShareCell::Requests),
+            None => self.in_flight.get(),
+        }
     }
 
     pub(super) fn enter(&self) {
@@ -97,12 +106,47 @@ impl Endpoint {
         }
     }
 
+    /// Connections of this worker, a request's each, or waiting for one.
+    pub(super) fn connections(&self) -> u64 {
+        self.in_flight.get() + self.idle_count() as u64
+    }
+
+    /// 1 where a request of this owner that has just come needs no new connection: the one that it
+    /// takes is counted as waiting still.
+    pub(super) fn spare(&self, owner: &Owner) -> u64 {
+        u64::from(self.idle.borrow().iter().any(|one| one.is_of(owner)))
+    }
+
+    /// Whether there is more here than these bounds allow, the request that has just come included.
+    pub(in crate::proxy) fn is_over(&self, bounds: &Bounds, owner: &Owner) -> bool {
+        let spare = self.spare(owner);
+        let over = |count: u64, bound: Option<u32>| bound.is_some_and(|most| count > most.into());
+        over(self.connections() - spare, bounds.connections)
+            || (bounds.requests.is_some() && over(self.in_flight(), bounds.requests))
+            || (spare == 0 && self.connecting.get() >= bounds.pending)
+    }
+
+    pub(in crate::proxy) fn begin_connecting(&self) -> ConnectingGuard<'_> {
+        self.connecting.set(self.connecting.get() + 1);
+        ConnectingGuard(&self.connecting)
+    }
+
+    /// What a response says of how long connections live.
+    pub(in crate::proxy) fn hear(&self, headers: &HeaderMap) {
+        let header = headers.get(KEEP_ALIVE);
+        if let Some(timeout) = header.and_then(|value| announced_by(value.as_bytes())) {
+            self.lifetime.borrow_mut().announce(timeout);
+        }
+    }
+
     /// An idle connection of this owner that is not known to be dead.
     pub(in crate::proxy) fn take(&self, need: Need, now: Tick, owner: &Owner) -> Option<Stream> {
         loop {
             let idle = self.pop(owner)?;
-            if idle.until > now && idle.is_fit(need) {
-                return Some(idle.stream);
+            match idle.state(need, now) {
+                State::Open => return Some(idle.stream),
+                State::Closed => self.lifetime.borrow_mut().closed(&[idle.close(now)]),
+                State::Over => {}
             }
         }
     }
@@ -128,9 +172,13 @@ impl Endpoint {
     ) {
         let mut idle = self.idle.borrow_mut();
         if idle.len() < bounds.idle_connections as usize {
+            let limit = self.lifetime.borrow().limit(now);
+            let most = limit.map_or(bounds.idle_timeout, |limit| limit.min(bounds.idle_timeout));
             idle.push(Idle {
                 stream,
-                until: now.after(bounds.idle_timeout),
+                since: now,
+                seen: now,
+                until: now.after(most),
                 owner: owner.as_ref().map(Rc::downgrade),
             });
         }
@@ -141,32 +189,27 @@ impl Endpoint {
     }
 
     fn sweep(&self, now: Tick) {
-        self.idle
-            .borrow_mut()
-            .retain(|idle| idle.until > now && !idle.is_orphan() && idle.is_fit(Need::Likely));
+        let mut lifetime = self.lifetime.borrow_mut();
+        let mut closes = Vec::new();
+        self.idle.borrow_mut().retain_mut(|idle| {
+            let state = idle.state(Need::Likely, now);
+            match state {
+                State::Open => {
+                    idle.seen = now;
+                    lifetime.open(now.since(idle.since));
+                }
+                State::Closed => closes.push(idle.close(now)),
+                State::Over => {}
+            }
+            state == State::Open
+        });
+        lifetime.closed(&closes);
     }
 }
 
-impl Idle {
-    fn is_of(&self, owner: &Owner) -> bool {
-        match (&self.owner, owner) {
-            (None, None) => true,
-            (Some(one), Some(other)) => std::ptr::eq(one.as_ptr(), Rc::as_ptr(other)),
-            _ => false,
-        }
-    }
-
-    /// The client's connection that it was for is gone.
-    fn is_orphan(&self) -> bool {
-        let owner = self.owner.as_ref();
-        owner.is_some_and(|owner| owner.strong_count() == 0)
-    }
-
-    /// The reactor usually knows of an end already; where it has seen nothing, that will do for
-    /// `Likely`. Bytes that nobody asked for are as bad as the end.
-    fn is_fit(&self, need: Need) -> bool {
-        let quiet = need == Need::Likely && self.stream.is_quiet();
-        quiet || self.stream.look() == Look::Nothing
+impl Drop for ConnectingGuard<'_> {
+    fn drop(&mut self) {
+        self.0.set(self.0.get().saturating_sub(1));
     }
 }
 
@@ -189,6 +232,8 @@ impl Endpoints {
             Rc::new(Endpoint {
                 address,
                 idle: RefCell::default(),
+                lifetime: RefCell::default(),
+                connecting: Cell::new(0),
                 in_flight: Cell::new(0),
                 place: place(id),
             })
@@ -229,6 +274,7 @@ mod tests {
     use tokio::net::{TcpListener, TcpStream};
 
     use super::*;
+    use crate::proxy::stream::Look;
     use crate::proxy::timers::Timers;
 
     const BOUNDS: Keepalive = Keepalive {

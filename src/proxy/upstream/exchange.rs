@@ -1,7 +1,7 @@
 //! One request and its response over one connection to an upstream, driven by the task that wants the
 //! response: while it waits for that, it sends the request.
 //!
-//! Not here: which endpoint, and whether to try again (`forward`).
+//! Not here: which endpoint, whether to try again and how long all of it may take (`forward`).
 
 use std::future::poll_fn;
 use std::rc::Rc;
@@ -96,10 +96,6 @@ impl Exchange {
         self.heard == Heard::Nothing
     }
 
-    pub(in crate::proxy) fn into_upload(self) -> Upload {
-        self.upload
-    }
-
     pub(in crate::proxy) fn into_body(self, head: &ResponseHead, back: Return) -> UpstreamBody {
         UpstreamBody::new(
             self.proxy,
@@ -140,7 +136,6 @@ impl Exchange {
                 Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Err(Reason::UpstreamClosed)),
                 Poll::Ready(Ok(_)) => {
                     self.heard = Heard::Something;
-                    self.upload.commit();
                 }
                 Poll::Pending if sent => {
                     let late = self.patience.poll(cx, &self.alarm, self.bound);

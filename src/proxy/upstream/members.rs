@@ -7,9 +7,12 @@ use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
 use std::rc::Rc;
 
-use super::endpoint::{Endpoint, Endpoints, Key, Place};
+use super::account::Account;
+use super::endpoint::{Endpoint, Endpoints, Key, Owner, Place};
+use super::queue::Turn;
 use crate::model::balance;
 use crate::model::config::ServerHost;
+use crate::model::config::traffic::Bounds;
 use crate::model::resolved::ResolvedEndpoint;
 use crate::model::snapshot::Server;
 use crate::proxy::error::{Reason, Side};
@@ -30,6 +33,7 @@ pub(in crate::proxy) struct Members {
     now: RefCell<Box<[Member]>>,
     /// Who may be chosen, while one is; kept for its memory.
     eligible: RefCell<Vec<u32>>,
+    account: Rc<Account>,
 }
 
 /// What members are made of: a server, as configured.
@@ -63,7 +67,7 @@ pub(in crate::proxy) struct Ask<'a> {
 }
 
 /// Endpoints that this request has been to: others come first.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(in crate::proxy) struct Tried(Vec<Rc<Endpoint>>);
 
 /// An endpoint that was chosen, counted as in flight until this is dropped.
@@ -72,6 +76,8 @@ pub(in crate::proxy) struct Hold {
     server: u32,
     /// Connections of the upstream in use.
     active: Option<Counter>,
+    /// Where others may wait for its end.
+    turn: Option<Turn>,
 }
 
 impl Members {
@@ -92,6 +98,9 @@ impl Members {
                 .collect(),
             now: RefCell::new(before.map(Self::copies).unwrap_or_default()),
             eligible: RefCell::default(),
+            account: before
+                .map(|one| Rc::clone(&one.account))
+                .unwrap_or_default(),
         };
         members.rebuild(|_| None, premises);
         Rc::new(members)
@@ -158,6 +167,34 @@ impl Members {
             ..*member
         };
         now.iter().map(copy).collect()
+    }
+
+    pub(in crate::proxy) fn account(&self) -> &Account {
+        &self.account
+    }
+
+    /// Whether there is one that was not tried.
+    pub(in crate::proxy) fn has_other_than(&self, tried: &Tried) -> bool {
+        let now = self.now.borrow();
+        now.iter().any(|member| !tried.has(&member.endpoint))
+    }
+
+    /// Whether all endpoints together have more than these bounds allow, `taken` having been chosen.
+    pub(in crate::proxy) fn is_over(
+        &self,
+        bounds: &Bounds,
+        taken: &Endpoint,
+        owner: &Owner,
+    ) -> bool {
+        let now = self.now.borrow();
+        let sum = |of: fn(&Endpoint) -> u64| now.iter().map(|one| of(&one.endpoint)).sum::<u64>();
+        let over = |bound: Option<u32>, count: &dyn Fn() -> u64| {
+            bound.is_some_and(|most| count() > u64::from(most))
+        };
+        over(bounds.requests, &|| sum(Endpoint::in_flight))
+            || over(bounds.connections, &|| {
+                sum(Endpoint::connections).saturating_sub(taken.spare(owner))
+            })
     }
 
     /// Connections that wait for requests.
@@ -244,12 +281,11 @@ impl Source {
 }
 
 impl Tried {
-    #[cfg_attr(not(test), expect(dead_code, reason = "for those who try again"))]
     pub(in crate::proxy) fn add(&mut self, hold: &Hold) {
         self.0.push(Rc::clone(&hold.endpoint));
     }
 
-    fn has(&self, endpoint: &Rc<Endpoint>) -> bool {
+    pub(in crate::proxy) fn has(&self, endpoint: &Rc<Endpoint>) -> bool {
         self.0.iter().any(|tried| Rc::ptr_eq(tried, endpoint))
     }
 }
@@ -264,7 +300,15 @@ impl Hold {
             endpoint: Rc::clone(&member.endpoint),
             server: member.server,
             active,
+            turn: None,
         }
+    }
+
+    /// Others wait for the end of this.
+    pub(in crate::proxy) fn with_turn(self, turn: Turn) -> Self {
+        let mut hold = self;
+        hold.turn = Some(turn);
+        hold
     }
 
     pub(in crate::proxy) fn endpoint(&self) -> &Rc<Endpoint> {
@@ -304,6 +348,8 @@ impl Drop for Hold {
         if let Some(active) = &self.active {
             active.sub(1);
         }
+        // It is over for whoever is woken by that.
+        self.turn = None;
     }
 }
 

@@ -1,14 +1,13 @@
 //! A request on its way to an upstream: its head and as much of its body as is there leave in one
 //! write, the rest follows as it comes, while the response may already be coming back.
 //!
-//! Not here: the response, and whether the request is to be sent again.
+//! Not here: the response, and what of the body is kept for another try (`replay`).
 
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use http::Method;
-
-use crate::proxy::body::{Body, Frame};
+use super::replay::Replay;
+use crate::proxy::body::Frame;
 use crate::proxy::error::Reason;
 use crate::proxy::h1::Framing;
 use crate::proxy::outgoing::Outgoing;
@@ -20,14 +19,13 @@ const CONTINUE_WAIT: Duration = Duration::from_secs(1);
 
 pub(in crate::proxy) struct Upload {
     out: Outgoing,
-    head_len: usize,
-    body: Body,
+    head_len: u64,
+    body: Replay,
     framing: Framing,
     pulled: Pulled,
     state: State,
     gate: Gate,
-    replay: Replay,
-    idempotent: bool,
+    repeat: Repeat,
     gate_patience: Patience,
     stall: Patience,
     /// How long the upstream may take nothing.
@@ -57,26 +55,26 @@ pub(in crate::proxy) enum Gate {
     AwaitContinue,
 }
 
-/// Whether everything that was taken from the body is still here.
+/// Whether a request may reach servers more than once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Replay {
-    Whole,
-    Lost,
+pub(in crate::proxy) enum Repeat {
+    Freely,
+    /// Only while none of its body has left.
+    Unsent,
 }
 
 impl Upload {
     /// `out` has the encoded head in it.
     pub(in crate::proxy) fn new(
         mut out: Outgoing,
-        method: &Method,
-        body: Body,
+        body: Replay,
         framing: Framing,
         gate: Gate,
+        repeat: Repeat,
         bound: Duration,
     ) -> Self {
-        let head_len = out.front().len();
-        out.keep_written();
-        let pulled = if matches!(body, Body::Empty) {
+        let head_len = out.front().len() as u64;
+        let pulled = if body.is_empty() {
             Pulled::All
         } else {
             Pulled::Part
@@ -89,35 +87,25 @@ impl Upload {
             pulled,
             state: State::Sending,
             gate,
-            replay: Replay::Whole,
-            idempotent: method.is_idempotent(),
+            repeat,
             gate_patience: Patience::default(),
             stall: Patience::default(),
             bound,
         }
     }
 
-    /// Whether it could be sent once more if the connection turned out to be dead.
-    pub(in crate::proxy) fn may_be_repeated(&self) -> bool {
-        let body_sent = self.out.written() > self.head_len;
-        self.replay == Replay::Whole && (self.idempotent || !body_sent)
+    /// The body, for another connection, if this one turned out to be dead.
+    pub(in crate::proxy) fn again(&self) -> Option<Replay> {
+        let body_sent = self.out.total() > self.head_len;
+        match self.repeat {
+            Repeat::Unsent if body_sent => None,
+            _ => self.body.again(),
+        }
     }
 
-    /// Whether it could be sent again after all that is at hand now was sent.
-    pub(in crate::proxy) fn is_safe_to_lose(&self) -> bool {
-        self.idempotent || matches!(self.body, Body::Empty) || self.gate == Gate::AwaitContinue
-    }
-
-    pub(in crate::proxy) fn rewind(&mut self) {
-        self.out.rewind();
-        self.stall.renew();
-        self.state = State::Sending;
-    }
-
-    /// A byte of the response has come: there will be no second try.
-    pub(in crate::proxy) fn commit(&mut self) {
-        self.replay = Replay::Lost;
-        self.out.forget_written();
+    /// The answer is accepted: there will be no other try.
+    pub(in crate::proxy) fn commit(&self) {
+        self.body.commit();
     }
 
     pub(in crate::proxy) fn open_gate(&mut self) {
@@ -160,7 +148,7 @@ impl Upload {
                 Ok(starved) => starved,
                 Err(reason) => return Poll::Ready(Err(reason)),
             };
-            let before = self.out.written();
+            let before = self.out.total();
             match self.out.poll_flush(cx, stream) {
                 Poll::Ready(Ok(())) => self.stall.renew(),
                 Poll::Ready(Err(_)) => {
@@ -168,7 +156,7 @@ impl Upload {
                     break;
                 }
                 Poll::Pending => {
-                    if self.out.written() != before {
+                    if self.out.total() != before {
                         self.stall.renew();
                     }
                     let stalled = self.stall.poll(cx, alarm, self.bound);
@@ -195,7 +183,6 @@ impl Upload {
         while self.pulled == Pulled::Part && self.out.has_room() {
             match self.body.poll_frame(cx) {
                 Poll::Ready(Some(Ok(Frame::Data(data)))) => {
-                    self.forget_unless_first();
                     self.out.push(data, self.framing);
                 }
                 Poll::Ready(Some(Ok(Frame::Trailers(trailers)))) => {
@@ -211,13 +198,5 @@ impl Upload {
             }
         }
         Ok(false)
-    }
-
-    /// What has been written stays at hand for a second try only while that is one buffer's worth.
-    fn forget_unless_first(&mut self) {
-        if self.out.is_written() && self.replay == Replay::Whole && self.out.written() > 0 {
-            self.replay = Replay::Lost;
-            self.out.forget_written();
-        }
     }
 }

@@ -1,5 +1,5 @@
 use super::*;
-use crate::model::config::{self, HostHeader, Keepalive, UpstreamTimeouts};
+use crate::model::config::{self, HostHeader, Keepalive};
 use crate::model::resolved::Resolved;
 use crate::model::snapshot::{Target, Upstream};
 use crate::proxy::upstream::addresses::Addresses;
@@ -58,11 +58,9 @@ fn upstream() -> config::Upstream {
             idle_connections: 8,
             idle_timeout: std::time::Duration::from_secs(60),
         },
-        timeouts: UpstreamTimeouts {
-            connect: std::time::Duration::from_secs(5),
-            response_header: std::time::Duration::from_secs(60),
-        },
         proxy_protocol: None,
+        traffic: crate::model::fixtures::traffic(),
+        circuit_breaker: None,
     }
 }
 

@@ -1,0 +1,183 @@
+//! One try of a request at one endpoint: a connection, the request over it, the head of the response.
+//! A kept connection that turns out to be dead is no try: the request goes over a new one.
+//!
+//! Not here: which endpoint, and what comes after a failure (`forward`). May be dropped at any time:
+//! the server sees its client gone, and the body can be sent by the next try.
+
+use std::pin::pin;
+use std::time::Instant;
+
+use http::HeaderMap;
+
+use super::Errand;
+use crate::model::headers;
+use crate::model::snapshot::Server;
+use crate::proxy::body::Size;
+use crate::proxy::client::Wait;
+use crate::proxy::error::Reason;
+use crate::proxy::h1::{self, ConnectionField, Framing, RequestParts, ResponseHead};
+use crate::proxy::outgoing::Outgoing;
+use crate::proxy::stream::Stream;
+use crate::proxy::timers::before;
+use crate::proxy::upstream::connect::connect;
+use crate::proxy::upstream::endpoint::{Endpoint, Need};
+use crate::proxy::upstream::exchange::Exchange;
+use crate::proxy::upstream::members::Hold;
+use crate::proxy::upstream::replay::Replay;
+use crate::proxy::upstream::upload::{Gate, Repeat, Upload};
+
+/// A server's answer, as far as its head.
+pub(super) struct Reached {
+    pub(super) head: ResponseHead,
+    pub(super) exchange: Exchange,
+}
+
+/// Within `timeouts.perTry`, if there is such.
+pub(super) async fn attempt(
+    errand: &Errand<'_>,
+    hold: &Hold,
+    body: Replay,
+) -> Result<Reached, Reason> {
+    let server = errand.target.servers.get(hold.server() as usize);
+    let server = server.ok_or(Reason::NoAddress)?;
+    let alarm = &errand.inbound.alarm;
+    let bound = errand.target.traffic.timeouts.per_try;
+    let due = bound.map(|bound| alarm.now().after(bound));
+    let work = pin!(reach(errand, hold.endpoint(), server, body));
+    let reached = before(due, alarm, work).await;
+    reached.unwrap_or(Err(Reason::UpstreamTryTimeout))
+}
+
+/// Over an idle connection if there is one, else, or if that one was dead, over a new one.
+async fn reach(
+    errand: &Errand<'_>,
+    endpoint: &Endpoint,
+    server: &Server,
+    mut body: Replay,
+) -> Result<Reached, Reason> {
+    errand.count_send();
+    let alarm = &errand.inbound.alarm;
+    if let Some(stream) = endpoint.take(errand.need(), alarm.about_now(), &errand.owner()) {
+        match converse(errand, stream, server, body).await {
+            Ok(reached) => return Ok(reached),
+            Err(Miss::Dead(again)) => {
+                errand.count_send();
+                body = again;
+            }
+            Err(Miss::Failed(reason)) => return Err(reason),
+        }
+    }
+    let stream = {
+        let began = Instant::now();
+        let _connecting = endpoint.begin_connecting();
+        let bound = errand.target.traffic.timeouts.connect;
+        let version = errand.target.upstream.proxy_protocol;
+        let introduction = version.map(|version| errand.inbound.ends.introduction(version));
+        let stream = connect(endpoint, introduction, bound, alarm).await?;
+        errand.connect.set(Some(began.elapsed()));
+        stream
+    };
+    match converse(errand, stream, server, body).await {
+        Ok(reached) => {
+            // What a server says of all its connections it says on each.
+            endpoint.hear(&reached.head.headers);
+            Ok(reached)
+        }
+        Err(Miss::Dead(_)) => Err(Reason::UpstreamClosed),
+        Err(Miss::Failed(reason)) => Err(reason),
+    }
+}
+
+enum Miss {
+    /// The connection ended before anything came; the request can go over another.
+    Dead(Replay),
+    Failed(Reason),
+}
+
+async fn converse(
+    errand: &Errand<'_>,
+    stream: Stream,
+    server: &Server,
+    body: Replay,
+) -> Result<Reached, Miss> {
+    let upload = encode(errand, server, body);
+    let inbound = errand.inbound;
+    let bound = errand.target.traffic.timeouts.response_header;
+    let mut exchange = Exchange::new(&errand.proxy, &inbound.alarm, stream, upload, bound);
+    match exchange.head(&errand.head.method, &inbound.interim).await {
+        Ok(head) => Ok(Reached { head, exchange }),
+        Err(Reason::UpstreamClosed) if exchange.was_dead() => Err(exchange
+            .upload
+            .again()
+            .map_or(Miss::Failed(Reason::UpstreamClosed), Miss::Dead)),
+        Err(reason) => Err(Miss::Failed(reason)),
+    }
+}
+
+/// The request as this server is to see it.
+fn encode(errand: &Errand<'_>, server: &Server, body: Replay) -> Upload {
+    let Errand { head, target, .. } = errand;
+    let framing = match body.size() {
+        Size::Known(0) if body.is_empty() && !has_length(&head.headers) => Framing::None,
+        Size::Known(length) => Framing::Length(length),
+        Size::Unknown => Framing::Chunked,
+    };
+    let whole = head
+        .uri
+        .path_and_query()
+        .map_or("/", |whole| whole.as_str());
+    let path = headers::target(whole, server);
+    let host = headers::host(target.upstream, server, &head.headers);
+    let parts = RequestParts {
+        method: &head.method,
+        target: &path,
+        host: host.as_bytes(),
+        headers: &head.headers,
+        framing,
+        connection: match &errand.inbound.upgrade {
+            Some(protocol) => ConnectionField::Upgrade(protocol.as_bytes()),
+            None => ConnectionField::Omit,
+        },
+    };
+    let mut out = Outgoing::with_buffer(errand.proxy.buffers.take());
+    h1::encode_request_head(&parts, out.front());
+    let gate = gate(&body);
+    Upload::new(
+        out,
+        body,
+        framing,
+        gate,
+        errand.repeat,
+        errand.write_timeout,
+    )
+}
+
+fn gate(body: &Replay) -> Gate {
+    match body.wait() {
+        Wait::Continue => Gate::AwaitContinue,
+        Wait::Nothing | Wait::Over => Gate::Open,
+    }
+}
+
+/// `content-length: 0` of a request without a body goes on as it came.
+fn has_length(headers: &HeaderMap) -> bool {
+    headers.contains_key(http::header::CONTENT_LENGTH)
+}
+
+impl Errand<'_> {
+    fn count_send(&self) {
+        self.sends.set(self.sends.get() + 1);
+    }
+
+    /// How sure it must be that a kept connection lives.
+    fn need(&self) -> Need {
+        let safe_to_lose = self.repeat == Repeat::Freely
+            || self.body.is_empty()
+            || gate(&self.body) == Gate::AwaitContinue;
+        if safe_to_lose {
+            Need::Likely
+        } else {
+            Need::Sure
+        }
+    }
+}

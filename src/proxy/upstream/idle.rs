@@ -1,0 +1,80 @@
+//! A connection that waits for a request: whom it may serve, until when, and whether it still lives.
+//!
+//! Not here: how many may wait (`endpoint`), and what their ends teach (`lifetime`).
+
+use std::rc::{Rc, Weak};
+
+use super::lifetime::Close;
+use crate::proxy::ends::Ends;
+use crate::proxy::stream::{Look, Stream};
+use crate::proxy::timers::Tick;
+
+pub(super) struct Idle {
+    pub(super) stream: Stream,
+    pub(super) since: Tick,
+    /// When it was last seen to be open.
+    pub(super) seen: Tick,
+    pub(super) until: Tick,
+    pub(super) owner: Option<Weak<Ends>>,
+}
+
+/// Whom a connection may serve: anybody, or the client alone that it was introduced with.
+pub(in crate::proxy) type Owner = Option<Rc<Ends>>;
+
+/// How sure a request must be that an idle connection still lives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::proxy) enum Need {
+    /// It can be sent once more over a new connection.
+    Likely,
+    /// It cannot: the kernel is asked right before it is sent.
+    Sure,
+}
+
+/// What is to become of an idle connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum State {
+    Open,
+    /// By the server.
+    Closed,
+    /// It is to be closed, whether the server has done so or not.
+    Over,
+}
+
+impl Idle {
+    pub(super) fn is_of(&self, owner: &Owner) -> bool {
+        match (&self.owner, owner) {
+            (None, None) => true,
+            (Some(one), Some(other)) => std::ptr::eq(one.as_ptr(), Rc::as_ptr(other)),
+            _ => false,
+        }
+    }
+
+    /// The client's connection that it was for is gone.
+    fn is_orphan(&self) -> bool {
+        let owner = self.owner.as_ref();
+        owner.is_some_and(|owner| owner.strong_count() == 0)
+    }
+
+    pub(super) fn state(&self, need: Need, now: Tick) -> State {
+        match self.is_fit(need) {
+            _ if self.until <= now || self.is_orphan() => State::Over,
+            true => State::Open,
+            false => State::Closed,
+        }
+    }
+
+    pub(super) fn close(&self, now: Tick) -> Close {
+        Close {
+            open_at: self.seen.since(self.since),
+            closed_at: now.since(self.since),
+            found: now,
+        }
+    }
+
+    /// The reactor usually knows of an end already; where it has seen nothing, that will do for
+    /// `Likely`. Bytes that nobody asked for are as bad as the end.
+    fn is_fit(&self, need: Need) -> bool {
+        let quiet = need == Need::Likely && self.stream.is_quiet();
+        quiet || self.stream.look() == Look::Nothing
+    }
+}
