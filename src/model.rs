@@ -14,6 +14,7 @@ mod load;
 pub mod matcher;
 mod parse;
 pub mod proxy_protocol;
+pub mod random;
 mod raw;
 pub mod resolved;
 pub mod retry;

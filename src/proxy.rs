@@ -52,6 +52,7 @@ pub mod observe;
 mod orphan;
 mod outgoing;
 mod phase;
+mod placement;
 mod respond;
 mod scratch;
 mod stream;
@@ -195,7 +196,7 @@ impl Proxy {
     fn premises(&self) -> Premises<'_> {
         Premises {
             endpoints: &self.endpoints,
-            recorder: self.observer.recorder(),
+            observer: &self.observer,
         }
     }
 

@@ -19,6 +19,7 @@ mod intake;
 pub mod launch;
 mod measure;
 mod resolver;
+mod returns;
 mod roster;
 mod signals;
 mod sockets;

@@ -26,6 +26,8 @@ pub(super) struct EndpointView<'a> {
     pub requests_in_flight: u64,
     /// Since the last request that went well.
     pub consecutive_errors: u16,
+    /// How long it is left out yet, where live traffic has shown it to fail.
+    pub ejected_for_seconds: Option<f64>,
 }
 
 pub(super) fn endpoints<'a>(status: &'a Status, segment: &Segment) -> Vec<EndpointView<'a>> {
@@ -81,6 +83,7 @@ impl<'a> Look<'a, '_> {
                 health: Health::Unresolved,
                 requests_in_flight: 0,
                 consecutive_errors: 0,
+                ejected_for_seconds: None,
             });
         } else {
             views.extend(found.iter().map(view));
@@ -95,6 +98,8 @@ impl<'a> Look<'a, '_> {
         weight: u32,
     ) -> EndpointView<'a> {
         let board = self.segment.board(id);
+        let experience = board.map(|board| board.experience()).unwrap_or_default();
+        let left = experience.until.since(self.now);
         EndpointView {
             upstream: self.upstream,
             address,
@@ -102,7 +107,8 @@ impl<'a> Look<'a, '_> {
             weight,
             health: board.map_or(Health::Unknown, |board| board.health(self.now)),
             requests_in_flight: self.segment.shares(id, ShareCell::Requests),
-            consecutive_errors: board.map_or(0, |board| board.experience().streak),
+            consecutive_errors: experience.streak,
+            ejected_for_seconds: (!left.is_zero()).then(|| left.as_secs_f64()),
         }
     }
 }

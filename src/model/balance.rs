@@ -1,5 +1,5 @@
-//! Whose turn it is: smooth weighted round robin, over a route's upstreams and over an upstream's
-//! endpoints.
+//! Where a request goes: to which of a route's upstreams, in turn by their weights, and by which policy
+//! to which of an upstream's endpoints.
 //!
 //! The state lives apart from the snapshot, which never changes, and is carried over to the next one
 //! where the choices are still the same. Not here: whether an endpoint is up; whoever picks says which
@@ -12,8 +12,13 @@ use std::rc::Rc;
 use super::route::{Route, RouteTable, WeightedUpstream};
 use super::snapshot::Upstream;
 
+pub mod hash;
+pub mod latency;
+mod policy;
 #[cfg(test)]
 mod tests;
+
+pub use policy::{Among, Candidate, Moment, pick};
 
 /// The turns of one worker under one snapshot.
 #[derive(Debug)]
@@ -59,13 +64,13 @@ impl Balance {
     /// The upstream whose turn it is, as an index into `Snapshot::upstreams`.
     pub fn pick_upstream(&self, route: &Route) -> Option<u32> {
         let weights = route.upstreams.iter().map(|choice| choice.weight);
-        pick(&self.routes, route.index, weights)
+        pick_place(&self.routes, route.index, weights)
             .and_then(|place| route.upstreams.get(place))
             .map(|choice: &WeightedUpstream| choice.upstream)
     }
 }
 
-fn pick(
+fn pick_place(
     rotations: &[Option<Rc<Rotation>>],
     index: u32,
     mut weights: impl Iterator<Item = u32>,
@@ -89,18 +94,20 @@ impl Rotation {
     /// The place of the next in turn.
     pub fn pick(&self, weights: impl Iterator<Item = u32>) -> Option<usize> {
         let choices = self.credits.iter().zip(weights).enumerate();
-        in_turn(choices.map(|(place, (credit, weight))| (place, weight, credit)))
+        in_turn(choices.map(|(place, (credit, weight))| (place, u64::from(weight), credit)))
     }
 }
 
 /// The next in turn among choices with their weights and the credits that they have gathered. A
 /// weight of 0 sits this one out and keeps its credit; when all are 0 there is none.
-pub fn in_turn<'a, T>(choices: impl Iterator<Item = (T, u32, &'a Cell<i64>)>) -> Option<T> {
+pub fn in_turn<'a, T>(choices: impl Iterator<Item = (T, u64, &'a Cell<i64>)>) -> Option<T> {
     let mut total = 0;
     let mut best: Option<(T, &Cell<i64>)> = None;
     for (choice, weight, credit) in choices.filter(|(_, weight, _)| *weight > 0) {
-        total += i64::from(weight);
-        credit.set(credit.get() + i64::from(weight));
+        // Weights have 32 bits and a factor for slow starts: the sum of many stays far below.
+        let weight = i64::try_from(weight).unwrap_or(i64::MAX >> 16);
+        total += weight;
+        credit.set(credit.get() + weight);
         if best
             .as_ref()
             .is_none_or(|(_, best)| credit.get() > best.get())

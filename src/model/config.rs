@@ -4,6 +4,7 @@
 //!
 //! Not here: how it is written in YAML (`raw`), and how it is looked up per request (`snapshot`).
 
+pub mod balance;
 pub mod observe;
 pub mod traffic;
 
@@ -106,6 +107,7 @@ pub struct Upstream {
     pub traffic: Traffic,
     /// `None` bounds nothing.
     pub circuit_breaker: Option<CircuitBreaker>,
+    pub balancing: balance::Balancing,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -123,10 +125,18 @@ pub struct Server {
     pub port: u16,
     /// At least 1.
     pub weight: u32,
+    pub role: ServerRole,
     /// As the `Host` header names it: without the port where that is the scheme's own.
     pub authority: String,
     /// Put before the path of every request; empty or starting with `/`, never ending with it.
     pub base_path: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ServerRole {
+    Primary,
+    /// Gets requests only while no primary is well.
+    Backup,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

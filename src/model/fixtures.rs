@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use super::config::balance::Balancing;
 use super::config::traffic::{Backoff, Retry, RetryBudget, Timeouts, Traffic, TrafficChange};
 use super::config::{
-    HostHeader, HostPattern, Keepalive, PathPattern, Rule, Server, ServerHost, Target, Upstream,
-    WeightedUpstream,
+    HostHeader, HostPattern, Keepalive, PathPattern, Rule, Server, ServerHost, ServerRole, Target,
+    Upstream, WeightedUpstream,
 };
 
 /// One server for every weight, on ports from 9000.
@@ -14,6 +15,7 @@ pub(super) fn upstream(id: &str, weights: &[u32]) -> Upstream {
         host: ServerHost::Name(id.to_owned()),
         port,
         weight: *weight,
+        role: ServerRole::Primary,
         authority: format!("{id}:{port}"),
         base_path: String::new(),
     };
@@ -28,6 +30,7 @@ pub(super) fn upstream(id: &str, weights: &[u32]) -> Upstream {
         traffic: traffic(),
         circuit_breaker: None,
         proxy_protocol: None,
+        balancing: Balancing::default(),
     }
 }
 

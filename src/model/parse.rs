@@ -3,6 +3,7 @@
 //!
 //! Not here: reading YAML (`yaml`, `decode`), and compiling rules into tables (`snapshot`).
 
+mod balance;
 mod environment;
 mod header;
 mod host;

@@ -3,6 +3,7 @@
 //!
 //! Not here: whether the values fit together (`build`). A key that stands here is used somewhere.
 
+mod balance;
 mod observe;
 mod server;
 mod traffic;
@@ -12,6 +13,9 @@ use std::time::Duration;
 
 use super::config::{Lifecycle, LogFormat, LogLevel, OrphanedStreams};
 use super::decode::{Delay, Number, section};
+pub(super) use balance::{
+    BalanceForm, HashForm, PolicyName, RawBalance, RawHashOn, RawOutliers, WordOr,
+};
 pub(super) use observe::{LogMode, RawAccessLog, RawTracing};
 pub(super) use server::{
     RawHeader, RawHttp2, RawHttp2Keepalive, RawLimits, RawListener, RawMatch, RawRule, RawServer,

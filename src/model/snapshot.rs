@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use http::{HeaderName, HeaderValue};
 
+use super::config::balance::Balancing;
 use super::config::traffic::TrafficChange;
 use super::config::{self, Config};
 use super::headers::settings;
@@ -83,6 +84,8 @@ pub struct Upstream {
     pub proxy_protocol: Option<proxy_protocol::Version>,
     pub traffic: Traffic,
     pub circuit_breaker: Option<config::traffic::CircuitBreaker>,
+    /// Shared with other upstreams that have the same.
+    pub balancing: Arc<Balancing>,
 }
 
 #[derive(Debug)]
@@ -98,6 +101,7 @@ pub struct Server {
     pub host: config::ServerHost,
     pub port: u16,
     pub weight: u32,
+    pub role: config::ServerRole,
     /// The `Host` header to send, unless the client's is preserved.
     pub authority: HeaderValue,
     /// Put before the path of every request; empty or starting with `/`, never ending with it.
@@ -119,11 +123,7 @@ impl Snapshot {
         Ok(Self {
             generation,
             routes: RouteTable::build(&config.rules)?,
-            upstreams: config
-                .upstreams
-                .iter()
-                .map(Upstream::build)
-                .collect::<Result<_, _>>()?,
+            upstreams: upstreams(config)?,
             listeners: config.listeners.iter().map(listener).collect(),
             changed: changed(config)?,
             headers: config
@@ -169,6 +169,7 @@ impl Upstream {
             proxy_protocol: upstream.proxy_protocol,
             traffic: traffic(upstream, &TrafficChange::default())?,
             circuit_breaker: upstream.circuit_breaker,
+            balancing: Arc::new(upstream.balancing.clone()),
         })
     }
 }
@@ -206,6 +207,20 @@ fn changed(config: &Config) -> Result<HashMap<(u32, u32), Traffic>, SnapshotErro
     Ok(all)
 }
 
+/// Most upstreams are balanced alike.
+fn upstreams(config: &Config) -> Result<Vec<Upstream>, SnapshotError> {
+    let mut last: Option<Arc<Balancing>> = None;
+    let build = |upstream: &config::Upstream| {
+        let mut built = Upstream::build(upstream)?;
+        match &last {
+            Some(last) if *last == built.balancing => built.balancing = Arc::clone(last),
+            _ => last = Some(Arc::clone(&built.balancing)),
+        }
+        Ok(built)
+    };
+    config.upstreams.iter().map(build).collect()
+}
+
 /// A `Config` that came through a channel is believed only as far as it can be looked up.
 fn check_references(config: &Config) -> Result<(), SnapshotError> {
     let count = config.upstreams.len();
@@ -235,6 +250,7 @@ fn server(upstream: &str, server: &config::Server) -> Result<Server, SnapshotErr
         host: server.host.clone(),
         port: server.port,
         weight: server.weight,
+        role: server.role,
         authority,
         base_path: server.base_path.as_str().into(),
     })

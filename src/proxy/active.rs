@@ -9,10 +9,11 @@ use std::sync::Arc;
 
 use super::observe::Watched;
 use super::upstream::addresses::Addresses;
-use super::upstream::members::{Members, Premises};
+use super::upstream::members::{Members, Plan, Premises};
 use crate::model::balance::Balance;
 use crate::model::snapshot::{Listener, Snapshot, Target};
 use crate::shm::names::Index;
+use crate::shm::series::OTHER;
 
 pub(super) struct Active {
     pub(super) snapshot: Snapshot,
@@ -42,12 +43,21 @@ impl Active {
         let earlier = before.map(Self::by_upstream).unwrap_or_default();
         let ids = index.endpoints.iter().map(Vec::as_slice);
         let ids = ids.chain(std::iter::repeat(&[][..]));
-        let members = snapshot.upstreams.iter().zip(ids).map(|(upstream, ids)| {
+        let labels = index.upstreams.iter().copied();
+        let labels = labels.chain(std::iter::repeat(OTHER));
+        let upstreams = snapshot.upstreams.iter().zip(ids).zip(labels);
+        let members = upstreams.map(|((upstream, ids), label)| {
             let Target::Servers(servers) = &upstream.target else {
                 return None;
             };
             let before = earlier.get(&*upstream.id).copied();
-            let members = Members::build(&upstream.id, servers, ids, before, premises);
+            let plan = Plan {
+                upstream,
+                servers,
+                ids,
+                label,
+            };
+            let members = Members::build(&plan, before, premises);
             if members.are_looked_up() {
                 addresses.attach(&members, premises);
             }
@@ -83,10 +93,10 @@ impl Active {
     /// Connections that wait for requests to an upstream.
     pub(super) fn idle_connections(&self, upstream: u32) -> usize {
         let members = self.members(upstream);
-        members.map_or(0, Members::idle_connections)
+        members.map_or(0, |members| members.idle_connections())
     }
 
-    pub(super) fn members(&self, upstream: u32) -> Option<&Members> {
-        self.members.get(upstream as usize)?.as_deref()
+    pub(super) fn members(&self, upstream: u32) -> Option<&Rc<Members>> {
+        self.members.get(upstream as usize)?.as_ref()
     }
 }

@@ -23,12 +23,13 @@ use super::client::Wait;
 use super::error::Reason;
 use super::h1::ResponseKind;
 use super::handler::Inbound;
-use super::observe::Watched;
+use super::placement;
 use super::timers::Patience;
 use super::tunnel::Switched;
 use super::upstream::body::Return;
 use super::upstream::endpoint::Owner;
-use super::upstream::members::{Ask, Hold, Members, Tried};
+use super::upstream::hold::Hold;
+use super::upstream::members::{Ask, Members, Tried};
 use super::upstream::replay::Replay;
 use super::upstream::upload::Repeat;
 use super::visit::Visit;
@@ -42,10 +43,9 @@ const DISCARDED: u64 = 64 * 1024;
 
 /// The upstream that the route chose.
 pub(super) struct Target<'a> {
-    pub(super) index: u32,
     pub(super) upstream: &'a Upstream,
     pub(super) servers: &'a [Server],
-    pub(super) members: &'a Members,
+    pub(super) members: &'a Rc<Members>,
     pub(super) traffic: &'a Traffic,
 }
 
@@ -55,9 +55,10 @@ struct Errand<'a> {
     body: Replay,
     repeat: Repeat,
     target: &'a Target<'a>,
+    /// What it is placed by.
+    key: Option<u64>,
     inbound: &'a Inbound,
     proxy: Rc<Proxy>,
-    watched: Rc<Watched>,
     /// How long a server may take none of the request.
     write_timeout: Duration,
     /// How often it was sent, or would have been if there had been a connection.
@@ -137,6 +138,7 @@ impl<'a> Errand<'a> {
         inbound: &'a Inbound,
         visit: &Visit,
     ) -> Self {
+        let key = placement::key(&request, target, visit);
         let (head, body) = request.into_parts();
         let policy = &target.traffic.retry;
         let repeat = if head.method.is_idempotent() || policy.takes(&head.method) {
@@ -150,9 +152,9 @@ impl<'a> Errand<'a> {
             body: Replay::new(body, policy.buffer_bytes),
             repeat,
             target,
+            key,
             inbound,
             proxy: Rc::clone(&visit.proxy),
-            watched: Rc::clone(&visit.active.watched),
             write_timeout: visit.active.snapshot.limits.write_timeout,
             sends: Cell::new(0),
             connect: Cell::new(None),
@@ -177,13 +179,12 @@ impl<'a> Errand<'a> {
     /// An endpoint for the next try; others than those that are to be avoided, where there are any.
     fn pick(&self, avoided: &Tried) -> Option<Hold> {
         let now = self.inbound.alarm.about_now().millis();
-        let observer = &self.proxy.observer;
-        let counter = observer.upstream_active(&self.watched, self.target.index);
         let ask = Ask {
             now,
             tried: avoided,
+            key: self.key,
         };
-        self.target.members.pick(&ask, counter)
+        self.target.members.pick(&ask)
     }
 
     /// One try, or several at once, of which the best counts.
@@ -213,7 +214,7 @@ impl<'a> Errand<'a> {
     fn judge(&self, hold: &Hold, result: &Result<Reached, Reason>) -> Option<Failure> {
         match result {
             Ok(reached) => {
-                hold.answered();
+                hold.answered(Some(reached.head.status));
                 let account = self.target.members.account();
                 account.answer(self.inbound.alarm.about_now());
                 let policy = &self.target.traffic.retry;

@@ -112,7 +112,6 @@ async fn serve(
             Target::Echo => echo::answer(request, inbound, visit, route, upstream).await,
             Target::Servers(servers) => {
                 let target = forward::Target {
-                    index,
                     upstream,
                     servers,
                     members: active.members(index).ok_or(Reason::NoAddress)?,

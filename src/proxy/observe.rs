@@ -195,12 +195,6 @@ impl Observer {
         });
     }
 
-    /// Where connections of an upstream that are in use are counted.
-    pub(super) fn upstream_active(&self, watched: &Watched, upstream: u32) -> Option<Counter> {
-        let cells = watched.series.upstream(Some(upstream))?;
-        Some(cells.active(&self.recorder).clone())
-    }
-
     pub(super) fn recorder(&self) -> &Recorder {
         &self.recorder
     }

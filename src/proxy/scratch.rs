@@ -1,17 +1,18 @@
 //! Small things made per request: header values, request ids, and the memory of header maps.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::hash::{BuildHasher, RandomState};
 
 use http::{HeaderMap, HeaderValue};
 
 use crate::model::headers::Values;
+use crate::model::random::Random;
 
 pub(super) struct Scratch {
     pub(super) values: Values,
     /// Of a splitmix64 sequence each: no two requests of a worker have the same id, and no two
     /// workers the same sequence.
-    ids: [Cell<u64>; 2],
+    ids: [Random; 2],
     /// Memory of header maps, for the next head that is read.
     maps: RefCell<Vec<HeaderMap>>,
 }
@@ -25,12 +26,12 @@ impl Scratch {
     /// 64 random bits.
     pub(super) fn random(&self) -> u64 {
         let [first, _] = &self.ids;
-        next(first)
+        first.bits()
     }
 
     /// 128 random bits in hexadecimal.
     pub(super) fn request_id(&self) -> HeaderValue {
-        let halves = self.ids.each_ref().map(|id| hexadecimal(next(id)));
+        let halves = self.ids.each_ref().map(|id| hexadecimal(id.bits()));
         self.values
             .value(|out| out.extend_from_slice(halves.as_flattened()))
     }
@@ -71,21 +72,13 @@ fn eight_digits(number: u64) -> [u8; 8] {
 impl Default for Scratch {
     fn default() -> Self {
         // The keys of a `RandomState` come from the system's source of randomness.
-        let seed = |salt: u64| Cell::new(RandomState::new().hash_one(salt));
+        let seed = |salt: u64| Random::new(RandomState::new().hash_one(salt));
         Self {
             values: Values::default(),
             ids: [seed(1), seed(2)],
             maps: RefCell::default(),
         }
     }
-}
-
-fn next(state: &Cell<u64>) -> u64 {
-    state.set(state.get().wrapping_add(0x9e37_79b9_7f4a_7c15));
-    let mut z = state.get();
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
 }
 
 #[cfg(test)]

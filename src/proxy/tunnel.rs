@@ -18,7 +18,7 @@ use super::inlet::Inlet;
 use super::outgoing::Outgoing;
 use super::stream::Stream;
 use super::upstream::exchange::Exchange;
-use super::upstream::members::Hold;
+use super::upstream::hold::Hold;
 
 /// The upstream's side of a tunnel.
 pub(super) struct Switched {

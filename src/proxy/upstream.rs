@@ -9,6 +9,7 @@ pub(super) mod body;
 pub(super) mod connect;
 pub(super) mod endpoint;
 pub(super) mod exchange;
+pub(super) mod hold;
 mod idle;
 mod lifetime;
 pub(super) mod members;

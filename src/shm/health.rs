@@ -8,6 +8,8 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
 use rustix::time::{ClockId, clock_gettime};
 
 use super::layout::BOARD_CELLS;
+use crate::model::config::balance::ErrorRate;
+use crate::model::health::outlier::{Outcome, Window};
 pub use crate::model::health::{Checked, Experience, Health, Millis, Verdict};
 
 /// An endpoint's place: what checks say, what traffic shows, and room for more.
@@ -51,7 +53,29 @@ impl Board {
             _ => now,
         };
         cell.store(Checked { verdict, since }.word(), SeqCst);
+        if (before.verdict, verdict) == (Verdict::Unhealthy, Verdict::Healthy) {
+            // Whoever has looked knows better than what was seen before.
+            self.learn(|seen| {
+                let until = seen.until.min(now);
+                Some(Experience { until, ..seen })
+            });
+        }
         before
+    }
+
+    /// Counts one request in the interval's word; what stands there afterwards.
+    pub fn count(self, outcome: Outcome, rate: ErrorRate, now: Millis) -> Window {
+        let [_, _, cell, ..] = self.cells;
+        let counted = |word| Window::from_word(word).with(outcome, rate, now);
+        // It always has a new value.
+        let before = cell.fetch_update(Relaxed, Relaxed, |word| Some(counted(word).word()));
+        counted(before.unwrap_or_else(|word| word))
+    }
+
+    /// The interval's word begins anew.
+    pub fn forget_count(self) {
+        let [_, _, cell, ..] = self.cells;
+        cell.store(0, Relaxed);
     }
 
     pub fn experience(self) -> Experience {

@@ -59,6 +59,8 @@ pub enum Family {
     Restarts = 17,
     /// From a file's event to the last worker's commit. Counted by the supervisor.
     ApplyDuration = 18,
+    /// Id of the upstream.
+    Ejections = 19,
 }
 
 /// Does a family's value die with its process?
@@ -145,7 +147,7 @@ impl Key {
 }
 
 impl Family {
-    pub const ALL: [Family; 18] = [
+    pub const ALL: [Family; 19] = [
         Family::Requests,
         Family::RequestDuration,
         Family::InFlight,
@@ -164,6 +166,7 @@ impl Family {
         Family::Reloads,
         Family::Restarts,
         Family::ApplyDuration,
+        Family::Ejections,
     ];
 
     pub fn nature(self) -> Nature {

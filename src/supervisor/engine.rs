@@ -17,6 +17,7 @@ use super::handover::{self, Inheritance, Successor};
 use super::intake::{Intake, Look, Served, Stays};
 use super::launch::{First, Launch, Start};
 use super::resolver::{self, Found, Resolver};
+use super::returns::Returns;
 use super::roster::Roster;
 use super::signals::Signals;
 use super::sockets::Sockets;
@@ -27,6 +28,7 @@ use crate::ipc::message::Packed;
 use crate::log;
 use crate::model::config::Config;
 use crate::model::resolved::Resolved;
+use crate::shm::health;
 use crate::shm::names::{self, Index, Names};
 use crate::shm::recorder::Recorder;
 use crate::shm::totals::Totals;
@@ -64,6 +66,7 @@ pub(super) struct Engine {
     labels: BTreeMap<u64, Labels>,
     resolver: Resolver,
     roster: Roster,
+    returns: Returns,
     /// The same, for the admin port.
     resolved: Arc<Vec<Resolved>>,
     resolving: Option<JoinHandle<Found>>,
@@ -151,6 +154,7 @@ impl Engine {
             labels: BTreeMap::new(),
             resolver: Resolver::default(),
             roster: Roster::default(),
+            returns: Returns::default(),
             resolved: Arc::default(),
             resolving: None,
             next_resolving: Instant::now() + resolver::INTERVAL,
@@ -255,6 +259,10 @@ impl Engine {
         if self.state.is_measuring() {
             let measured = measure::read(&self.segment, &self.children, self.launch.reasons);
             self.tell(Event::Measured(measured));
+        }
+        let endpoints = self.names.endpoints();
+        for (upstream, endpoint) in self.returns.look(endpoints, &self.segment, health::now()) {
+            tracing::info!(upstream, endpoint, "endpoint back");
         }
         if self.resolving.is_none() && self.next_resolving <= Instant::now() {
             self.resolve();

@@ -12,6 +12,7 @@
 )]
 
 mod ambiguous;
+mod balancing;
 mod bodies;
 mod circuit_breaker;
 mod commands;

@@ -153,6 +153,11 @@ pub const RETRIES: Metric = counter(
     &["upstream"],
     "Requests sent to an upstream once more.",
 );
+pub const EJECTIONS: Metric = counter(
+    "sluice_upstream_ejections_total",
+    &["upstream"],
+    "Endpoints left out for a while for what live traffic showed of them.",
+);
 pub const ENDPOINT_HEALTHY: Metric = gauge(
     "sluice_upstream_endpoint_healthy",
     &["upstream", "endpoint"],
@@ -220,7 +225,7 @@ pub const START_TIME: Metric = gauge(
 );
 
 /// All of them.
-pub const ALL: [&Metric; 35] = [
+pub const ALL: [&Metric; 36] = [
     &BUILD_INFO,
     &POD_INFO,
     &CONFIG_INFO,
@@ -243,6 +248,7 @@ pub const ALL: [&Metric; 35] = [
     &UPSTREAM_CONNECT,
     &UPSTREAM_CONNECTIONS,
     &RETRIES,
+    &EJECTIONS,
     &ENDPOINT_HEALTHY,
     &ERRORS,
     &CERTIFICATE_EXPIRY,

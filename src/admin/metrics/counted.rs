@@ -125,6 +125,7 @@ fn definition(family: Family) -> &'static Definition {
         Family::Reloads => &catalog::RELOADS,
         Family::Restarts => &catalog::RESTARTS,
         Family::ApplyDuration => &catalog::APPLY_DURATION,
+        Family::Ejections => &catalog::EJECTIONS,
     }
 }
 
@@ -155,9 +156,11 @@ fn values<'v>(scrape: &'v Scrape<'_>, key: Key, code: &'v mut String) -> [&'v st
         Family::Connections | Family::UpstreamConnections => {
             [name(key.first()), state(key.second()), "", ""]
         }
-        Family::Accepted | Family::Retries | Family::UpstreamDuration | Family::UpstreamConnect => {
-            [name(key.first()), "", "", ""]
-        }
+        Family::Accepted
+        | Family::Retries
+        | Family::Ejections
+        | Family::UpstreamDuration
+        | Family::UpstreamConnect => [name(key.first()), "", "", ""],
         Family::Errors => listed(scrape.reasons),
         Family::LogLines => listed(&["written", "dropped"]),
         Family::Spans => listed(&["exported", "dropped"]),

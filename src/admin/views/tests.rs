@@ -148,14 +148,18 @@ fn upstreams_tell_what_the_health_board_says_of_their_endpoints() {
     stage.recorder.counter(idle).set(4);
     stage.request(0, 0, 200);
     let shown = json_of(&upstreams(&stage.status, &stage.totals(), &stage.segment));
-    let todos = &shown["upstreams"][0];
+    let mut todos = shown["upstreams"][0].clone();
+    let left = todos["endpoints"][1]["ejectedForSeconds"].take();
+    assert!(left.as_f64().expect("a number") > 0.0);
     assert_eq!(
         todos["endpoints"],
         json!([
             {"address": "10.0.0.1:80", "server": null, "weight": 1, "health": "unknown",
-             "requestsInFlight": 0, "consecutiveErrors": 0},
+             "requestsInFlight": 0, "consecutiveErrors": 0,
+             "ejectedForSeconds": null},
             {"address": "10.0.0.2:80", "server": null, "weight": 1, "health": "ejected",
-             "requestsInFlight": 3, "consecutiveErrors": 5},
+             "requestsInFlight": 3, "consecutiveErrors": 5,
+             "ejectedForSeconds": null},
         ])
     );
     assert_eq!(

@@ -3,8 +3,8 @@
 use rustc_hash::FxHashMap;
 
 use super::url::{self, Address, Url};
-use super::{name, traffic};
-use crate::model::config::{Keepalive, Server, Target, Upstream};
+use super::{balance, name, traffic};
+use crate::model::config::{Keepalive, Server, ServerRole, Target, Upstream};
 use crate::model::decode::{At, Number, Reader, Short, nearest, shortened};
 use crate::model::raw::{RawServer, RawServerEntry, RawUpstream, Weight};
 use crate::model::yaml::NodeId;
@@ -105,6 +105,7 @@ fn upstream<'t>(
         .map(|at| at.value)
         .unwrap_or_default();
     let traffic = traffic::of_upstream(&raw.value, reader);
+    let balancing = balance::balancing(&raw.value, reader);
     let target = target(raw, reader);
     if let (Some(Target::Echo), Some(version)) = (&target, raw.value.proxy_protocol) {
         let help = "remove it, or give the upstream a `url` of a server";
@@ -126,6 +127,7 @@ fn upstream<'t>(
         proxy_protocol: raw.value.proxy_protocol.map(|at| at.value),
         traffic,
         circuit_breaker: traffic::breaker(&raw.value),
+        balancing,
     })
 }
 
@@ -133,7 +135,11 @@ fn target(raw: &At<RawUpstream<'_>>, reader: &mut Reader<'_>) -> Option<Target> 
     match (raw.value.url, &raw.value.servers) {
         (Some(url), None) => match reader.accept(url, url::parse(url.value))? {
             Url::Echo => Some(Target::Echo),
-            Url::Http(address) => Some(Target::Servers(vec![server(address, Number(1))])),
+            Url::Http(address) => Some(Target::Servers(vec![server(
+                address,
+                Number(1),
+                ServerRole::Primary,
+            )])),
         },
         (None, Some(list)) => servers(list, reader).map(Target::Servers),
         (Some(_), Some(servers)) => {
@@ -172,7 +178,7 @@ fn servers(
 fn server_entry(raw: &RawServerEntry<'_>, reader: &mut Reader<'_>) -> Option<Server> {
     let url = raw.url?;
     match reader.accept(url, url::parse(url.value))? {
-        Url::Http(address) => Some(server(address, raw.weight())),
+        Url::Http(address) => Some(server(address, raw.weight(), role(raw))),
         Url::Echo => {
             let help = "give the upstream `url: builtin://echo` and no servers";
             reader.error(url.at, "a builtin cannot be one of several servers", help);
@@ -181,7 +187,14 @@ fn server_entry(raw: &RawServerEntry<'_>, reader: &mut Reader<'_>) -> Option<Ser
     }
 }
 
-fn server(address: Address, weight: Weight<1>) -> Server {
+fn role(raw: &RawServerEntry<'_>) -> ServerRole {
+    match raw.backup() {
+        true => ServerRole::Backup,
+        false => ServerRole::Primary,
+    }
+}
+
+fn server(address: Address, weight: Weight<1>, role: ServerRole) -> Server {
     let Address {
         host,
         port,
@@ -192,6 +205,7 @@ fn server(address: Address, weight: Weight<1>) -> Server {
         host,
         port,
         weight: weight.0,
+        role,
         authority,
         base_path,
     }

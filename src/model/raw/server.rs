@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::balance::{BalanceForm, RawOutliers};
 use super::traffic::{
     RawCircuitBreaker, RawHedge, RawRetry, RawRuleRetry, RawRuleTimeouts, RawTimeouts,
 };
@@ -89,6 +90,15 @@ section! {
         "hedge" hedge: RawHedge<'t>,
         /// Bounds on what it is asked at once. None without the section.
         "circuitBreaker" circuit_breaker: RawCircuitBreaker<'t>,
+        /// How one of several endpoints is chosen. Without it, `least-connections`.
+        "balance" balance: BalanceForm<'t>,
+        /// For how long an endpoint that is new or comes back gets less than its share, first a tenth and
+        /// then more and more. Without it, its whole share at once.
+        "slowStart" slow_start: Duration,
+        /// Where a smaller share of the endpoints is well, in percent, all of them get requests.
+        "panicThreshold" panic_threshold: Number<0, 100> = Number(10),
+        /// When an endpoint that fails in live traffic is left out for a while.
+        "outlierDetection" outlier_detection: RawOutliers<'t>,
     }
 }
 
@@ -99,6 +109,8 @@ section! {
         "url" url: &'t str; require,
         /// Its share of the requests, against the other servers' weights.
         "weight" weight: Weight<1> = Number(1),
+        /// Whether it gets requests only while no other server is well.
+        "backup" backup: bool = false,
     }
 }
 

@@ -11,7 +11,8 @@ use std::time::Duration;
 use super::Errand;
 use crate::model::config::traffic::CircuitBreaker;
 use crate::proxy::error::Reason;
-use crate::proxy::upstream::members::{Hold, Tried};
+use crate::proxy::upstream::hold::Hold;
+use crate::proxy::upstream::members::Tried;
 use crate::proxy::upstream::queue::Spot;
 
 /// How often the first in the queue looks for a turn that ended in another worker.

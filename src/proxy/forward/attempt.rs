@@ -22,7 +22,7 @@ use crate::proxy::timers::before;
 use crate::proxy::upstream::connect::connect;
 use crate::proxy::upstream::endpoint::{Endpoint, Need};
 use crate::proxy::upstream::exchange::Exchange;
-use crate::proxy::upstream::members::Hold;
+use crate::proxy::upstream::hold::Hold;
 use crate::proxy::upstream::replay::Replay;
 use crate::proxy::upstream::upload::{Gate, Repeat, Upload};
 

@@ -13,7 +13,7 @@ use crate::model::config::traffic::Hedge;
 use crate::model::retry::Failure;
 use crate::proxy::error::Reason;
 use crate::proxy::timers::Patience;
-use crate::proxy::upstream::members::Hold;
+use crate::proxy::upstream::hold::Hold;
 use crate::proxy::upstream::replay::Replay;
 
 type Outcome = (Hold, Result<Reached, Reason>);

@@ -46,7 +46,6 @@ pub(super) struct UpstreamCells {
     head: OnceCell<Histogram>,
     connect: OnceCell<Histogram>,
     retries: OnceCell<Counter>,
-    active: OnceCell<Counter>,
     idle: OnceCell<Counter>,
 }
 
@@ -181,7 +180,6 @@ impl UpstreamCells {
             head: OnceCell::new(),
             connect: OnceCell::new(),
             retries: OnceCell::new(),
-            active: OnceCell::new(),
             idle: OnceCell::new(),
         }
     }
@@ -205,22 +203,14 @@ impl UpstreamCells {
         self.retries.get_or_init(|| recorder.counter(key)).add(more);
     }
 
-    pub(super) fn active(&self, recorder: &Recorder) -> &Counter {
-        self.active
-            .get_or_init(|| recorder.counter(self.connections(ConnectionState::Active)))
-    }
-
     /// How many wait for a request now. An upstream that never had one gets no cell.
     pub(super) fn set_idle(&self, recorder: &Recorder, now: u64) {
         if now == 0 && self.idle.get().is_none() {
             return;
         }
-        let key = self.connections(ConnectionState::Idle);
+        let state = ConnectionState::Idle as u32;
+        let key = Key::new(Family::UpstreamConnections, self.id, state, 0);
         self.idle.get_or_init(|| recorder.counter(key)).set(now);
-    }
-
-    fn connections(&self, state: ConnectionState) -> Key {
-        Key::new(Family::UpstreamConnections, self.id, state as u32, 0)
     }
 }
 

@@ -11,11 +11,12 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
+use crate::model::config::balance::Balancing;
 use crate::model::config::traffic::TrafficChange;
 use crate::model::config::{
     Admin, Config, Drain, HostHeader, HostPattern, Http2, Keepalive, Lifecycle, Limits, Listener,
     Log, LogFormat, LogLevel, Metrics, OrphanedStreams, PathPattern, Reload, Rule, Server,
-    ServerHost, Target, Upstream, WeightedUpstream, Worker, Workers,
+    ServerHost, ServerRole, Target, Upstream, WeightedUpstream, Worker, Workers,
 };
 use crate::model::fixtures::traffic;
 use crate::proxy::observe::{Observation, Observer};
@@ -260,6 +261,7 @@ pub(super) fn config(upstream: SocketAddr) -> Config {
                 host: ServerHost::Ip(upstream.ip()),
                 port: upstream.port(),
                 weight: 1,
+                role: ServerRole::Primary,
                 authority: "app.example".into(),
                 base_path: String::new(),
             }]),
@@ -271,6 +273,7 @@ pub(super) fn config(upstream: SocketAddr) -> Config {
             proxy_protocol: None,
             traffic: traffic(),
             circuit_breaker: None,
+            balancing: Balancing::default(),
         }],
         headers: Vec::new(),
         rules: vec![rule("/", 0)],

@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use super::endpoint::Owner;
-use super::members::Hold;
+use super::hold::Hold;
 use super::upload::Upload;
 use crate::model::config::Keepalive;
 use crate::proxy::Proxy;

@@ -15,6 +15,8 @@ use http::header::HeaderName;
 use super::idle::{Idle, State};
 pub(in crate::proxy) use super::idle::{Need, Owner};
 use super::lifetime::{Lifetime, announced_by};
+use super::members::identity;
+use crate::model::balance::latency::{Faults, Latency};
 use crate::model::config::Keepalive;
 use crate::model::config::traffic::Bounds;
 use crate::proxy::stream::Stream;
@@ -28,6 +30,12 @@ const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 
 pub(in crate::proxy) struct Endpoint {
     pub(in crate::proxy) address: SocketAddr,
+    /// Its address as a hash that is the same everywhere.
+    pub(super) identity: u64,
+    /// How long it takes, as this worker sees it; kept where the policy asks for it.
+    pub(super) latency: Cell<Latency>,
+    /// Its errors of late, as this worker sees them.
+    pub(super) faults: Cell<Faults>,
     idle: RefCell<Vec<Idle>>,
     lifetime: RefCell<Lifetime>,
     /// Connections that are being made.
@@ -81,6 +89,12 @@ impl Endpoint {
 
     pub(in crate::proxy) fn board(&self) -> Option<Board> {
         self.place.as_ref().map(|place| place.board)
+    }
+
+    /// Whether it is left out for what was seen of it.
+    pub(super) fn is_out(&self, now: Millis) -> bool {
+        self.board()
+            .is_some_and(|board| board.experience().until > now)
     }
 
     /// Requests that all workers together have under way there.
@@ -231,6 +245,9 @@ impl Endpoints {
         let new = || {
             Rc::new(Endpoint {
                 address,
+                identity: identity(address),
+                latency: Cell::default(),
+                faults: Cell::default(),
                 idle: RefCell::default(),
                 lifetime: RefCell::default(),
                 connecting: Cell::new(0),

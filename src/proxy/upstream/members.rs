@@ -1,39 +1,62 @@
-//! The endpoints that an upstream stands for right now, and the choice of one of them. Whoever has
-//! chosen holds the endpoint until the work there is done, and says how it went.
+//! The endpoints that an upstream stands for right now, and the choice of one of them.
 //!
-//! Not here: what travels there, and over which protocol.
+//! Not here: what becomes of the one that was chosen (`hold`), and what travels there.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher;
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use super::account::Account;
 use super::endpoint::{Endpoint, Endpoints, Key, Owner, Place};
-use super::queue::Turn;
-use crate::model::balance;
-use crate::model::config::ServerHost;
+use super::hold::Hold;
+use crate::model::balance::{self, Among, Candidate, Moment, hash};
+use crate::model::config::balance::{Balancing, Policy};
 use crate::model::config::traffic::Bounds;
+use crate::model::config::{ServerHost, ServerRole};
+use crate::model::random::Random;
 use crate::model::resolved::ResolvedEndpoint;
-use crate::model::snapshot::Server;
-use crate::proxy::error::{Reason, Side};
-use crate::shm::health::{Experience, Millis};
+use crate::model::snapshot::{Server, Upstream};
+use crate::proxy::observe::Observer;
+use crate::shm::health::Millis;
 use crate::shm::names::endpoint_name;
-use crate::shm::recorder::{Counter, Recorder};
+use crate::shm::recorder::Counter;
+use crate::shm::series::{ConnectionState, Family, Key as Series};
+
+mod eligible;
 
 /// Where endpoints are found and counted.
 pub(in crate::proxy) struct Premises<'a> {
     pub(in crate::proxy) endpoints: &'a Endpoints,
-    pub(in crate::proxy) recorder: &'a Recorder,
+    pub(in crate::proxy) observer: &'a Rc<Observer>,
+}
+
+/// What is made into members: one upstream of a generation.
+pub(in crate::proxy) struct Plan<'a> {
+    pub(in crate::proxy) upstream: &'a Upstream,
+    pub(in crate::proxy) servers: &'a [Server],
+    /// Places on the health board, by server.
+    pub(in crate::proxy) ids: &'a [Option<u32>],
+    /// What the upstream is counted under.
+    pub(in crate::proxy) label: u32,
 }
 
 /// One upstream of one generation.
 pub(in crate::proxy) struct Members {
     upstream: Rc<str>,
+    balancing: Arc<Balancing>,
     sources: Box<[Source]>,
     now: RefCell<Box<[Member]>>,
     /// Who may be chosen, while one is; kept for its memory.
     eligible: RefCell<Vec<u32>>,
+    random: Random,
+    observer: Rc<Observer>,
+    label: u32,
     account: Rc<Account>,
+    /// Connections in use.
+    active: OnceCell<Counter>,
 }
 
 /// What members are made of: a server, as configured.
@@ -51,12 +74,11 @@ enum At {
     Looked(Box<str>),
 }
 
-struct Member {
-    endpoint: Rc<Endpoint>,
-    server: u32,
+pub(super) struct Member {
+    pub(super) endpoint: Rc<Endpoint>,
+    pub(super) server: u32,
     weight: u32,
     tier: u32,
-    /// Of its turns; see `balance::in_turn`.
     credit: Cell<i64>,
 }
 
@@ -64,43 +86,42 @@ struct Member {
 pub(in crate::proxy) struct Ask<'a> {
     pub(in crate::proxy) now: Millis,
     pub(in crate::proxy) tried: &'a Tried,
+    /// The hash of what the request is placed by, where the policy wants one.
+    pub(in crate::proxy) key: Option<u64>,
 }
 
 /// Endpoints that this request has been to: others come first.
 #[derive(Clone, Default)]
 pub(in crate::proxy) struct Tried(Vec<Rc<Endpoint>>);
 
-/// An endpoint that was chosen, counted as in flight until this is dropped.
-pub(in crate::proxy) struct Hold {
-    endpoint: Rc<Endpoint>,
-    server: u32,
-    /// Connections of the upstream in use.
-    active: Option<Counter>,
-    /// Where others may wait for its end.
-    turn: Option<Turn>,
-}
+/// Backup servers come after whatever priority other servers have.
+const BACKUP: u32 = 1 << 16;
 
 impl Members {
     /// `before` is the same upstream in the generation that this one replaces: turns go on.
     pub(in crate::proxy) fn build(
-        upstream: &str,
-        servers: &[Server],
-        ids: &[Option<u32>],
+        plan: &Plan<'_>,
         before: Option<&Self>,
         premises: &Premises<'_>,
     ) -> Rc<Self> {
-        let ids = ids.iter().copied().chain(std::iter::repeat(None));
-        let sources = (0..).zip(servers).zip(ids);
+        let ids = plan.ids.iter().copied().chain(std::iter::repeat(None));
+        let sources = (0..).zip(plan.servers).zip(ids);
+        let name = || (&*plan.upstream.id).into();
         let members = Self {
-            upstream: before.map_or_else(|| upstream.into(), |one| Rc::clone(&one.upstream)),
+            upstream: before.map_or_else(name, |one| Rc::clone(&one.upstream)),
+            balancing: Arc::clone(&plan.upstream.balancing),
             sources: sources
                 .map(|((at, server), id)| Source::of(at, server, id))
                 .collect(),
             now: RefCell::new(before.map(Self::copies).unwrap_or_default()),
             eligible: RefCell::default(),
+            random: Random::new(RandomState::new().hash_one(plan.label)),
+            observer: Rc::clone(premises.observer),
+            label: plan.label,
             account: before
                 .map(|one| Rc::clone(&one.account))
                 .unwrap_or_default(),
+            active: OnceCell::new(),
         };
         members.rebuild(|_| None, premises);
         Rc::new(members)
@@ -108,6 +129,10 @@ impl Members {
 
     pub(in crate::proxy) fn upstream(&self) -> &str {
         &self.upstream
+    }
+
+    pub(in crate::proxy) fn balancing(&self) -> &Balancing {
+        &self.balancing
     }
 
     /// Whether it changes with what names stand for.
@@ -125,7 +150,7 @@ impl Members {
         let mut members = Vec::new();
         for source in &self.sources {
             let endpoints = match &source.at {
-                At::Address(address, id) => vec![source.only(*address, *id)],
+                At::Address(address, id) => vec![only(*address, *id)],
                 At::Looked(server) => looked_up(server).unwrap_or_default(),
             };
             let member = |endpoint| self.member(source, &endpoint, premises);
@@ -145,7 +170,7 @@ impl Members {
             address: endpoint.address,
             id: endpoint.id,
         };
-        let place = |id| Place::find(premises.recorder, id);
+        let place = |id| Place::find(premises.observer.recorder(), id);
         let found = premises.endpoints.at(key, place);
         let now = self.now.borrow();
         let mut before = now.iter();
@@ -203,55 +228,96 @@ impl Members {
         now.iter().map(|member| member.endpoint.idle_count()).sum()
     }
 
+    /// Whether there is anything to choose, and so anything to learn from how requests go.
+    pub(super) fn are_several(&self) -> bool {
+        self.now.borrow().len() > 1
+    }
+
+    pub(super) fn measure_latency(&self) -> bool {
+        self.balancing.policy == Policy::PeakEwma
+    }
+
+    /// How many there are, and how many of them are left out for what was seen of them.
+    pub(super) fn count_out(&self, now: Millis) -> (usize, usize) {
+        let members = self.now.borrow();
+        let out = members.iter().filter(|one| one.endpoint.is_out(now));
+        (members.len(), out.count())
+    }
+
+    pub(super) fn active(&self) -> &Counter {
+        let state = ConnectionState::Active as u32;
+        let key = || Series::new(Family::UpstreamConnections, self.label, state, 0);
+        self.active
+            .get_or_init(|| self.observer.recorder().counter(key()))
+    }
+
+    pub(super) fn count_ejection(&self) {
+        let key = Series::new(Family::Ejections, self.label, 0, 0);
+        self.observer.recorder().counter(key).add(1);
+    }
+
     /// An endpoint for a request. One that was tried already only where there is no other, one that
-    /// is not well only where no other is; `None` where there is no endpoint at all.
-    pub(in crate::proxy) fn pick(&self, ask: &Ask<'_>, active: Option<Counter>) -> Option<Hold> {
+    /// is not well only where too few others are; `None` where there is no endpoint at all.
+    pub(in crate::proxy) fn pick(self: &Rc<Self>, ask: &Ask<'_>) -> Option<Hold> {
         let members = self.now.borrow();
         let member = match &**members {
             [only] => only,
             many => self.choose(many, ask)?,
         };
-        Some(Hold::new(member, active))
+        Some(Hold::new(member, Rc::clone(self)))
     }
 
     fn choose<'a>(&self, members: &'a [Member], ask: &Ask<'_>) -> Option<&'a Member> {
         let mut eligible = self.eligible.borrow_mut();
-        list_eligible(&mut eligible, members, ask);
-        let listed = eligible
-            .iter()
-            .filter_map(|at| members.get(usize::try_from(*at).ok()?));
-        balance::in_turn(listed.map(|member| (member, member.weight, &member.credit)))
+        let Balancing {
+            policy,
+            slow_start,
+            panic_threshold,
+            ..
+        } = &*self.balancing;
+        eligible::list(&mut eligible, members, *panic_threshold, ask);
+        let placed = matches!(policy, Policy::IpHash | Policy::ConsistentHash(_));
+        let among = Among {
+            all: members,
+            places: &eligible,
+            moment: Moment {
+                now: ask.now,
+                // Keys would move with the weights.
+                slow_start: slow_start.filter(|_| !placed),
+            },
+        };
+        balance::pick(policy, &among, ask.key, &self.random)
     }
 }
 
-/// The places of the members of the lowest tier that are well and not tried; where there is none, of
-/// all that are not tried; and where there is none of those either, of all.
-fn list_eligible(eligible: &mut Vec<u32>, members: &[Member], ask: &Ask<'_>) {
-    let is_new = |member: &Member| !ask.tried.has(&member.endpoint);
-    let is_well = |member: &Member| member.endpoint.takes_traffic(ask.now);
-    list_lowest(eligible, members, |member| {
-        is_new(member) && is_well(member)
-    });
-    if eligible.is_empty() {
-        list_lowest(eligible, members, is_new);
+impl Candidate for Member {
+    fn weight(&self, moment: Moment) -> u64 {
+        let up_since = || {
+            let board = self.endpoint.board();
+            board.map_or(Millis(0), |board| board.up_since())
+        };
+        moment.weighed(self.weight, up_since)
     }
-    if eligible.is_empty() {
-        list_lowest(eligible, members, |_| true);
-    }
-}
 
-fn list_lowest(eligible: &mut Vec<u32>, members: &[Member], may: impl Fn(&Member) -> bool) {
-    eligible.clear();
-    let mut lowest = u32::MAX;
-    for (at, member) in (0..).zip(members) {
-        if member.tier > lowest || !may(member) {
-            continue;
-        }
-        if member.tier < lowest {
-            lowest = member.tier;
-            eligible.clear();
-        }
-        eligible.push(at);
+    fn credit(&self) -> &Cell<i64> {
+        &self.credit
+    }
+
+    fn in_flight(&self) -> u64 {
+        self.endpoint.in_flight()
+    }
+
+    fn faults(&self, moment: Moment) -> f64 {
+        self.endpoint.faults.get().count(moment.now)
+    }
+
+    fn cost(&self, moment: Moment) -> f64 {
+        let latency = self.endpoint.latency.get();
+        latency.cost(self.endpoint.in_flight(), moment.now)
+    }
+
+    fn identity(&self) -> u64 {
+        self.endpoint.identity
     }
 }
 
@@ -260,7 +326,10 @@ impl Source {
         Self {
             server: at,
             weight: server.weight,
-            tier: 0,
+            tier: match server.role {
+                ServerRole::Primary => 0,
+                ServerRole::Backup => BACKUP,
+            },
             at: match (&server.host, id) {
                 (ServerHost::Ip(ip), Some(id)) => {
                     At::Address(SocketAddr::new(*ip, server.port), id)
@@ -269,87 +338,29 @@ impl Source {
             },
         }
     }
+}
 
-    fn only(&self, address: SocketAddr, id: u32) -> ResolvedEndpoint {
-        ResolvedEndpoint {
-            id,
-            address,
-            weight: 1,
-            priority: 0,
-        }
+fn only(address: SocketAddr, id: u32) -> ResolvedEndpoint {
+    ResolvedEndpoint {
+        id,
+        address,
+        weight: 1,
+        priority: 0,
     }
+}
+
+/// What an endpoint is called where requests are placed by a key.
+pub(super) fn identity(address: SocketAddr) -> u64 {
+    hash::of(address.to_string().as_bytes())
 }
 
 impl Tried {
     pub(in crate::proxy) fn add(&mut self, hold: &Hold) {
-        self.0.push(Rc::clone(&hold.endpoint));
+        self.0.push(Rc::clone(hold.endpoint()));
     }
 
     pub(in crate::proxy) fn has(&self, endpoint: &Rc<Endpoint>) -> bool {
         self.0.iter().any(|tried| Rc::ptr_eq(tried, endpoint))
-    }
-}
-
-impl Hold {
-    fn new(member: &Member, active: Option<Counter>) -> Self {
-        member.endpoint.enter();
-        if let Some(active) = &active {
-            active.add(1);
-        }
-        Self {
-            endpoint: Rc::clone(&member.endpoint),
-            server: member.server,
-            active,
-            turn: None,
-        }
-    }
-
-    /// Others wait for the end of this.
-    pub(in crate::proxy) fn with_turn(self, turn: Turn) -> Self {
-        let mut hold = self;
-        hold.turn = Some(turn);
-        hold
-    }
-
-    pub(in crate::proxy) fn endpoint(&self) -> &Rc<Endpoint> {
-        &self.endpoint
-    }
-
-    /// Index into the upstream's servers.
-    pub(in crate::proxy) fn server(&self) -> u32 {
-        self.server
-    }
-
-    /// It has answered.
-    pub(in crate::proxy) fn answered(&self) {
-        if let Some(board) = self.endpoint.board()
-            && board.experience().streak > 0
-        {
-            board.learn(|seen| Some(Experience { streak: 0, ..seen }));
-        }
-    }
-
-    /// It has not, or not to the end. What is not its fault is not held against it.
-    pub(in crate::proxy) fn failed(&self, reason: Reason) {
-        if let Some(board) = self.endpoint.board()
-            && reason.side() == Side::Upstream
-        {
-            board.learn(|seen| {
-                let streak = seen.streak.saturating_add(1);
-                Some(Experience { streak, ..seen })
-            });
-        }
-    }
-}
-
-impl Drop for Hold {
-    fn drop(&mut self) {
-        self.endpoint.leave();
-        if let Some(active) = &self.active {
-            active.sub(1);
-        }
-        // It is over for whoever is woken by that.
-        self.turn = None;
     }
 }
 

@@ -1,15 +1,24 @@
+use std::time::Duration;
+
+use http::StatusCode;
+
 use super::*;
+use crate::model::config::balance::Outliers;
 use crate::model::config::{self, HostHeader, Keepalive};
 use crate::model::resolved::Resolved;
-use crate::model::snapshot::{Target, Upstream};
+use crate::model::snapshot::Target;
+use crate::proxy::error::Reason;
 use crate::proxy::upstream::addresses::Addresses;
 use crate::shm::Segment;
-use crate::shm::health::{Health, Verdict};
+use crate::shm::health::{self, Experience, Health, Verdict};
 use crate::shm::layout::{Layout, ShareCell};
+use crate::shm::recorder::Recorder;
+use crate::shm::totals::Totals;
 
 struct Stage {
     endpoints: Endpoints,
-    recorder: Recorder,
+    observer: Rc<Observer>,
+    balancing: Balancing,
 }
 
 impl Stage {
@@ -18,14 +27,30 @@ impl Stage {
         let row = segment.lease(0).unwrap();
         Self {
             endpoints: Endpoints::default(),
-            recorder: Recorder::open(segment, row).unwrap(),
+            observer: Rc::new(Observer::new(Recorder::open(segment, row).unwrap())),
+            balancing: Balancing {
+                policy: Policy::RoundRobin,
+                ..Balancing::default()
+            },
+        }
+    }
+
+    /// Another worker on the same segment.
+    fn other_worker(&self) -> Self {
+        let segment = self.segment();
+        let row = segment.lease(1).unwrap();
+        let recorder = Recorder::open(segment.clone(), row).unwrap();
+        Self {
+            endpoints: Endpoints::default(),
+            observer: Rc::new(Observer::new(recorder)),
+            balancing: self.balancing.clone(),
         }
     }
 
     fn premises(&self) -> Premises<'_> {
         Premises {
             endpoints: &self.endpoints,
-            recorder: &self.recorder,
+            observer: &self.observer,
         }
     }
 
@@ -33,19 +58,36 @@ impl Stage {
         let servers = hosts.iter().map(|host| server(host)).collect();
         let upstream = config::Upstream {
             target: config::Target::Servers(servers),
+            balancing: self.balancing.clone(),
             ..upstream()
         };
         let built = Upstream::build(&upstream).unwrap();
         let Target::Servers(servers) = &built.target else {
             panic!("no servers")
         };
-        let id = |host: &&str| host.rsplit('.').next()?.parse().ok();
+        let id = |host: &&str| host.trim_end_matches('b').rsplit('.').next()?.parse().ok();
         let ids: Vec<Option<u32>> = hosts.iter().map(id).collect();
-        Members::build("app", servers, &ids, before, &self.premises())
+        let plan = Plan {
+            upstream: &built,
+            servers,
+            ids: &ids,
+            label: 2,
+        };
+        Members::build(&plan, before, &self.premises())
     }
 
-    fn board(&self, id: u32) -> crate::shm::health::Board {
-        self.recorder.segment().board(id).unwrap()
+    fn segment(&self) -> &Segment {
+        self.observer.recorder().segment()
+    }
+
+    fn board(&self, id: u32) -> health::Board {
+        self.segment().board(id).unwrap()
+    }
+
+    fn ejections(&self) -> u64 {
+        let totals = Totals::read(self.segment());
+        let key = Series::new(Family::Ejections, 2, 0, 0);
+        totals.scalars.get(&key).copied().unwrap_or_default()
     }
 }
 
@@ -56,16 +98,23 @@ fn upstream() -> config::Upstream {
         host_header: HostHeader::Upstream,
         keepalive: Keepalive {
             idle_connections: 8,
-            idle_timeout: std::time::Duration::from_secs(60),
+            idle_timeout: Duration::from_secs(60),
         },
         proxy_protocol: None,
         traffic: crate::model::fixtures::traffic(),
         circuit_breaker: None,
+        balancing: Balancing::default(),
     }
 }
 
+/// With a `b` behind it, it is a backup.
 fn server(host: &str) -> config::Server {
+    let (host, role) = match host.strip_suffix('b') {
+        Some(host) => (host, ServerRole::Backup),
+        None => (host, ServerRole::Primary),
+    };
     config::Server {
+        role,
         host: match host.parse() {
             Ok(ip) => ServerHost::Ip(ip),
             Err(_) => ServerHost::Name(host.into()),
@@ -91,13 +140,17 @@ fn told(server: &str, last: &[u8]) -> Resolved {
     }
 }
 
-fn pick(members: &Members, tried: &Tried) -> Option<Hold> {
+fn pick(members: &Rc<Members>, tried: &Tried) -> Option<Hold> {
     let now = Millis(1_000);
-    members.pick(&Ask { now, tried }, None)
+    members.pick(&Ask {
+        now,
+        tried,
+        key: None,
+    })
 }
 
 /// The last byte of each address.
-fn picks(members: &Members, count: usize) -> Vec<u8> {
+fn picks(members: &Rc<Members>, count: usize) -> Vec<u8> {
     let last = |hold: Hold| match hold.endpoint().address.ip() {
         std::net::IpAddr::V4(ip) => ip.octets()[3],
         std::net::IpAddr::V6(_) => panic!("not in these tests"),
@@ -182,7 +235,7 @@ fn another_try_goes_elsewhere_as_long_as_there_is_an_elsewhere() {
 fn what_is_held_is_in_flight_for_everybody_until_it_is_dropped() {
     let stage = Stage::set();
     let members = stage.members(&["10.0.0.1"], None);
-    let in_flight = || stage.recorder.segment().shares(1, ShareCell::Requests);
+    let in_flight = || stage.segment().shares(1, ShareCell::Requests);
     let (one, two) = (
         pick(&members, &Tried::default()).unwrap(),
         pick(&members, &Tried::default()).unwrap(),
@@ -193,6 +246,20 @@ fn what_is_held_is_in_flight_for_everybody_until_it_is_dropped() {
     assert_eq!(in_flight(), 1);
     drop(two);
     assert_eq!(in_flight(), 0);
+}
+
+/// So many errors at the endpoint with this last byte, one request each.
+fn fail(members: &Rc<Members>, last: u8, errors: usize) {
+    let address = ([10, 0, 0, last], 80).into();
+    for _ in 0..errors {
+        let found = loop {
+            let hold = pick(members, &Tried::default()).unwrap();
+            if hold.endpoint().address == address {
+                break hold;
+            }
+        };
+        found.failed(Reason::ConnectFailed);
+    }
 }
 
 #[test]
@@ -206,7 +273,128 @@ fn errors_in_a_row_are_counted_on_the_board_and_end_with_an_answer() {
     hold.failed(Reason::ClientGone);
     hold.failed(Reason::OutOfSockets);
     assert_eq!(streak(), 2, "only what is the endpoint's fault");
+    hold.answered(Some(StatusCode::BAD_GATEWAY));
+    assert_eq!(streak(), 3);
     assert_eq!(stage.board(1).health(Millis(1)), Health::Unknown);
-    hold.answered();
-    assert_eq!(streak(), 0);
+    hold.answered(Some(StatusCode::INTERNAL_SERVER_ERROR));
+    assert_eq!(streak(), 0, "its own answer is an answer");
+    fail(&members, 1, 100);
+    assert_eq!(
+        stage.board(1).health(health::now()),
+        Health::Unknown,
+        "the only one"
+    );
+}
+
+#[test]
+fn one_that_fails_is_left_out_by_all_workers_at_once_and_in_the_next_generation() {
+    let stage = Stage::set();
+    let hosts = ["10.0.0.1", "10.0.0.2", "10.0.0.3"];
+    let other = stage.other_worker();
+    let (members, theirs) = (stage.members(&hosts, None), other.members(&hosts, None));
+    fail(&members, 1, 3);
+    assert_eq!(picks(&theirs, 3).len(), 3);
+    // The other worker sees the rest of the row.
+    fail(&theirs, 1, 2);
+    assert_eq!(stage.board(1).health(health::now()), Health::Ejected);
+    assert_eq!(stage.ejections(), 1);
+    let next = stage.members(&hosts, Some(&members));
+    for members in [&members, &theirs, &next] {
+        assert!(!picks(members, 6).contains(&1));
+    }
+    let back = stage.board(1).experience().until;
+    assert!(back > health::now());
+    assert!(stage.board(1).health(back).takes_traffic());
+}
+
+#[test]
+fn no_more_are_left_out_than_the_bound_says() {
+    let stage = Stage::set();
+    let hosts: Vec<String> = (1..=10).map(|last| format!("10.0.0.{last}")).collect();
+    let hosts: Vec<&str> = hosts.iter().map(String::as_str).collect();
+    let members = stage.members(&hosts, None);
+    for last in 1..=10 {
+        let board = stage.board(last);
+        let outliers = &members.balancing().outliers;
+        board.learn(|seen| Some(Experience { streak: 4, ..seen }));
+        if !board.health(health::now()).takes_traffic() {
+            continue;
+        }
+        fail(&members, u8::try_from(last).unwrap(), 1);
+        assert!(members.count_out(health::now()).1 <= outliers.most_out(10));
+    }
+    assert_eq!(members.count_out(health::now()), (10, 7));
+    assert_eq!(stage.ejections(), 7);
+}
+
+#[test]
+fn a_share_of_errors_leaves_out_where_one_is_set() {
+    let mut stage = Stage::set();
+    stage.balancing.outliers = Outliers {
+        consecutive_errors: None,
+        error_rate: Some(config::balance::ErrorRate {
+            percent: 50,
+            min_requests: 10,
+            interval: Duration::from_secs(3_600),
+        }),
+        ..Outliers::default()
+    };
+    let members = stage.members(&["10.0.0.1", "10.0.0.2"], None);
+    let mut requests = 0;
+    while stage.ejections() == 0 {
+        let hold = pick(&members, &Tried::default()).unwrap();
+        if hold.endpoint().address == ([10, 0, 0, 1], 80).into() {
+            requests += 1;
+            match requests % 2 {
+                0 => hold.failed(Reason::UpstreamTimeout),
+                _ => hold.answered(Some(StatusCode::OK)),
+            }
+        }
+        assert!(requests < 30, "half of the requests fail, and it stays");
+    }
+    assert!((10..13).contains(&requests), "after {requests}");
+    assert!(!picks(&members, 4).contains(&1));
+}
+
+#[test]
+fn backups_serve_while_no_primary_does_and_all_where_too_few_are_well() {
+    let mut stage = Stage::set();
+    let hosts = ["10.0.0.1", "10.0.0.2", "10.0.0.3b"];
+    let members = stage.members(&hosts, None);
+    let segment = stage.segment().clone();
+    let check = |id, verdict| {
+        segment.board(id).unwrap().check(verdict, Millis(900));
+    };
+    assert_eq!(picks(&members, 4), [1, 2, 1, 2]);
+    check(1, Verdict::Unhealthy);
+    assert_eq!(picks(&members, 2), [2, 2]);
+    check(2, Verdict::Unhealthy);
+    assert_eq!(picks(&members, 2), [3, 3]);
+    check(3, Verdict::Unhealthy);
+    let mut all = picks(&members, 4);
+    all.sort_unstable();
+    assert_eq!(all, [1, 1, 2, 2], "nobody is well: as if all were");
+    check(1, Verdict::Healthy);
+    assert_eq!(picks(&members, 2), [1, 1]);
+
+    // With a threshold of 60 percent, one of two is too few.
+    stage.balancing.panic_threshold = 60;
+    let anxious = stage.members(&["10.0.0.1", "10.0.0.2"], None);
+    let mut all = picks(&anxious, 4);
+    all.sort_unstable();
+    assert_eq!(all, [1, 1, 2, 2]);
+}
+
+#[test]
+fn one_that_comes_back_is_started_slowly() {
+    let mut stage = Stage::set();
+    stage.balancing.slow_start = Some(Duration::from_secs(1));
+    let members = stage.members(&["10.0.0.1", "10.0.0.2"], None);
+    stage.board(1).check(Verdict::Unhealthy, Millis(0));
+    stage.board(1).check(Verdict::Healthy, Millis(1_000));
+    let first = picks(&members, 110)
+        .iter()
+        .filter(|last| **last == 1)
+        .count();
+    assert_eq!(first, 10, "a tenth of a share");
 }

@@ -1,0 +1,116 @@
+//! How long an endpoint takes, of late: a mean that forgets, and that jumps up at once but comes down
+//! slowly (peak EWMA). One that has not been asked for a while is thought better of again, so that it
+//! gets its chance.
+
+use crate::model::health::Millis;
+
+/// After so long without news, a figure has lost two thirds of its weight.
+const MEMORY: f64 = 10_000.0;
+/// What an error counts as: an endpoint that fails quickly is not a quick one.
+pub const FAILURE: f64 = 5_000.0;
+/// As long as a first answer is awaited, more requests go elsewhere.
+const UNKNOWN: f64 = 1_000_000.0;
+
+/// Less than this makes no difference, in milliseconds.
+const FLOOR: f64 = 1.0;
+/// Fewer faults than this are forgotten.
+const LEAST_FAULTS: f64 = 0.5;
+
+/// Errors of late, each worth less as time passes.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Faults {
+    count: f64,
+    at: Millis,
+}
+
+impl Faults {
+    #[must_use]
+    pub fn with_one(self, now: Millis) -> Faults {
+        let count = self.count(now) + 1.0;
+        Faults { count, at: now }
+    }
+
+    /// As many requests as the endpoint seems to be busy with beside those that it has: one that fails
+    /// at once has few, and is to get no more for that.
+    pub fn count(self, now: Millis) -> f64 {
+        if self.count == 0.0 {
+            return 0.0;
+        }
+        match self.count * left(self.at, now) {
+            few if few < LEAST_FAULTS => 0.0,
+            count => count,
+        }
+    }
+}
+
+/// In milliseconds.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Latency {
+    mean: f64,
+    at: Millis,
+}
+
+impl Latency {
+    #[must_use]
+    pub fn with(self, took: f64, now: Millis) -> Latency {
+        let left = left(self.at, now);
+        let decayed = self.mean * left;
+        let mean = match took > decayed {
+            true => took,
+            false => decayed + took * (1.0 - left),
+        };
+        Latency { mean, at: now }
+    }
+
+    /// What one more request there would cost, beside so many that are under way.
+    pub fn cost(self, in_flight: u64, now: Millis) -> f64 {
+        let (mean, waiting) = (self.mean * left(self.at, now), in_flight as f64);
+        match mean > 0.0 {
+            true => (mean + FLOOR) * (waiting + 1.0),
+            false => UNKNOWN * waiting,
+        }
+    }
+}
+
+/// How much of a figure of that time is left by now.
+fn left(at: Millis, now: Millis) -> f64 {
+    let passed = now.0.saturating_sub(at.0) as f64;
+    (-passed / MEMORY).exp()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_jumps_up_and_comes_down_slowly() {
+        let at = |seconds: u64| Millis(seconds * 1_000);
+        let latency = Latency::default().with(10.0, at(1)).with(200.0, at(1));
+        assert_eq!(latency.cost(0, at(1)), 201.0);
+        let after = latency.with(10.0, at(2));
+        assert!((180.0..195.0).contains(&after.cost(0, at(2))), "{after:?}");
+        let later = (2..60).fold(after, |latency, second| latency.with(10.0, at(second)));
+        assert!((9.0..20.0).contains(&later.cost(0, at(60))), "{later:?}");
+        assert!(latency.cost(0, at(300)) < 1.1, "forgotten");
+    }
+
+    #[test]
+    fn faults_count_as_requests_until_they_are_forgotten() {
+        let now = Millis(50_000);
+        let faults = Faults::default().with_one(now).with_one(now);
+        assert_eq!(
+            (Faults::default().count(now), faults.count(now)),
+            (0.0, 2.0)
+        );
+        assert!(faults.count(Millis(60_000)) < 1.0);
+        assert_eq!(faults.count(Millis(70_000)), 0.0);
+    }
+
+    #[test]
+    fn one_that_nobody_has_asked_gets_one_request_and_then_has_to_answer() {
+        let (new, now) = (Latency::default(), Millis(5));
+        let known = new.with(20.0, now);
+        assert!(new.cost(0, now) < known.cost(0, now));
+        assert!(new.cost(1, now) > known.cost(50, now));
+    }
+}

@@ -1,0 +1,321 @@
+use std::cell::Cell;
+use std::time::Duration;
+
+use super::*;
+use crate::model::balance::latency::{Faults, Latency};
+use crate::model::config::balance::{Hash, HashOn};
+
+const PICKS: u64 = 100_000;
+
+/// Tests only know the weight that was given; the clock stands where the moment says.
+struct One {
+    weight: u32,
+    up_since: Millis,
+    credit: Cell<i64>,
+    in_flight: Cell<u64>,
+    latency: Cell<Latency>,
+    faults: Cell<Faults>,
+    identity: u64,
+}
+
+impl Candidate for One {
+    fn weight(&self, moment: Moment) -> u64 {
+        moment.weighed(self.weight, || self.up_since)
+    }
+
+    fn credit(&self) -> &Cell<i64> {
+        &self.credit
+    }
+
+    fn in_flight(&self) -> u64 {
+        self.in_flight.get()
+    }
+
+    fn faults(&self, moment: Moment) -> f64 {
+        self.faults.get().count(moment.now)
+    }
+
+    fn cost(&self, moment: Moment) -> f64 {
+        self.latency.get().cost(self.in_flight(), moment.now)
+    }
+
+    fn identity(&self) -> u64 {
+        self.identity
+    }
+}
+
+fn all(weights: &[u32]) -> Vec<One> {
+    let one = |(number, weight): (usize, &u32)| One {
+        weight: *weight,
+        up_since: Millis(0),
+        credit: Cell::new(0),
+        in_flight: Cell::new(0),
+        latency: Cell::default(),
+        faults: Cell::default(),
+        identity: hash::of(format!("10.0.0.{number}:80").as_bytes()),
+    };
+    weights.iter().enumerate().map(one).collect()
+}
+
+struct Table {
+    all: Vec<One>,
+    places: Vec<u32>,
+    random: Random,
+    moment: Moment,
+}
+
+impl Table {
+    fn of(weights: &[u32]) -> Self {
+        Self {
+            all: all(weights),
+            places: (0..).take(weights.len()).collect(),
+            random: Random::new(42),
+            moment: Moment {
+                now: Millis(1_000_000),
+                slow_start: None,
+            },
+        }
+    }
+
+    fn pick(&self, policy: &Policy, key: Option<u64>) -> usize {
+        let among = Among {
+            all: &self.all,
+            places: &self.places,
+            moment: self.moment,
+        };
+        let picked = pick(policy, &among, key, &self.random).unwrap();
+        let is_it = |one: &One| std::ptr::eq(one, picked);
+        self.all.iter().position(is_it).unwrap()
+    }
+
+    fn shares(&self, policy: &Policy) -> Vec<f64> {
+        let mut counts = vec![0_u64; self.all.len()];
+        for number in 0..PICKS {
+            counts[self.pick(policy, Some(key(number)))] += 1;
+        }
+        counts
+            .iter()
+            .map(|count| *count as f64 / PICKS as f64)
+            .collect()
+    }
+
+    /// Where each key goes.
+    fn placed(&self, policy: &Policy) -> Vec<usize> {
+        let keys = 0..PICKS;
+        keys.map(|number| self.pick(policy, Some(key(number))))
+            .collect()
+    }
+}
+
+fn key(number: u64) -> u64 {
+    hash::of(&number.to_be_bytes())
+}
+
+fn consistent(load_bound: Option<u32>) -> Policy {
+    Policy::ConsistentHash(Hash {
+        on: HashOn::ClientAddress,
+        load_bound,
+    })
+}
+
+fn assert_near(shares: &[f64], wanted: &[f64], off: f64) {
+    for (share, wanted) in shares.iter().zip(wanted) {
+        assert!((share - wanted).abs() <= off, "{shares:?}, not {wanted:?}");
+    }
+}
+
+#[test]
+fn every_policy_keeps_to_the_weights() {
+    let wanted = [0.5, 0.3, 0.2];
+    for (policy, off) in [
+        (Policy::RoundRobin, 0.0),
+        (Policy::Random, 0.005),
+        (Policy::LeastConnections, 0.0),
+        (Policy::IpHash, 0.005),
+        (consistent(None), 0.005),
+    ] {
+        let shares = Table::of(&[5, 3, 2]).shares(&policy);
+        assert_near(&shares, &wanted, off + 1e-9);
+    }
+    // Of two the one that costs less: where all cost the same, weights decide who the two are.
+    let table = Table::of(&[5, 3, 2]);
+    for one in &table.all {
+        one.latency
+            .set(Latency::default().with(10.0, table.moment.now));
+    }
+    assert_near(&table.shares(&Policy::PeakEwma), &wanted, 0.005);
+}
+
+#[test]
+fn only_those_that_may_are_picked() {
+    let mut table = Table::of(&[1, 1, 1, 1]);
+    table.places = vec![1, 3];
+    for policy in [
+        Policy::RoundRobin,
+        Policy::Random,
+        Policy::LeastConnections,
+        Policy::PeakEwma,
+        Policy::IpHash,
+        consistent(Some(125)),
+    ] {
+        let shares = table.shares(&policy);
+        assert_eq!((shares[0], shares[2]), (0.0, 0.0), "{policy:?}");
+        assert!(shares[1] > 0.4 && shares[3] > 0.4, "{policy:?} {shares:?}");
+    }
+    table.places = vec![2];
+    assert_eq!(table.pick(&Policy::PeakEwma, None), 2);
+}
+
+#[test]
+fn a_key_stays_where_it_is_and_without_one_requests_take_turns() {
+    let table = Table::of(&[1, 1, 1]);
+    for policy in [Policy::IpHash, consistent(None)] {
+        assert_eq!(table.placed(&policy), table.placed(&policy));
+        let turns: Vec<_> = (0..4).map(|_| table.pick(&policy, None)).collect();
+        let different: std::collections::HashSet<_> = turns[..3].iter().collect();
+        assert_eq!((different.len(), turns[0] == turns[3]), (3, true));
+    }
+}
+
+#[test]
+fn only_the_share_of_one_that_goes_or_comes_is_moved() {
+    let mut table = Table::of(&[1; 10]);
+    let before = table.placed(&consistent(None));
+    table.places.remove(4);
+    let without = table.placed(&consistent(None));
+    let pairs = before.iter().zip(&without);
+    let moved = pairs.clone().filter(|(before, after)| before != after);
+    assert!(
+        moved.clone().all(|(before, _)| *before == 4),
+        "only its own"
+    );
+    let share = moved.count() as f64 / PICKS as f64;
+    assert!((0.09..0.11).contains(&share), "{share} of the keys moved");
+    // What it had is spread over all others.
+    let heirs = pairs
+        .filter(|(before, _)| **before == 4)
+        .map(|(_, after)| *after);
+    let heirs: std::collections::HashSet<_> = heirs.collect();
+    assert_eq!(heirs.len(), 9);
+
+    // A change of one weight moves keys to or from that one only.
+    let mut heavier = Table::of(&[1; 10]);
+    heavier.all[7].weight = 2;
+    let after = heavier.placed(&consistent(None));
+    let moved = before
+        .iter()
+        .zip(&after)
+        .filter(|(before, after)| before != after);
+    assert!(moved.clone().all(|(_, after)| *after == 7));
+    let share = moved.count() as f64 / PICKS as f64;
+    assert!(
+        (0.07..0.10).contains(&share),
+        "2/11 instead of 1/10: {share}"
+    );
+}
+
+#[test]
+fn a_bound_on_the_load_is_kept_and_the_others_help_out() {
+    let table = Table::of(&[1, 1, 1, 1]);
+    let one_key = Some(key(1));
+    let mut counts = [0_u64; 4];
+    for picked in 1..=1_000_u64 {
+        let at = table.pick(&consistent(Some(125)), one_key);
+        table.all[at].in_flight.set(table.all[at].in_flight() + 1);
+        counts[at] += 1;
+        let most = (picked * 125).div_ceil(400);
+        assert!(counts[at] <= most, "{counts:?} after {picked}");
+    }
+    assert_eq!(counts.iter().sum::<u64>(), 1_000);
+    let mut sorted = counts;
+    sorted.sort_unstable();
+    assert_eq!(
+        sorted[3], 313,
+        "its own endpoint has as much as it may: {counts:?}"
+    );
+}
+
+#[test]
+fn the_least_loaded_for_its_weight_is_picked() {
+    let table = Table::of(&[1, 2, 1]);
+    table.all[0].in_flight.set(4);
+    table.all[1].in_flight.set(6);
+    table.all[2].in_flight.set(2);
+    assert_eq!(table.pick(&Policy::LeastConnections, None), 2);
+    table.all[2].in_flight.set(4);
+    assert_eq!(table.pick(&Policy::LeastConnections, None), 1);
+}
+
+#[test]
+fn one_that_fails_is_not_taken_for_an_idle_one() {
+    let table = Table::of(&[1, 1]);
+    let faults = Faults::default().with_one(table.moment.now);
+    table.all[0].faults.set(faults);
+    for _ in 0..3 {
+        assert_eq!(table.pick(&Policy::LeastConnections, None), 1);
+    }
+    table.all[1].in_flight.set(2);
+    assert_eq!(table.pick(&Policy::LeastConnections, None), 0);
+}
+
+/// Requests come one after the other, and each endpoint takes its own time for its answers: as long as
+/// a request is under way there, it waits for the one before.
+fn simulate(policy: &Policy, takes: &[f64], gap: f64) -> Vec<u64> {
+    let mut table = Table::of(&vec![1; takes.len()]);
+    let mut counts = vec![0_u64; takes.len()];
+    let mut ends: Vec<(f64, usize, f64)> = Vec::new();
+    let mut free_at = vec![0.0_f64; takes.len()];
+    let mut now = 0.0;
+    for _ in 0..PICKS {
+        now += gap;
+        table.moment.now = Millis(now as u64);
+        ends.retain(|(end, at, began)| {
+            if *end <= now {
+                let one = &table.all[*at];
+                one.in_flight.set(one.in_flight() - 1);
+                one.latency
+                    .set(one.latency.get().with(end - began, Millis(*end as u64)));
+            }
+            *end > now
+        });
+        let at = table.pick(policy, None);
+        let end = free_at[at].max(now) + takes[at];
+        free_at[at] = end;
+        ends.push((end, at, now));
+        table.all[at].in_flight.set(table.all[at].in_flight() + 1);
+        counts[at] += 1;
+    }
+    counts
+}
+
+#[test]
+fn the_slow_one_gets_less_and_nobody_starves() {
+    // A slow one is asked again once its latency has been forgotten, or while the others are busy.
+    for (policy, at_least) in [(Policy::PeakEwma, 10), (Policy::LeastConnections, 1_000)] {
+        // All together could take one every 0.9 ms; the slow one alone one every 40 ms.
+        let counts = simulate(&policy, &[2.0, 2.0, 40.0], 1.5);
+        assert!(counts[2] * 5 < counts[0], "{policy:?} {counts:?}");
+        assert!(counts[2] >= at_least, "{policy:?} {counts:?}");
+        let (more, less) = (counts[0].max(counts[1]), counts[0].min(counts[1]));
+        assert!(more < less * 2, "{policy:?} {counts:?}");
+    }
+    // With hardly anything to do nobody starves either.
+    let counts = simulate(&Policy::PeakEwma, &[2.0, 2.5, 3.0], 50.0);
+    assert!(counts.iter().all(|count| *count > 1_000), "{counts:?}");
+}
+
+#[test]
+fn one_that_comes_back_begins_with_a_tenth() {
+    let mut table = Table::of(&[1, 1]);
+    table.moment.slow_start = Some(Duration::from_secs(30));
+    let share_after = |table: &mut Table, seconds: u64| {
+        table.all[1].up_since = Millis(table.moment.now.0 - seconds * 1_000);
+        table.shares(&Policy::RoundRobin)[1]
+    };
+    assert_near(&[share_after(&mut table, 0)], &[0.1 / 1.1], 0.001);
+    assert_near(&[share_after(&mut table, 15)], &[0.5 / 1.5], 0.001);
+    assert_near(&[share_after(&mut table, 30)], &[0.5], 0.001);
+    let (heavy, light) = (u32::MAX, 1);
+    assert!(table.moment.weighed(heavy, || Millis(0)) > 0);
+    assert_eq!(table.moment.weighed(light, || table.moment.now), 102);
+}
