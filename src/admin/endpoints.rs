@@ -108,7 +108,7 @@ impl<'a> Look<'a, '_> {
             health: board.map_or(Health::Unknown, |board| board.health(self.now)),
             requests_in_flight: self.segment.shares(id, ShareCell::Requests),
             consecutive_errors: experience.streak,
-            ejected_for_seconds: (!left.is_zero()).then(|| left.as_secs_f64()),
+            ejected_for_seconds: (!left.is_zero()).then_some(left.as_secs_f64()),
         }
     }
 }
