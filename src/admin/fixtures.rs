@@ -55,6 +55,7 @@ pub(super) fn reload(result: ReloadResult) -> Reload {
         at: Timestamp::now(),
         result,
         generation: Some(3),
+        source: "/etc/sluice/sluice.yaml".to_owned(),
         config_hash: "0123456789abcdef".to_owned(),
         duration_ms: 12,
         errors: Vec::new(),

@@ -111,6 +111,8 @@ pub struct Reload {
     /// The one it made, where it was committed.
     pub generation: Option<u64>,
     pub config_hash: String,
+    /// Where the configuration came from.
+    pub source: String,
     /// From the event to the last worker's commit, or to the refusal.
     pub duration_ms: u64,
     /// Every error with its YAML path and line.

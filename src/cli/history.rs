@@ -29,6 +29,7 @@ struct Entry {
     result: String,
     generation: Option<u64>,
     config_hash: String,
+    source: String,
     duration_ms: u64,
     errors: Vec<String>,
     changes: Vec<String>,
@@ -56,13 +57,14 @@ fn table(status: &Status) -> String {
             at,
             result,
             config_hash,
+            source,
             duration_ms,
             ..
         } = entry;
         // Writing to a string cannot fail.
         let _infallible = writeln!(
             text,
-            "{serves} {generation:>5}  {at}  {result:<11}  {config_hash}  {duration_ms} ms"
+            "{serves} {generation:>5}  {at}  {result:<11}  {config_hash}  {duration_ms} ms  {source}"
         );
         for line in entry.errors.iter().chain(&entry.changes) {
             let _infallible = writeln!(text, "           {line}");

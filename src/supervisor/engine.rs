@@ -287,7 +287,8 @@ impl Engine {
         let served = Served {
             config,
             stays,
-            pinned: self.state.pinned(),
+            // One that is on its way has ended the pin, or will be heard of.
+            pinned: self.state.pinned().filter(|_| stays == Stays::Yes),
         };
         self.intake.look(look, served, &self.resolver);
     }

@@ -51,8 +51,9 @@ pub(super) enum Sight {
     Unreadable(Broken, Vec<Ticket>),
     /// Other contents, and not valid.
     Invalid(Broken, Vec<Ticket>),
-    /// The contents of the last look, which a pinned generation outlasts.
+    /// The contents that a pinned generation was brought back from, and outlasts.
     Pinned {
+        hash: String,
         generation: u64,
         tickets: Vec<Ticket>,
     },
@@ -79,6 +80,8 @@ pub(super) struct Intake {
     path: PathBuf,
     /// Of the contents that were seen last, valid or not.
     last: Option<String>,
+    /// The same when an earlier generation was brought back.
+    pinned: Option<String>,
     /// Whether they were not valid: what is served already is news then.
     mend: bool,
     running: Option<JoinHandle<Sight>>,
@@ -90,6 +93,7 @@ impl Intake {
         Intake {
             path,
             last,
+            pinned: None,
             mend: false,
             running: None,
             again: None,
@@ -104,7 +108,7 @@ impl Intake {
             return;
         }
         let (path, last, mend) = (self.path.clone(), self.last.clone(), self.mend);
-        let known = resolver.known_names();
+        let (known, pinned) = (resolver.known_names(), self.pinned.clone());
         self.running = Some(tokio::spawn(async move {
             let seen = Instant::now();
             let (tickets, forced) = match look {
@@ -113,6 +117,7 @@ impl Intake {
             };
             let before = Before {
                 last,
+                pinned,
                 forced,
                 mend,
                 served,
@@ -132,6 +137,11 @@ impl Intake {
         }));
     }
 
+    /// An earlier generation is brought back, whatever the file says now.
+    pub(super) fn pin(&mut self) {
+        self.pinned.clone_from(&self.last);
+    }
+
     /// What the look that is under way has seen; pending where there is none. May be dropped.
     pub(super) async fn seen(&mut self) -> Sight {
         let Some(running) = &mut self.running else {
@@ -145,10 +155,10 @@ impl Intake {
 
     fn remember(&mut self, sight: &Sight) {
         let (last, mend) = match sight {
-            Sight::Same | Sight::Pinned { .. } => return,
+            Sight::Same => return,
             Sight::Unreadable(broken, _) => (&broken.hash, self.mend),
             Sight::Invalid(broken, _) => (&broken.hash, true),
-            Sight::Equal { hash, .. } => (hash, false),
+            Sight::Equal { hash, .. } | Sight::Pinned { hash, .. } => (hash, false),
             Sight::Plan(planned) => (&planned.plan.hash, false),
         };
         self.last = Some(last.clone());
@@ -176,6 +186,7 @@ impl Look {
 /// What is known when a look begins.
 struct Before {
     last: Option<String>,
+    pinned: Option<String>,
     forced: bool,
     mend: bool,
     served: Served,
@@ -194,17 +205,17 @@ fn see(path: &Path, before: &Before, tickets: Vec<Ticket>, seen: Instant) -> Sig
         Err(error) => return unreadable(path, &error, before.last.as_ref(), tickets),
     };
     let hash = document::hash(&text);
-    if before.last.as_ref() == Some(&hash) {
-        match before.served.pinned {
-            Some(generation) if before.forced => {
-                return Sight::Pinned {
-                    generation,
-                    tickets,
-                };
-            }
-            _ if !before.forced => return Sight::Same,
-            _ => {}
-        }
+    if before.last.as_ref() == Some(&hash) && !before.forced {
+        return Sight::Same;
+    }
+    if let Some(generation) = before.served.pinned
+        && before.pinned.as_ref() == Some(&hash)
+    {
+        return Sight::Pinned {
+            hash,
+            generation,
+            tickets,
+        };
     }
     let served = before.served.config.as_deref();
     match Wanted::from(document::parse(text), Source::File, seen) {

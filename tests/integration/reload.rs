@@ -6,6 +6,7 @@ mod everything;
 mod guard;
 mod history;
 mod load;
+mod mixed;
 mod replace;
 mod streams;
 

@@ -241,7 +241,8 @@ impl Engine {
         match record.verdict {
             Verdict::Committed | Verdict::RolledBack => {
                 let changes = changes.join("; ");
-                tracing::info!(generation, hash, took_ms, changes, "reload done");
+                let source = super::publish::source(&record.source, &self.launch);
+                tracing::info!(generation, hash, source, took_ms, changes, "reload done");
                 self.keep_last_good(record);
             }
             Verdict::Rejected => {

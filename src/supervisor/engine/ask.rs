@@ -69,7 +69,10 @@ impl Engine {
         let hash = record.map(|record| record.hash).unwrap_or_default();
         match restored(&packed, hash, source) {
             Ok(wanted) => match wanted.plan(self.config().as_deref(), tickets) {
-                Ok((plan, text)) => self.want(plan, text),
+                Ok((plan, text)) => {
+                    self.intake.pin();
+                    self.want(plan, text);
+                }
                 Err(error) => tracing::error!(error, "an earlier generation cannot be restored"),
             },
             Err(error) => tracing::error!(error, "an earlier generation cannot be restored"),

@@ -149,6 +149,7 @@ impl Engine {
             Sight::Pinned {
                 generation,
                 tickets,
+                ..
             } => self.stays_pinned(generation, tickets),
             Sight::Plan(planned) => {
                 let Planned {

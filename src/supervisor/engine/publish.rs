@@ -59,7 +59,7 @@ pub(super) fn source(source: &Source, launch: &Launch) -> String {
 }
 
 /// What is told of one that a newer one replaced is the newer one's story.
-fn reload(record: &Record) -> Option<Reload> {
+fn reload(record: &Record, launch: &Launch) -> Option<Reload> {
     let result = match record.verdict {
         Verdict::Committed => ReloadResult::Committed,
         Verdict::RolledBack => ReloadResult::RolledBack,
@@ -71,6 +71,7 @@ fn reload(record: &Record) -> Option<Reload> {
         result,
         generation: record.generation,
         config_hash: short(&record.hash),
+        source: source(&record.source, launch),
         duration_ms: u64::try_from(record.took.as_millis()).unwrap_or(u64::MAX),
         errors: record.errors.clone(),
         changes: record.changes.clone(),
@@ -85,6 +86,7 @@ impl Engine {
     fn describe(&self) -> Status {
         let committed = self.state.committed();
         let history = self.state.history();
+        let told = |record: &Record| reload(record, &self.launch);
         let labels = committed.and_then(|generation| self.labels.get(&generation.number));
         Status {
             state: self.server_state(),
@@ -97,8 +99,8 @@ impl Engine {
             pinned: self.state.pinned(),
             workers: self.workers(),
             listeners: self.listeners(),
-            last_reload: history.latest().and_then(reload),
-            history: history.all().into_iter().filter_map(reload).collect(),
+            last_reload: history.latest().and_then(told),
+            history: history.all().into_iter().filter_map(told).collect(),
             config: committed.map(|generation| Arc::clone(&generation.plan.config)),
             index: labels
                 .map(|labels| Arc::clone(&labels.index))

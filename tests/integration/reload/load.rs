@@ -9,20 +9,29 @@ use crate::harness::load::{Connections, Failure, Load};
 use crate::harness::{Response, Sluice, eventually, process};
 use nix::sys::signal::Signal;
 
-/// `SLUICE_RELOADS=1000` is what a release is tried with.
-fn reloads() -> u64 {
+/// So many of each kind; `SLUICE_RELOADS=1000` is what a release is tried with.
+pub(super) fn reloads() -> u64 {
+    wanted().unwrap_or(100)
+}
+
+/// Of those that start processes or open sockets.
+fn slow_reloads() -> u64 {
+    wanted().unwrap_or(20)
+}
+
+fn wanted() -> Option<u64> {
     let wanted = std::env::var("SLUICE_RELOADS").ok();
-    wanted.map_or(100, |n| n.parse().unwrap())
+    wanted.map(|n| n.parse().unwrap())
 }
 
 /// Clients of both kinds, and which generations answered them.
-struct Clients {
+pub(super) struct Clients {
     loads: Vec<Load>,
     seen: Arc<Mutex<BTreeSet<u64>>>,
 }
 
 impl Clients {
-    fn of(sluice: &Sluice) -> Clients {
+    pub(super) fn of(sluice: &Sluice) -> Clients {
         let seen = Arc::<Mutex<BTreeSet<u64>>>::default();
         let kinds = [(Connections::Kept, 4), (Connections::New, 2)];
         let loads = kinds.map(|(connections, clients)| {
@@ -46,7 +55,7 @@ impl Clients {
         self.loads.iter().for_each(|load| load.wait_for_more(count));
     }
 
-    fn stop(self, sluice: &Sluice) -> Vec<Failure> {
+    pub(super) fn stop(self, sluice: &Sluice) -> Vec<Failure> {
         self.wait_for_more(20);
         let failures = self.loads.into_iter().flat_map(Load::stop).collect();
         let seen = self.seen.lock().unwrap().clone();
@@ -57,7 +66,7 @@ impl Clients {
     }
 }
 
-fn assert_none(failures: &[Failure]) {
+pub(super) fn assert_none(failures: &[Failure]) {
     assert!(
         failures.is_empty(),
         "{} failed: {:#?}",
@@ -94,7 +103,7 @@ fn valid_and_invalid_reloads_lose_nothing() {
 fn workers_up_and_down_lose_nothing() {
     let sluice = start(&config(1, 2));
     let clients = Clients::of(&sluice);
-    for mark in 2..2 + reloads() / 5 {
+    for mark in 2..2 + slow_reloads() {
         let workers = [1, 3, 2, 4][usize::try_from(mark % 4).unwrap()];
         let answer = reload(&sluice, &config(mark, workers));
         assert_eq!(answer.status, 200, "{}", answer.text());
@@ -111,7 +120,7 @@ fn workers_up_and_down_lose_nothing() {
 fn listeners_added_and_removed_lose_nothing_on_the_others() {
     let sluice = start(&config(1, 2));
     let clients = Clients::of(&sluice);
-    for mark in 2..2 + reloads() / 5 {
+    for mark in 2..2 + slow_reloads() {
         let more = if mark % 2 == 0 {
             "127.0.0.1:0, '127.0.0.2:0'"
         } else {
@@ -144,7 +153,7 @@ fn edits_faster_than_reloads_end_at_the_last_one() {
 fn workers_killed_in_the_middle_of_reloads_are_replaced_at_the_right_generation() {
     let sluice = start(&config(1, 2));
     let clients = Clients::of(&sluice);
-    let (mut kills, rounds) = (0, 10);
+    let (mut kills, rounds) = (0, slow_reloads() / 2);
     for mark in 2..2 + rounds {
         sluice.rewrite(&config(mark, 2));
         if let Some(worker) = sluice.workers().first() {
