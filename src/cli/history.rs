@@ -29,6 +29,7 @@ struct Entry {
     result: String,
     generation: Option<u64>,
     config_hash: String,
+    #[serde(default)]
     source: String,
     duration_ms: u64,
     errors: Vec<String>,
@@ -84,14 +85,15 @@ mod tests {
     fn the_one_that_serves_is_marked_and_errors_are_shown() {
         let json = r#"{"generation": 7, "pinned": 5, "more": true, "history": [
             {"at": "T2", "result": "rejected", "generation": null, "configHash": "ab",
-             "durationMs": 3, "errors": ["no such upstream"], "changes": []},
+             "source": "/etc/sluice.yaml", "durationMs": 3, "errors": ["no such upstream"], "changes": []},
             {"at": "T1", "result": "rolled-back", "generation": 7, "configHash": "cd",
-             "durationMs": 12, "errors": [], "changes": ["rule `a` added at place 1"]}]}"#;
+             "source": "rollback to generation 5", "durationMs": 12, "errors": [], "changes": ["rule `a` added at place 1"]}]}"#;
         let text = table(&serde_json::from_str(json).unwrap());
         let lines: Vec<&str> = text.lines().collect();
         assert!(lines[0].starts_with("      -  T2  rejected"), "{text}");
         assert_eq!(lines[1].trim(), "no such upstream");
         assert!(lines[2].starts_with("*     7  T1  rolled-back"), "{text}");
+        assert!(lines[2].ends_with("rollback to generation 5"), "{text}");
         assert_eq!(lines[3].trim(), "rule `a` added at place 1");
         assert_eq!(lines[4], "pinned to generation 5 until the file changes");
     }
