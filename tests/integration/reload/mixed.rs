@@ -9,21 +9,19 @@ use super::load::{Clients, assert_none, reloads};
 use super::wait_until_all_serve;
 use crate::harness::kubelet::Volume;
 use crate::harness::upstream::ok;
-use crate::harness::{Client, Gate, Sluice, Upstream, eventually};
+use crate::harness::{Client, Sluice, Upstream, eventually};
 
 const KEY: &str = "sluice.yaml";
 const UPGRADE: &str =
     "GET /app/chat HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: lines\r\n\r\n";
 const SWITCHING: &str =
     "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: lines\r\n\r\n";
-/// Of an upload or a download, half of which waits for the end of the reloads.
+/// Of an upload and of a download, which take as long as all the reloads.
 const LARGE: usize = 8 << 20;
 
-/// `/app/chat` answers line by line, `/app/down` gives the second half of a large body once the gate is
-/// open, all else is told how much was sent.
-fn application(gate: &Gate) -> Upstream {
-    let gate = gate.clone();
-    Upstream::start(move |exchange| {
+/// `/app/chat` answers line by line, `/app/down` gives a large body, all else is told how much was sent.
+fn application() -> Upstream {
+    Upstream::start(|exchange| {
         let mut length = 0;
         let Some(head) = exchange.streamed(&mut |piece| length += piece.len())? else {
             return Ok(());
@@ -37,13 +35,10 @@ fn application(gate: &Gate) -> Upstream {
                 }
             }
             "/app/down" => {
-                let half = "x".repeat(LARGE / 2);
                 exchange.write(format!(
                     "HTTP/1.1 200 OK\r\ncontent-length: {LARGE}\r\n\r\n"
                 ))?;
-                exchange.write(&half)?;
-                gate.pass();
-                exchange.write(&half)
+                exchange.write("x".repeat(LARGE))
             }
             _ => exchange.write(ok(&length.to_string())),
         }
@@ -64,7 +59,8 @@ struct Streams {
     chat: Client,
     download: Client,
     upload: Client,
-    sent: usize,
+    /// Bytes of the upload and of the download so far.
+    done: usize,
 }
 
 impl Streams {
@@ -77,12 +73,12 @@ impl Streams {
         upload.send(format!(
             "POST /app/up HTTP/1.1\r\nhost: x\r\ncontent-length: {LARGE}\r\n\r\n"
         ));
-        let sent = 0;
+        let done = 0;
         Streams {
             chat,
             download,
             upload,
-            sent,
+            done,
         }
     }
 
@@ -92,16 +88,19 @@ impl Streams {
         self.chat.send(&line);
         assert_eq!(self.chat.read_through("\n"), line);
         let goal = LARGE / usize::try_from(rounds).unwrap() * usize::try_from(round).unwrap();
-        let piece = vec![b'u'; goal.min(LARGE).saturating_sub(self.sent)];
-        self.sent += piece.len();
-        self.upload.send(piece);
+        self.load(goal);
     }
 
-    fn end(mut self, gate: &Gate) {
-        gate.open();
-        let body = self.download.wire.read_exact(LARGE).unwrap();
-        assert!(body.iter().all(|byte| *byte == b'x'));
-        self.upload.send(vec![b'u'; LARGE - self.sent]);
+    fn load(&mut self, goal: usize) {
+        let piece = goal - self.done;
+        self.upload.send(vec![b'u'; piece]);
+        let came = self.download.wire.read_exact(piece).unwrap();
+        assert!(came.iter().all(|byte| *byte == b'x'));
+        self.done = goal;
+    }
+
+    fn end(mut self) {
+        self.load(LARGE);
         assert_eq!(self.upload.response("POST").text(), LARGE.to_string());
         self.chat.send("bye\n");
         assert_eq!(self.chat.read_through("\n"), "bye\n");
@@ -122,7 +121,7 @@ impl File<'_> {
             0 => self.sluice.rewrite(text),
             // In pieces, of which the first alone is not YAML: it may be looked at.
             1 => {
-                let (first, second) = text.split_at(text.find("/app/").unwrap());
+                let (first, second) = text.split_at(text.find('/').unwrap());
                 fs::write(&path, first).unwrap();
                 let mut file = fs::OpenOptions::new().append(true).open(&path).unwrap();
                 std::io::Write::write_all(&mut file, second.as_bytes()).unwrap();
@@ -150,8 +149,7 @@ impl File<'_> {
 
 #[test]
 fn every_way_to_edit_loses_nothing_of_what_is_under_way() {
-    let gate = Gate::closed();
-    let app = application(&gate);
+    let app = application();
     let sluice = super::start(&yaml(1, &app));
     let clients = Clients::of(&sluice);
     let mut streams = Streams::begin(&sluice);
@@ -170,6 +168,6 @@ fn every_way_to_edit_loses_nothing_of_what_is_under_way() {
         streams.go_on(round, rounds);
     }
     wait_until_all_serve(&sluice, 2);
-    streams.end(&gate);
+    streams.end();
     assert_none(&clients.stop(&sluice));
 }
