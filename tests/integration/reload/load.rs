@@ -153,7 +153,8 @@ fn edits_faster_than_reloads_end_at_the_last_one() {
 fn workers_killed_in_the_middle_of_reloads_are_replaced_at_the_right_generation() {
     let sluice = start(&config(1, 2));
     let clients = Clients::of(&sluice);
-    let (mut kills, rounds) = (0, slow_reloads() / 2);
+    // Each death of a young worker makes the pause before the next one longer.
+    let (mut kills, rounds) = (0, 10);
     for mark in 2..2 + rounds {
         sluice.rewrite(&config(mark, 2));
         if let Some(worker) = sluice.workers().first() {
