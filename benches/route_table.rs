@@ -201,6 +201,7 @@ fn rule(n: usize, host: HostPattern, path: &str) -> Rule {
             weight: 1,
         }],
         traffic: TrafficChange::default(),
+        grpc_web: false,
     }
 }
 

@@ -8,6 +8,7 @@ mod decode;
 pub mod diagnostic;
 #[cfg(test)]
 pub(crate) mod fixtures;
+pub mod grpc;
 pub mod headers;
 pub mod health;
 mod load;

@@ -42,6 +42,7 @@ mod echo;
 mod ends;
 pub mod error;
 mod forward;
+mod grpc;
 pub mod h1;
 mod handler;
 pub mod http2;

@@ -13,6 +13,10 @@ use std::path::Path;
 
 #[path = "../fuzz/src/config.rs"]
 mod config;
+#[path = "../fuzz/src/grpc.rs"]
+mod grpc;
+#[path = "../fuzz/src/http2.rs"]
+mod http2;
 #[path = "../fuzz/src/ipc.rs"]
 mod ipc;
 #[path = "../fuzz/src/pattern.rs"]
@@ -49,6 +53,16 @@ fn configurations() {
 #[test]
 fn messages_between_the_processes() {
     replay("tests/fixtures/fuzz/ipc", 10, ipc::check);
+}
+
+#[test]
+fn frames_of_http2() {
+    replay("tests/fixtures/fuzz/http2", 8, http2::check);
+}
+
+#[test]
+fn base64_and_timeouts_of_grpc() {
+    replay("tests/fixtures/fuzz/grpc", 8, grpc::check);
 }
 
 #[test]

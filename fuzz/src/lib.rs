@@ -2,7 +2,9 @@
 //! into its ordinary tests, where they run over their corpora and, some, over random messages.
 
 pub mod config;
+pub mod grpc;
 pub mod http1;
+pub mod http2;
 pub mod hyper_server;
 pub mod ipc;
 pub mod pattern;

@@ -101,6 +101,10 @@ pub struct Upstream {
     pub id: String,
     pub target: Target,
     pub host_header: HostHeader,
+    pub protocol: UpstreamProtocol,
+    pub http2: UpstreamHttp2,
+    /// gRPC-Web becomes gRPC on the way there.
+    pub grpc_web: bool,
     pub keepalive: Keepalive,
     /// Which PROXY protocol header connections to it begin with; `None` is none.
     pub proxy_protocol: Option<proxy_protocol::Version>,
@@ -153,6 +157,29 @@ pub enum HostHeader {
     Preserve,
 }
 
+/// What is spoken with an upstream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum UpstreamProtocol {
+    /// What TLS agrees on; without it HTTP/1.1.
+    Auto,
+    Http1,
+    /// HTTP/2 by TLS.
+    H2,
+    /// HTTP/2 with prior knowledge, without TLS.
+    H2c,
+}
+
+/// HTTP/2 with an upstream: bounds of each endpoint and worker, and of each connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UpstreamHttp2 {
+    /// Requests at once over one connection.
+    pub max_concurrent_streams: u32,
+    pub max_connections: u32,
+    pub initial_stream_window_size: u32,
+    pub initial_connection_window_size: u32,
+    pub keepalive: Option<Http2Keepalive>,
+}
+
 /// Bounds on idle connections to an upstream, per worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Keepalive {
@@ -182,6 +209,8 @@ pub struct Rule {
     /// Never empty.
     pub upstreams: Vec<WeightedUpstream>,
     pub traffic: TrafficChange,
+    /// gRPC-Web becomes gRPC.
+    pub grpc_web: bool,
 }
 
 /// Host names are in lower case without a trailing dot or a port.

@@ -6,7 +6,7 @@ use super::config::balance::Balancing;
 use super::config::traffic::{Backoff, Retry, RetryBudget, Timeouts, Traffic, TrafficChange};
 use super::config::{
     HostHeader, HostPattern, Keepalive, PathPattern, Rule, Server, ServerHost, ServerRole, Target,
-    Upstream, WeightedUpstream,
+    Upstream, UpstreamHttp2, UpstreamProtocol, WeightedUpstream,
 };
 
 /// One server for every weight, on ports from 9000.
@@ -23,6 +23,9 @@ pub(super) fn upstream(id: &str, weights: &[u32]) -> Upstream {
         id: id.to_owned(),
         target: Target::Servers((9000..).zip(weights).map(server).collect()),
         host_header: HostHeader::Upstream,
+        protocol: UpstreamProtocol::Auto,
+        http2: upstream_http2(),
+        grpc_web: false,
         keepalive: Keepalive {
             idle_connections: 8,
             idle_timeout: Duration::from_secs(60),
@@ -35,6 +38,17 @@ pub(super) fn upstream(id: &str, weights: &[u32]) -> Upstream {
 }
 
 /// Patient, and never tries again.
+/// As in a configuration that says nothing of it.
+pub(crate) fn upstream_http2() -> UpstreamHttp2 {
+    UpstreamHttp2 {
+        max_concurrent_streams: 128,
+        max_connections: 8,
+        initial_stream_window_size: 256 * 1024,
+        initial_connection_window_size: 1024 * 1024,
+        keepalive: None,
+    }
+}
+
 pub(crate) fn traffic() -> Traffic {
     Traffic {
         timeouts: Timeouts {
@@ -77,5 +91,6 @@ pub(super) fn rule(name: &str, path: PathPattern) -> Rule {
             weight: 1,
         }],
         traffic: TrafficChange::default(),
+        grpc_web: false,
     }
 }

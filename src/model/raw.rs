@@ -19,7 +19,7 @@ pub(super) use balance::{
 pub(super) use observe::{LogMode, RawAccessLog, RawTracing};
 pub(super) use server::{
     RawHeader, RawHttp2, RawHttp2Keepalive, RawLimits, RawListener, RawMatch, RawRule, RawServer,
-    RawServerEntry, RawUpstream, Weight,
+    RawServerEntry, RawUpstream, RawUpstreamHttp2, Weight,
 };
 pub(super) use traffic::{
     RawBackoff, RawCircuitBreaker, RawEndpointBounds, RawHedge, RawRetry, RawRetryBudget,

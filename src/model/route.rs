@@ -60,6 +60,8 @@ pub struct Route {
     pub name: Box<str>,
     /// Never empty, and not all weights are 0.
     pub upstreams: Arc<[WeightedUpstream]>,
+    /// gRPC-Web becomes gRPC.
+    pub grpc_web: bool,
     conditions: Option<Box<Conditions>>,
 }
 
@@ -193,6 +195,7 @@ impl RouteCompiler {
             index,
             name: rule.name.as_str().into(),
             upstreams: self.upstreams(&rule.upstreams),
+            grpc_web: rule.grpc_web,
             conditions: self.conditions(rule).map_err(in_rule)?,
         })
     }

@@ -9,9 +9,12 @@ use http::HeaderMap;
 
 use super::client::{ClientBody, Wait};
 use super::error::Reason;
+use super::grpc::deadline::Bounded;
+use super::grpc::web::{WebRequest, WebResponse};
 use super::http2::StreamBody;
 use super::tunnel::Switched;
 use super::upstream::body::UpstreamBody;
+use super::upstream::http2::body::CallBody;
 
 pub(super) enum Body {
     Empty,
@@ -22,6 +25,13 @@ pub(super) enum Body {
     Stream(Box<StreamBody>),
     /// From an HTTP/1 upstream; pulling it also pushes the rest of the request there.
     Upstream(Box<UpstreamBody>),
+    /// From an HTTP/2 upstream.
+    Call(Box<CallBody>),
+    /// Of gRPC, with a deadline.
+    Bounded(Box<Bounded>),
+    /// Of gRPC-Web, towards gRPC and back.
+    WebRequest(Box<WebRequest>),
+    WebResponse(Box<WebResponse>),
     /// No body: after a 101 the upstream's connection carries another protocol.
     Switched(Box<Switched>),
 }
@@ -56,6 +66,10 @@ impl Body {
             Self::Client(body) => body.poll_frame(cx),
             Self::Stream(body) => body.poll_frame(cx),
             Self::Upstream(body) => body.poll_frame(cx),
+            Self::Call(body) => body.poll_frame(cx),
+            Self::Bounded(body) => body.poll_frame(cx),
+            Self::WebRequest(body) => body.poll_frame(cx),
+            Self::WebResponse(body) => body.poll_frame(cx),
         }
     }
 
@@ -64,6 +78,9 @@ impl Body {
     pub(super) fn poll_push(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         match self {
             Self::Upstream(body) => body.poll_push(cx),
+            Self::Call(body) => body.poll_push(cx),
+            Self::Bounded(body) => body.poll_push(cx),
+            Self::WebResponse(body) => body.poll_push(cx),
             _ => Poll::Ready(()),
         }
     }
@@ -73,6 +90,7 @@ impl Body {
         match self {
             Self::Client(body) => body.wait(),
             Self::Stream(body) => body.wait(),
+            Self::WebRequest(body) => body.body.wait(),
             _ => Wait::Nothing,
         }
     }
@@ -84,6 +102,9 @@ impl Body {
             Self::Client(body) => body.size(),
             Self::Stream(body) => body.size(),
             Self::Upstream(body) => body.size(),
+            Self::Call(body) => body.size(),
+            Self::Bounded(body) => body.size(),
+            Self::WebRequest(_) | Self::WebResponse(_) => Size::Unknown,
         }
     }
 }

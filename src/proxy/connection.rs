@@ -22,6 +22,7 @@ use super::orphan::{Ground, unless_orphaned};
 use super::respond::{self, Disclosure};
 use super::timers::Patience;
 use super::visit::{Share, Visit};
+use crate::model::grpc::Dialect;
 
 mod answer;
 
@@ -203,7 +204,7 @@ async fn refuse(client: &Rc<Client>, reason: Reason, visit: &mut Visit) -> Next 
         method: http::Method::GET,
         persistence: Persistence::Close,
     };
-    let response = respond::refusal(reason, disclosure);
+    let response = respond::refusal(reason, disclosure, Dialect::Http);
     match answer::answer(client, response, &asked, visit).await {
         Next::Break => Next::Break,
         _ => Next::Linger,

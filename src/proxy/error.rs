@@ -46,6 +46,7 @@ pub enum Reason {
     UnsupportedVersion,
     ConnectFailed,
     UpstreamClosed,
+    UpstreamRefused,
     UpstreamMalformed,
     UpstreamHeadersTooLarge,
     UpstreamUpgrade,
@@ -58,6 +59,7 @@ pub enum Reason {
     RequestTimeout,
     UpstreamOverflow,
     UpstreamQueueTimeout,
+    GrpcDeadline,
     NoAddress,
     OutOfSockets,
     TooManyConnections,
@@ -74,7 +76,7 @@ struct Entry {
 }
 
 impl Reason {
-    pub const ALL: [Self; 41] = [
+    pub const ALL: [Self; 43] = [
         Self::MalformedRequest,
         Self::AmbiguousFraming,
         Self::BadTarget,
@@ -99,6 +101,7 @@ impl Reason {
         Self::UnsupportedVersion,
         Self::ConnectFailed,
         Self::UpstreamClosed,
+        Self::UpstreamRefused,
         Self::UpstreamMalformed,
         Self::UpstreamHeadersTooLarge,
         Self::UpstreamUpgrade,
@@ -111,6 +114,7 @@ impl Reason {
         Self::RequestTimeout,
         Self::UpstreamOverflow,
         Self::UpstreamQueueTimeout,
+        Self::GrpcDeadline,
         Self::NoAddress,
         Self::OutOfSockets,
         Self::TooManyConnections,
@@ -151,6 +155,7 @@ impl Reason {
     pub fn failure(self) -> Option<Failure> {
         match self {
             Self::ConnectFailed | Self::ConnectTimeout => Some(Failure::Connect),
+            Self::UpstreamRefused => Some(Failure::Refused),
             Self::UpstreamClosed => Some(Failure::Reset),
             Self::UpstreamMalformed | Self::UpstreamHeadersTooLarge => {
                 Some(Failure::InvalidResponse)
@@ -263,6 +268,12 @@ impl Reason {
                 Upstream,
                 "The upstream closed without an answer",
             ),
+            Self::UpstreamRefused => (
+                "upstream_refused",
+                503,
+                Upstream,
+                "The upstream took no more requests",
+            ),
             Self::UpstreamMalformed => (
                 "upstream_malformed",
                 502,
@@ -305,6 +316,12 @@ impl Reason {
                 504,
                 Upstream,
                 "The upstream does not take the request",
+            ),
+            Self::GrpcDeadline => (
+                "grpc_deadline",
+                504,
+                Upstream,
+                "The deadline of the call has passed",
             ),
             Self::UpstreamTimeout => (
                 "upstream_timeout",

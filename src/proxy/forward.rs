@@ -7,6 +7,7 @@
 mod admission;
 mod attempt;
 mod hedge;
+mod over_http2;
 
 use std::cell::Cell;
 use std::future::poll_fn;
@@ -29,6 +30,7 @@ use super::tunnel::Switched;
 use super::upstream::body::Return;
 use super::upstream::endpoint::Owner;
 use super::upstream::hold::Hold;
+use super::upstream::http2::body::CallBody;
 use super::upstream::members::{Ask, Members, Tried};
 use super::upstream::replay::Replay;
 use super::upstream::upload::Repeat;
@@ -36,7 +38,7 @@ use super::visit::Visit;
 use crate::model::retry::{Failure, Reach, Seen};
 use crate::model::snapshot::{Server, Upstream};
 use crate::model::traffic::Traffic;
-use attempt::Reached;
+use attempt::{Carrier, Reached};
 
 /// Of a response that is not passed on, as much is read for the connection's sake if it is there.
 const DISCARDED: u64 = 64 * 1024;
@@ -290,15 +292,18 @@ impl<'a> Errand<'a> {
     }
 
     fn respond(&self, reached: Reached, hold: Hold) -> Result<Response<Body>, Reason> {
-        reached.exchange.upload.commit();
+        reached.carrier.commit();
         self.response(reached, hold)
     }
 
     fn response(&self, reached: Reached, hold: Hold) -> Result<Response<Body>, Reason> {
-        let Reached { mut head, exchange } = reached;
+        let Reached { mut head, carrier } = reached;
         let headers = std::mem::take(&mut head.headers);
-        let body = match &head.kind {
-            ResponseKind::Final => {
+        let body = match (&head.kind, carrier) {
+            (ResponseKind::Final, Carrier::Http2(call)) => {
+                Body::Call(Box::new(CallBody::new(*call, &head, hold)))
+            }
+            (ResponseKind::Final, Carrier::Http1(exchange)) => {
                 let back = Return {
                     hold,
                     bounds: self.target.upstream.keepalive,
@@ -307,7 +312,9 @@ impl<'a> Errand<'a> {
                 };
                 Body::Upstream(Box::new(exchange.into_body(&head, back)))
             }
-            ResponseKind::Upgrade(protocol) if was_offered(protocol, self.inbound) => {
+            (ResponseKind::Upgrade(protocol), Carrier::Http1(exchange))
+                if was_offered(protocol, self.inbound) =>
+            {
                 Body::Switched(Box::new(Switched::new(exchange, hold, protocol.clone())?))
             }
             _ => return Err(Reason::UpstreamUpgrade),

@@ -14,11 +14,14 @@ use http::{Method, Request, Response, request};
 use super::body::Body;
 use super::ends::Ends;
 use super::error::Reason;
+use super::grpc::deadline;
+use super::grpc::web::{self, Form};
 use super::interim::Interim;
 use super::respond::{self, Disclosure};
-use super::timers::{Alarm, before};
+use super::timers::{Alarm, Tick, before};
 use super::visit::Visit;
 use super::{echo, forward};
+use crate::model::grpc::Dialect;
 use crate::model::headers::{self, Passage, forwarded};
 use crate::model::route::{Route, RouteQuery};
 use crate::model::snapshot::{Snapshot, Target};
@@ -43,18 +46,46 @@ pub(super) async fn handle(
     inbound: &Inbound,
     visit: &mut Visit,
 ) -> Response<Body> {
-    match serve(request, inbound, visit).await {
+    let call = Call::of(&request, inbound);
+    // When the deadline passes, the handling is dropped, and with it what an upstream does for it.
+    let served = {
+        let serving = pin!(serve(request, inbound, call, visit));
+        before(call.due, &inbound.alarm, serving).await
+    };
+    let served = served.unwrap_or(Err(Reason::GrpcDeadline));
+    match served {
         Ok(response) => response,
         Err(reason) => {
             visit.seen.reason = Some(reason);
-            respond::refusal(reason, Disclosure::by(visit.active.snapshot.error_header))
+            let disclosure = Disclosure::by(visit.active.snapshot.error_header);
+            respond::refusal(reason, disclosure, call.dialect)
         }
+    }
+}
+
+/// What gRPC says of a request.
+#[derive(Clone, Copy)]
+struct Call {
+    dialect: Dialect,
+    /// Until when all of it may take.
+    due: Option<Tick>,
+}
+
+impl Call {
+    fn of(request: &Request<Body>, inbound: &Inbound) -> Self {
+        let dialect = Dialect::of(request.headers());
+        let due = match dialect {
+            Dialect::Http => None,
+            _ => deadline::due(request.headers(), &inbound.alarm),
+        };
+        Self { dialect, due }
     }
 }
 
 async fn serve(
     request: Request<Body>,
     inbound: &Inbound,
+    call: Call,
     visit: &mut Visit,
 ) -> Result<Response<Body>, Reason> {
     let (mut head, body) = request.into_parts();
@@ -106,7 +137,9 @@ async fn serve(
     };
     passage.rewrite(&mut head.headers, &proxy.scratch.values);
 
-    let request = Request::from_parts(head, body);
+    let mut request = Request::from_parts(head, body);
+    let web = Form::of(call.dialect).filter(|_| route.grpc_web || upstream.grpc_web);
+    let web = web.and_then(|form| Some((form, web::to_grpc(&mut request, form)?)));
     let answer = pin!(async {
         match &upstream.target {
             Target::Echo => echo::answer(request, inbound, visit, route, upstream).await,
@@ -124,6 +157,12 @@ async fn serve(
     let mut response = before(due, &inbound.alarm, answer)
         .await
         .unwrap_or(Err(Reason::RequestTimeout))?;
+    if let Some(due) = call.due {
+        deadline::bound(&mut response, due, &inbound.alarm);
+    }
+    if let Some((form, asked)) = web {
+        web::from_grpc(&mut response, form, asked);
+    }
     headers::rewrite_response(response.headers_mut(), snapshot);
     Ok(response)
 }

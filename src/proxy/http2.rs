@@ -8,13 +8,17 @@ mod answer;
 mod exchange;
 pub mod frames;
 mod incoming;
+mod outflow;
 mod pulse;
 mod reply;
 mod request;
 mod session;
+mod tunnel;
 mod wire;
 
 pub(super) use incoming::StreamBody;
+pub(super) use outflow::{Outflow, Progress};
+pub(super) use pulse::Pulse;
 pub(super) use reply::Reply;
 pub(super) use session::serve;
 

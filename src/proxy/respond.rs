@@ -9,6 +9,8 @@ use http::{HeaderValue, Response};
 
 use super::body::Body;
 use super::error::Reason;
+use super::grpc;
+use crate::model::grpc::Dialect;
 
 const ERROR: HeaderName = HeaderName::from_static("x-sluice-error");
 
@@ -29,7 +31,7 @@ impl Disclosure {
     }
 }
 
-pub(super) fn refusal(reason: Reason, disclosure: Disclosure) -> Response<Body> {
+pub(super) fn refusal(reason: Reason, disclosure: Disclosure, dialect: Dialect) -> Response<Body> {
     let mut response = Response::new(Body::Full(Bytes::from_static(reason.text().as_bytes())));
     *response.status_mut() = reason.status();
     let headers = response.headers_mut();
@@ -43,5 +45,5 @@ pub(super) fn refusal(reason: Reason, disclosure: Disclosure) -> Response<Body> 
     if disclosure == Disclosure::TextAndCode {
         headers.insert(ERROR, HeaderValue::from_static(reason.code()));
     }
-    response
+    grpc::in_dialect(response, reason, dialect)
 }

@@ -26,7 +26,7 @@ pub(super) struct Switched {
     stream: Stream,
     inlet: Inlet,
     /// In flight there until the tunnel ends.
-    _hold: Hold,
+    hold: Hold,
 }
 
 /// One direction.
@@ -72,8 +72,13 @@ impl Switched {
             protocol,
             stream,
             inlet,
-            _hold: hold,
+            hold,
         })
+    }
+
+    /// For a tunnel whose client's side is no socket.
+    pub(super) fn into_parts(self) -> (Stream, Inlet, Hold) {
+        (self.stream, self.inlet, self.hold)
     }
 
     /// Runs until both directions have ended or one of them has broken. May be dropped at any time.

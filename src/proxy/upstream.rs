@@ -10,6 +10,7 @@ pub(super) mod connect;
 pub(super) mod endpoint;
 pub(super) mod exchange;
 pub(super) mod hold;
+pub(super) mod http2;
 mod idle;
 mod lifetime;
 pub(super) mod members;

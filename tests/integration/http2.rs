@@ -1,8 +1,11 @@
 //! HTTP/2 with clients: requests like any others (`exchanges`), what is refused (`refusals`), what is
-//! bounded (`floods`), how it ends (`ends`), and what foreign programs make of it (`foreign`).
+//! bounded (`floods`), how it ends (`ends`), what foreign programs make of it (`foreign`), and
+//! WebSockets over it (`websockets`). Then the same with upstreams (`upstreams`).
 
 mod ends;
 mod exchanges;
 mod floods;
 mod foreign;
 mod refusals;
+mod upstreams;
+mod websockets;

@@ -22,6 +22,7 @@ mod echo;
 mod exchanges;
 mod failures;
 mod foreign_clients;
+mod grpc;
 mod harness;
 mod headers;
 mod http2;

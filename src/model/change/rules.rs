@@ -129,6 +129,7 @@ fn rule_parts(old: (&Config, &Rule), new: (&Config, &Rule)) -> Vec<&'static str>
         ("methods", old.methods != new.methods),
         ("headers", old.headers != new.headers),
         ("query", old.query != new.query),
+        ("grpcWeb", old.grpc_web != new.grpc_web),
         (
             "upstreams",
             !targets(old_config, old).eq(targets(new_config, new)),

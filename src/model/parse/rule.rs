@@ -105,6 +105,7 @@ impl<'t> Parse<'_, 't> {
             query: query?,
             upstreams: upstreams?,
             traffic,
+            grpc_web: rule.grpc_web(),
         };
         Some((rule, reach))
     }

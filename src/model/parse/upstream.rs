@@ -4,9 +4,11 @@ use rustc_hash::FxHashMap;
 
 use super::url::{self, Address, Url};
 use super::{balance, name, traffic};
-use crate::model::config::{Keepalive, Server, ServerRole, Target, Upstream};
+use crate::model::config::{
+    Keepalive, Server, ServerRole, Target, Upstream, UpstreamHttp2, UpstreamProtocol,
+};
 use crate::model::decode::{At, Number, Reader, Short, nearest, shortened};
-use crate::model::raw::{RawServer, RawServerEntry, RawUpstream, Weight};
+use crate::model::raw::{RawServer, RawServerEntry, RawUpstream, RawUpstreamHttp2, Weight};
 use crate::model::yaml::NodeId;
 
 /// The upstreams as rules can name them. One that is not valid keeps its index and its id, so that
@@ -111,6 +113,13 @@ fn upstream<'t>(
         let help = "remove it, or give the upstream a `url` of a server";
         reader.error(version.at, "a builtin has no connections", help);
     }
+    if let (UpstreamProtocol::H2 | UpstreamProtocol::H2c, Some(version)) =
+        (raw.value.protocol(), raw.value.proxy_protocol)
+    {
+        let help = "remove it, or write `protocol: http1`";
+        let message = "a connection of HTTP/2 is for many clients, and cannot name one";
+        reader.error(version.at, message, help);
+    }
     let id = raw.value.id?;
     let id = reader.accept(id, name::check("an upstream's id", id.value))?;
     Some(Upstream {
@@ -120,6 +129,9 @@ fn upstream<'t>(
             .value
             .host_header
             .map_or_else(|| server.host_header(), |at| at.value),
+        protocol: protocol(raw, reader)?,
+        http2: http2(raw.value.http2.as_ref()),
+        grpc_web: raw.value.grpc_web(),
         keepalive: Keepalive {
             idle_connections: keepalive.idle_connections().0,
             idle_timeout: keepalive.idle_timeout(),
@@ -208,5 +220,28 @@ fn server(address: Address, weight: Weight<1>, role: ServerRole) -> Server {
         role,
         authority,
         base_path,
+    }
+}
+
+/// Without TLS HTTP/2 has to be known beforehand.
+fn protocol(raw: &At<RawUpstream<'_>>, reader: &mut Reader<'_>) -> Option<UpstreamProtocol> {
+    match raw.value.protocol {
+        Some(given) if given.value == UpstreamProtocol::H2 => {
+            let help = "write `h2c` for HTTP/2 without TLS";
+            reader.error(given.at, "`h2` needs TLS, and the upstream has none", help);
+            None
+        }
+        _ => Some(raw.value.protocol()),
+    }
+}
+
+fn http2(written: Option<&At<RawUpstreamHttp2<'_>>>) -> UpstreamHttp2 {
+    let raw = written.map(|at| at.value.clone()).unwrap_or_default();
+    UpstreamHttp2 {
+        max_concurrent_streams: raw.max_concurrent_streams().0,
+        max_connections: raw.max_connections().0,
+        initial_stream_window_size: raw.initial_stream_window_size().0,
+        initial_connection_window_size: raw.initial_connection_window_size().0,
+        keepalive: raw.keepalive.map(|given| super::keepalive(&given.value)),
     }
 }

@@ -7,7 +7,7 @@ use super::traffic::{
     RawCircuitBreaker, RawHedge, RawRetry, RawRuleRetry, RawRuleTimeouts, RawTimeouts,
 };
 use super::words::PathType;
-use crate::model::config::{HostHeader, ProxyHeader, Workers};
+use crate::model::config::{HostHeader, ProxyHeader, UpstreamProtocol, Workers};
 use crate::model::decode::{At, Bytes, FromText, Number, OneOrMany, Short, Unlimited, section};
 use crate::model::proxy_protocol::Version;
 
@@ -76,6 +76,13 @@ section! {
         "servers" servers: Vec<At<Short<RawServerEntry<'t>>>>,
         /// Which `Host` it sees: its own name, or the client's. Without it, `server.hostHeader`.
         "hostHeader" host_header: HostHeader,
+        /// What is spoken with it: `http1`, `h2c` (HTTP/2 without TLS), `h2` (HTTP/2 over TLS), or `auto`,
+        /// what TLS agrees on, and HTTP/1.1 without it.
+        "protocol" protocol: UpstreamProtocol = UpstreamProtocol::Auto,
+        /// HTTP/2 with it.
+        "http2" http2: RawUpstreamHttp2<'t>,
+        /// Whether gRPC-Web becomes gRPC on the way there.
+        "grpcWeb" grpc_web: bool = false,
         /// Bounds on idle connections to it.
         "keepalive" keepalive: RawKeepalive<'t>,
         /// How long it may take.
@@ -152,6 +159,8 @@ section! {
         "headers" headers: Vec<At<RawMatch<'t>>>,
         /// Query parameters that must all match.
         "query" query: Vec<At<RawMatch<'t>>>,
+        /// Whether gRPC-Web becomes gRPC, whichever upstream it goes to.
+        "grpcWeb" grpc_web: bool = false,
         /// Ids of the upstreams that requests are balanced over.
         "upstreams" upstreams: Vec<At<Short<RawTarget<'t>>>>; require,
         /// How long its requests may take, where that differs from what the upstream says.
@@ -227,6 +236,22 @@ section! {
         /// What the compression of headers may remember.
         "headerTableSize" header_table_size: Bytes<0, 65_536> = Bytes(4 * 1024),
         /// Asks silent clients whether they are there. Off without the section.
+        "keepalive" keepalive: RawHttp2Keepalive<'t>,
+    }
+}
+
+section! {
+    /// `http2:` of an upstream
+    RawUpstreamHttp2 {
+        /// Requests at once over one connection; the upstream may allow fewer.
+        "maxConcurrentStreams" max_concurrent_streams: Number<1, 65_536> = Number(128),
+        /// Connections per endpoint and worker; another is opened when all are full.
+        "maxConnections" max_connections: Number<1, 1_024> = Number(8),
+        /// How much of one answer's body may be on its way before the client takes it.
+        "initialStreamWindowSize" initial_stream_window_size: Bytes<1_024, 1_073_741_824> = Bytes(256 * 1024),
+        /// The same of all answers of a connection together.
+        "initialConnectionWindowSize" initial_connection_window_size: Bytes<65_536, 1_073_741_824> = Bytes(1024 * 1024),
+        /// Asks a silent upstream whether it is there. Off without the section.
         "keepalive" keepalive: RawHttp2Keepalive<'t>,
     }
 }

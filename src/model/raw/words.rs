@@ -3,7 +3,8 @@
 use std::num::NonZeroU16;
 
 use crate::model::config::{
-    HostHeader, Lifecycle, LogFormat, LogLevel, OrphanedStreams, ProxyHeader, Workers,
+    HostHeader, Lifecycle, LogFormat, LogLevel, OrphanedStreams, ProxyHeader, UpstreamProtocol,
+    Workers,
 };
 use crate::model::decode::{Decode, Reader, Shape, Shown, words};
 use crate::model::proxy_protocol::Version;
@@ -39,6 +40,13 @@ words!(ProxyHeader {
 words!(Version {
     "v1" => Self::V1,
     "v2" => Self::V2,
+});
+
+words!(UpstreamProtocol {
+    "auto" => Self::Auto,
+    "http1" => Self::Http1,
+    "h2" => Self::H2,
+    "h2c" => Self::H2c,
 });
 
 words!(Lifecycle {

@@ -5,13 +5,15 @@
 //! the server sees its client gone, and the body can be sent by the next try.
 
 use std::pin::pin;
+use std::rc::Rc;
 use std::time::Instant;
 
 use http::HeaderMap;
 
-use super::Errand;
+use super::{Errand, over_http2};
+use crate::model::config::UpstreamProtocol;
 use crate::model::headers;
-use crate::model::snapshot::Server;
+use crate::model::snapshot::{Server, Upstream};
 use crate::proxy::body::Size;
 use crate::proxy::client::Wait;
 use crate::proxy::error::Reason;
@@ -23,13 +25,34 @@ use crate::proxy::upstream::connect::connect;
 use crate::proxy::upstream::endpoint::{Endpoint, Need};
 use crate::proxy::upstream::exchange::Exchange;
 use crate::proxy::upstream::hold::Hold;
+use crate::proxy::upstream::http2::call::Call;
 use crate::proxy::upstream::replay::Replay;
 use crate::proxy::upstream::upload::{Gate, Repeat, Upload};
 
 /// A server's answer, as far as its head.
 pub(super) struct Reached {
     pub(super) head: ResponseHead,
-    pub(super) exchange: Exchange,
+    pub(super) carrier: Carrier,
+}
+
+/// What the rest of the answer comes by.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "the usual one is not to cost an allocation"
+)]
+pub(super) enum Carrier {
+    Http1(Exchange),
+    Http2(Box<Call>),
+}
+
+impl Carrier {
+    /// There will be no other try than this.
+    pub(super) fn commit(&self) {
+        match self {
+            Self::Http1(exchange) => exchange.upload.commit(),
+            Self::Http2(call) => call.commit(),
+        }
+    }
 }
 
 /// Within `timeouts.perTry`, if there is such.
@@ -51,10 +74,13 @@ pub(super) async fn attempt(
 /// Over an idle connection if there is one, else, or if that one was dead, over a new one.
 async fn reach(
     errand: &Errand<'_>,
-    endpoint: &Endpoint,
+    endpoint: &Rc<Endpoint>,
     server: &Server,
     mut body: Replay,
 ) -> Result<Reached, Reason> {
+    if speaks_http2(errand.target.upstream) {
+        return Box::pin(over_http2::reach(errand, endpoint, server, body)).await;
+    }
     errand.count_send();
     let alarm = &errand.inbound.alarm;
     if let Some(stream) = endpoint.take(errand.need(), alarm.about_now(), &errand.owner()) {
@@ -88,6 +114,13 @@ async fn reach(
     }
 }
 
+fn speaks_http2(upstream: &Upstream) -> bool {
+    match upstream.protocol {
+        UpstreamProtocol::H2c | UpstreamProtocol::H2 => true,
+        UpstreamProtocol::Auto | UpstreamProtocol::Http1 => false,
+    }
+}
+
 enum Miss {
     /// The connection ended before anything came; the request can go over another.
     Dead(Replay),
@@ -105,7 +138,10 @@ async fn converse(
     let bound = errand.target.traffic.timeouts.response_header;
     let mut exchange = Exchange::new(&errand.proxy, &inbound.alarm, stream, upload, bound);
     match exchange.head(&errand.head.method, &inbound.interim).await {
-        Ok(head) => Ok(Reached { head, exchange }),
+        Ok(head) => Ok(Reached {
+            head,
+            carrier: Carrier::Http1(exchange),
+        }),
         Err(Reason::UpstreamClosed) if exchange.was_dead() => Err(exchange
             .upload
             .again()
@@ -165,7 +201,7 @@ fn has_length(headers: &HeaderMap) -> bool {
 }
 
 impl Errand<'_> {
-    fn count_send(&self) {
+    pub(super) fn count_send(&self) {
         self.sends.set(self.sends.get() + 1);
     }
 

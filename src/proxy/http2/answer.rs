@@ -9,16 +9,17 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use h2::SendStream;
-use http::header::{
-    CONNECTION, CONTENT_LENGTH, DATE, HeaderMap, HeaderValue, TRANSFER_ENCODING, UPGRADE,
-};
+use h2::{RecvStream, SendStream};
+use http::header::{CONNECTION, CONTENT_LENGTH, DATE, HeaderValue, TRANSFER_ENCODING, UPGRADE};
 use http::{Method, Response, StatusCode, response};
 
+use super::outflow::{Outflow, Progress};
 use super::reply::Reply;
-use crate::proxy::body::{Body, Frame, Size};
+use super::tunnel;
+use crate::proxy::body::{Body, Size};
 use crate::proxy::error::Reason;
 use crate::proxy::timers::{Patience, before};
+use crate::proxy::tunnel::Switched;
 use crate::proxy::visit::Visit;
 
 /// What became of a response.
@@ -32,9 +33,16 @@ pub(super) async fn answer(
     reply: &Reply,
     response: Response<Body>,
     method: &Method,
+    tunnel: Option<RecvStream>,
     visit: &mut Visit,
 ) -> Answered {
     let (mut head, body) = response.into_parts();
+    let body = match (body, tunnel) {
+        (Body::Switched(switched), Some(stream)) => {
+            return carry(reply, head, *switched, stream, visit).await;
+        }
+        (body, _) => body,
+    };
     visit.seen.status = Some(head.status);
     let bodyless = head.status == StatusCode::NO_CONTENT
         || head.status == StatusCode::NOT_MODIFIED
@@ -49,6 +57,31 @@ pub(super) async fn answer(
     }
 }
 
+/// Says that the tunnel stands, and is it.
+async fn carry(
+    reply: &Reply,
+    mut head: response::Parts,
+    switched: Switched,
+    stream: RecvStream,
+    visit: &mut Visit,
+) -> Answered {
+    head.status = StatusCode::OK;
+    visit.seen.status = Some(head.status);
+    tunnel::strip(&mut head.headers);
+    frame(&mut head, Size::Unknown, false, visit);
+    let out = match reply.send(without_body(head), false) {
+        Ok(out) => out,
+        Err(reason) => return Answered::Broken(reason),
+    };
+    // From here on it takes what a stream and a connection take.
+    visit.room = None;
+    let buffers = &visit.proxy.buffers;
+    let (carried, ended) = Box::pin(tunnel::run(switched, stream, out, buffers)).await;
+    visit.seen.request_bytes = carried.to_upstream;
+    visit.seen.response_bytes = carried.to_client;
+    ended.map_or_else(Answered::Broken, |()| Answered::Whole)
+}
+
 /// The headers of framing are ours to write; those of a connection have no place in HTTP/2.
 fn frame(head: &mut response::Parts, size: Size, bodyless: bool, visit: &Visit) {
     let headers = &mut head.headers;
@@ -56,8 +89,10 @@ fn frame(head: &mut response::Parts, size: Size, bodyless: bool, visit: &Visit) 
         headers.remove(name);
     }
     match size {
-        // The length of another response, which the headers may tell, is left as it is.
+        // The length of another response, which the headers may tell, is left as it is; an answer
+        // that ends with its head needs none.
         _ if bodyless => {}
+        Size::Known(0) => {}
         Size::Known(length) => {
             headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
         }
@@ -89,27 +124,27 @@ async fn send_body(
     size: Size,
     visit: &mut Visit,
 ) -> Answered {
+    let flow = match body {
+        Body::Empty => Outflow::ended(out, body),
+        body => Outflow::new(out, body, size),
+    };
     let mut sending = Sending {
         reply,
-        out,
-        state: match body {
-            Body::Empty => State::Ended,
-            _ => State::Open,
-        },
-        body,
-        left: size,
-        data: Bytes::new(),
+        flow,
         patience: Patience::default(),
         bound: visit.active.snapshot.limits.write_timeout,
-        bytes: 0,
     };
-    let work = pin!(poll_fn(|cx| sending.poll(cx)));
-    let sent = before(visit.due, &reply.alarm, work).await;
+    let sent = {
+        let work = pin!(poll_fn(|cx| sending.poll(cx)));
+        before(visit.due, &reply.alarm, work).await
+    };
     let sent = sent.unwrap_or(Err(Reason::RequestTimeout));
-    visit.seen.response_bytes = sending.bytes;
+    visit.seen.response_bytes = sending.flow.sent;
     match sent {
         Ok(()) => {
-            sending.settle().await;
+            // What is left of the request goes on to an upstream that takes it, for as long as the
+            // client sends it.
+            poll_fn(|cx| sending.flow.source.poll_push(cx)).await;
             Answered::Whole
         }
         Err(reason) => Answered::Broken(reason),
@@ -119,150 +154,33 @@ async fn send_body(
 /// A response body on its way to the client.
 struct Sending<'a> {
     reply: &'a Reply,
-    out: SendStream<Bytes>,
-    body: Body,
-    state: State,
-    /// Of the body, not pulled yet.
-    left: Size,
-    /// Waits for room.
-    data: Bytes,
+    flow: Outflow<Body>,
     patience: Patience,
     bound: Duration,
-    bytes: u64,
-}
-
-#[derive(Debug)]
-enum State {
-    Open,
-    /// Everything is pulled; this comes after the data.
-    Ending(Option<HeaderMap>),
-    /// The body broke off: what came before it is still sent.
-    Breaking(Reason),
-    Ended,
 }
 
 impl Sending<'_> {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Reason>> {
-        loop {
-            if self.data.is_empty() {
-                match std::mem::replace(&mut self.state, State::Open) {
-                    State::Open => match self.pull(cx) {
-                        Poll::Ready(()) => continue,
-                        Poll::Pending => return self.poll_gone(cx),
-                    },
-                    State::Ending(trailers) => return Poll::Ready(self.end(trailers)),
-                    State::Breaking(reason) => return Poll::Ready(Err(reason)),
-                    State::Ended => return Poll::Ready(Ok(())),
-                }
+        let before = self.flow.sent;
+        let progress = self.flow.poll(cx);
+        if self.flow.sent != before {
+            self.patience.renew();
+        }
+        match progress {
+            Progress::Done => Poll::Ready(Ok(())),
+            Progress::Broken(reason) => Poll::Ready(Err(reason)),
+            Progress::Unwanted => Poll::Ready(Err(Reason::ClientGone)),
+            Progress::WaitsForSource => {
+                let gone = self.flow.out.poll_reset(cx);
+                gone.map(|_| Err(Reason::ClientGone))
             }
-            match self.poll_room(cx) {
-                Poll::Ready(Ok(room)) => {
-                    // With the last piece goes the end, where it is known to be that.
-                    if matches!(self.state, State::Open) && room >= self.data.len() {
-                        if let Err(reason) = self.send_last(cx, room) {
-                            return Poll::Ready(Err(reason));
-                        }
-                    } else if let Err(reason) = self.send(room) {
-                        return Poll::Ready(Err(reason));
-                    }
-                }
-                Poll::Ready(Err(reason)) => return Poll::Ready(Err(reason)),
-                Poll::Pending => {
-                    // While the client takes its time, the rest of its request goes on.
-                    let _ = self.body.poll_push(cx);
-                    let stalled = self.patience.poll(cx, &self.reply.alarm, self.bound);
-                    return stalled.map(|()| Err(Reason::ClientStalled));
-                }
+            Progress::WaitsForRoom => {
+                // While the client takes its time, the rest of its request goes on.
+                let _ = self.flow.source.poll_push(cx);
+                let stalled = self.patience.poll(cx, &self.reply.alarm, self.bound);
+                stalled.map(|()| Err(Reason::ClientStalled))
             }
         }
-    }
-
-    /// Sends all that waits, and looks whether more comes before it is let go: what is known to be
-    /// the last needs no empty frame behind it.
-    fn send_last(&mut self, cx: &mut Context<'_>, room: usize) -> Result<(), Reason> {
-        let data = std::mem::take(&mut self.data);
-        let next = self.pull(cx);
-        let more = std::mem::replace(&mut self.data, data);
-        if next.is_pending() || !more.is_empty() {
-            self.send(room)?;
-            self.data = more;
-            return Ok(());
-        }
-        self.send(room)
-    }
-
-    /// Takes the next piece of the body; ready when something came of it.
-    fn pull(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.left == Size::Known(0) {
-            self.state = State::Ending(None);
-            return Poll::Ready(());
-        }
-        match self.body.poll_frame(cx) {
-            Poll::Ready(Some(Ok(Frame::Data(data)))) => {
-                if let Size::Known(left) = &mut self.left {
-                    *left = left.saturating_sub(data.len() as u64);
-                }
-                self.bytes += data.len() as u64;
-                self.data = data;
-            }
-            Poll::Ready(Some(Ok(Frame::Trailers(trailers)))) => {
-                self.state = State::Ending(Some(trailers));
-            }
-            Poll::Ready(None) => self.state = State::Ending(None),
-            Poll::Ready(Some(Err(reason))) => self.state = State::Breaking(reason),
-            Poll::Pending => return Poll::Pending,
-        }
-        Poll::Ready(())
-    }
-
-    /// How much may be sent now of what waits; more than nothing.
-    fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Result<usize, Reason>> {
-        self.out.reserve_capacity(self.data.len());
-        match self.out.capacity() {
-            0 => {}
-            room => return Poll::Ready(Ok(room)),
-        }
-        self.out.poll_capacity(cx).map(|room| match room {
-            Some(Ok(room)) => Ok(room),
-            Some(Err(_)) | None => Err(Reason::ClientGone),
-        })
-    }
-
-    fn send(&mut self, room: usize) -> Result<(), Reason> {
-        let piece = self.data.split_to(room.min(self.data.len()));
-        let is_all = self.data.is_empty() && matches!(self.state, State::Ending(None));
-        if is_all {
-            self.state = State::Ended;
-        }
-        self.patience.renew();
-        self.hand_over(piece, is_all)
-    }
-
-    fn end(&mut self, trailers: Option<HeaderMap>) -> Result<(), Reason> {
-        self.state = State::Ended;
-        match trailers {
-            Some(trailers) => self
-                .out
-                .send_trailers(trailers)
-                .map_err(|_| Reason::ClientGone),
-            None => self.hand_over(Bytes::new(), true),
-        }
-    }
-
-    fn hand_over(&mut self, piece: Bytes, is_all: bool) -> Result<(), Reason> {
-        self.out
-            .send_data(piece, is_all)
-            .map_err(|_| Reason::ClientGone)
-    }
-
-    fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Reason>> {
-        self.out.poll_reset(cx).map(|_| Err(Reason::ClientGone))
-    }
-
-    /// The response is out. What is left of the request goes on to an upstream that takes it, for as
-    /// long as the client sends it.
-    async fn settle(&mut self) {
-        poll_fn(|cx| self.body.poll_push(cx)).await;
     }
 }
 

@@ -18,6 +18,7 @@ use super::incoming::StreamBody;
 use super::reply::Reply;
 use super::request;
 use super::wire::Watch;
+use crate::model::grpc::Dialect;
 use crate::proxy::body::{Body, Size};
 use crate::proxy::client::{Client, Wait};
 use crate::proxy::connection::Admission;
@@ -53,15 +54,20 @@ pub(super) async fn serve(
     let mut visit = Visit::begin(proxy, active, link.listener, link.client.ends.peer, share);
     visit.seen.version = Version::HTTP_2;
     let method = request.method().clone();
-    let handled = match admit(&link, &reply, request, &mut visit) {
+    let dialect = Dialect::of(request.headers());
+    let mut tunnel = None;
+    let handled = match admit(&link, &reply, request, &mut tunnel, &mut visit) {
         Ok((request, inbound)) => {
             let handling = pin!(handler::handle(request, &inbound, &mut visit));
             while_there(&reply, handling).await
         }
-        Err(reason) => Ok(refuse(reason, &mut visit)),
+        Err(reason) => Ok(refuse(reason, dialect, &mut visit)),
     };
     let answered = match handled {
-        Ok(response) => unless_kept(&link, &reply, response, &method, &mut visit).await,
+        Ok(response) => {
+            let response = as_asked(response, tunnel.is_some(), dialect, &mut visit);
+            unless_kept(&link, &reply, response, &method, tunnel, &mut visit).await
+        }
         Err(reason) => Answered::Broken(reason),
     };
     visit.seen.request_bytes += reply.received.get();
@@ -81,19 +87,36 @@ async fn unless_kept(
     reply: &Reply,
     response: Response<Body>,
     method: &Method,
+    tunnel: Option<RecvStream>,
     visit: &mut Visit,
 ) -> Answered {
     let ground = Ground::of(&visit.seen);
-    let answer = answer::answer(reply, response, method, visit);
+    let answer = answer::answer(reply, response, method, tunnel, visit);
     let answered = unless_orphaned(&link.client.proxy.orphans, ground, answer).await;
     answered.unwrap_or(Answered::Broken(Reason::DrainDeadline))
 }
 
-/// Takes the request in, or says why not.
+/// To a client that asked for a tunnel, success without one would be a lie.
+fn as_asked(
+    response: Response<Body>,
+    asked_for_tunnel: bool,
+    dialect: Dialect,
+    visit: &mut Visit,
+) -> Response<Body> {
+    let is_tunnel = matches!(response.body(), Body::Switched(_));
+    if asked_for_tunnel && !is_tunnel && response.status().is_success() {
+        return refuse(Reason::UpstreamUpgrade, dialect, visit);
+    }
+    response
+}
+
+/// Takes the request in, or says why not. What the client sends on after a request for a tunnel is
+/// `tunnel`.
 fn admit(
     link: &Link,
     reply: &Rc<Reply>,
     request: Request<RecvStream>,
+    tunnel: &mut Option<RecvStream>,
     visit: &mut Visit,
 ) -> Result<(Request<Body>, Inbound), Reason> {
     if link.admission == Admission::Refuse {
@@ -101,7 +124,7 @@ fn admit(
     }
     let limits = visit.active.snapshot.limits;
     let (mut head, stream) = request.into_parts();
-    let taken = request::take(&mut head, &limits)?;
+    let taken = request::take(&mut head, &limits, &link.client.proxy.scratch)?;
     let over = stream.is_end_stream();
     if let (Size::Known(length), Some(most), false) = (taken.size, limits.body_bytes, over)
         && length > most
@@ -113,27 +136,30 @@ fn admit(
     if taken.awaits_continue && !over {
         reply.wait.set(Wait::Continue);
     }
-    let body = match over || taken.size == Size::Known(0) {
-        true => Body::Empty,
-        false => {
-            let body = StreamBody::new(Rc::clone(reply), stream, taken.size, &limits);
-            Body::Stream(Box::new(body))
-        }
+    let body = if taken.upgrade.is_some() {
+        *tunnel = Some(stream);
+        Body::Empty
+    } else if over || taken.size == Size::Known(0) {
+        Body::Empty
+    } else {
+        let body = StreamBody::new(Rc::clone(reply), stream, taken.size, &limits);
+        Body::Stream(Box::new(body))
     };
     let inbound = Inbound {
         ends: Rc::clone(&link.client.ends),
         scheme: "http",
         authority: taken.authority,
-        upgrade: None,
+        upgrade: taken.upgrade,
         interim: Interim::Http2(Rc::clone(reply)),
         alarm: Rc::clone(&reply.alarm),
     };
     Ok((Request::from_parts(head, body), inbound))
 }
 
-fn refuse(reason: Reason, visit: &mut Visit) -> Response<Body> {
+fn refuse(reason: Reason, dialect: Dialect, visit: &mut Visit) -> Response<Body> {
     visit.seen.reason = Some(reason);
-    respond::refusal(reason, Disclosure::by(visit.active.snapshot.error_header))
+    let disclosure = Disclosure::by(visit.active.snapshot.error_header);
+    respond::refusal(reason, disclosure, dialect)
 }
 
 /// Has the request handled for as long as its client wants it. The handling is dropped with the

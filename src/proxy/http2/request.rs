@@ -9,10 +9,12 @@ use http::header::{CONTENT_LENGTH, COOKIE, EXPECT, HOST, HeaderMap, HeaderValue}
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{Method, Uri, request};
 
+use super::tunnel;
 use crate::model::config::Limits;
 use crate::proxy::body::Size;
 use crate::proxy::error::Reason;
 use crate::proxy::h1;
+use crate::proxy::scratch::Scratch;
 
 /// What is known of a request once its head is taken.
 pub(super) struct Taken {
@@ -20,21 +22,28 @@ pub(super) struct Taken {
     /// Declared; it says nothing about a body that has ended with the head.
     pub(super) size: Size,
     pub(super) awaits_continue: bool,
+    /// The protocol that the stream is to carry from here on.
+    pub(super) upgrade: Option<HeaderValue>,
 }
 
 /// Checks the head, and rewrites it in place.
-pub(super) fn take(head: &mut request::Parts, limits: &Limits) -> Result<Taken, Reason> {
+pub(super) fn take(
+    head: &mut request::Parts,
+    limits: &Limits,
+    scratch: &Scratch,
+) -> Result<Taken, Reason> {
     if head.headers.len() > limits.header_count as usize {
         return Err(Reason::TooManyHeaders);
     }
     join_cookies(&mut head.headers)?;
     let authority = authority(head)?;
-    let connect = head.method == Method::CONNECT;
-    if !connect {
+    let upgrade = tunnel::take(head, scratch)?;
+    if head.method != Method::CONNECT {
         head.uri = target(head, limits)?;
     }
     Ok(Taken {
         authority,
+        upgrade,
         size: declared(&head.headers)?,
         awaits_continue: expectation(&head.headers)?,
     })

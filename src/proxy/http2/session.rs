@@ -86,7 +86,8 @@ fn builder(settings: &Http2) -> Builder {
         .max_local_error_reset_streams(Some(MOST_FAULTS))
         .max_concurrent_reset_streams(RESET_STREAMS)
         .reset_stream_duration(RESET_MEMORY)
-        .max_send_buffer_size(SEND_BUFFER);
+        .max_send_buffer_size(SEND_BUFFER)
+        .enable_connect_protocol();
     builder
 }
 

@@ -16,9 +16,9 @@ use crate::model::config::traffic::TrafficChange;
 use crate::model::config::{
     Admin, Config, Drain, HostHeader, HostPattern, Http2, Keepalive, Lifecycle, Limits, Listener,
     Log, LogFormat, LogLevel, Metrics, OrphanedStreams, PathPattern, Reload, Rule, Server,
-    ServerHost, ServerRole, Target, Upstream, WeightedUpstream, Worker, Workers,
+    ServerHost, ServerRole, Target, Upstream, UpstreamProtocol, WeightedUpstream, Worker, Workers,
 };
-use crate::model::fixtures::traffic;
+use crate::model::fixtures::{traffic, upstream_http2};
 use crate::proxy::observe::{Observation, Observer};
 use crate::proxy::{ListenerHandle, Proxy};
 use crate::shm::Segment;
@@ -266,6 +266,9 @@ pub(super) fn config(upstream: SocketAddr) -> Config {
                 base_path: String::new(),
             }]),
             host_header: HostHeader::Upstream,
+            protocol: UpstreamProtocol::Auto,
+            http2: upstream_http2(),
+            grpc_web: false,
             keepalive: Keepalive {
                 idle_connections: 8,
                 idle_timeout: Duration::from_secs(60),
@@ -343,5 +346,6 @@ pub(super) fn rule(prefix: &str, upstream: u32) -> Rule {
             weight: 1,
         }],
         traffic: TrafficChange::default(),
+        grpc_web: false,
     }
 }

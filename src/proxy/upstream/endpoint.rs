@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use http::HeaderMap;
 use http::header::HeaderName;
 
+use super::http2::sessions::Sessions;
 use super::idle::{Idle, State};
 pub(in crate::proxy) use super::idle::{Need, Owner};
 use super::lifetime::{Lifetime, announced_by};
@@ -40,6 +41,8 @@ pub(in crate::proxy) struct Endpoint {
     lifetime: RefCell<Lifetime>,
     /// Connections that are being made.
     connecting: Cell<u32>,
+    /// Connections of HTTP/2.
+    sessions: Sessions,
     /// Requests of this worker that are under way here.
     in_flight: Cell<u64>,
     /// `None` where the health board has no room for it.
@@ -95,6 +98,10 @@ impl Endpoint {
     pub(super) fn is_out(&self, now: Millis) -> bool {
         self.board()
             .is_some_and(|board| board.experience().until > now)
+    }
+
+    pub(super) fn sessions(&self) -> &Sessions {
+        &self.sessions
     }
 
     /// Requests that all workers together have under way there.
@@ -199,7 +206,7 @@ impl Endpoint {
     }
 
     pub(in crate::proxy) fn idle_count(&self) -> usize {
-        self.idle.borrow().len()
+        self.idle.borrow().len() + self.sessions.idle_count()
     }
 
     fn sweep(&self, now: Tick) {
@@ -251,6 +258,7 @@ impl Endpoints {
                 idle: RefCell::default(),
                 lifetime: RefCell::default(),
                 connecting: Cell::new(0),
+                sessions: Sessions::default(),
                 in_flight: Cell::new(0),
                 place: place(id),
             })
@@ -263,6 +271,7 @@ impl Endpoints {
     pub(in crate::proxy) fn sweep(&self, now: Tick) {
         self.by_key.borrow_mut().retain(|_, endpoint| {
             endpoint.sweep(now);
+            endpoint.sessions.sweep(now);
             Rc::strong_count(endpoint) > 1
         });
     }
@@ -279,6 +288,7 @@ impl Endpoints {
     pub(in crate::proxy) fn close_idle(&self) {
         for endpoint in self.by_key.borrow().values() {
             endpoint.idle.borrow_mut().clear();
+            endpoint.sessions.close_idle();
         }
     }
 }

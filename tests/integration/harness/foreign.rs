@@ -2,7 +2,7 @@
 //! missing one skips the test with a printed reason, and is a failure where `CI=true` promises that
 //! it is there.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 /// The program, where it is installed.
@@ -22,6 +22,29 @@ pub(crate) fn find(program: &str) -> Option<Command> {
         eprintln!("skipped: {program} is not installed");
     }
     found.map(Command::new)
+}
+
+/// A script of `tests/python`, where the project's virtual environment has the package that it needs.
+#[track_caller]
+pub(crate) fn python(package: &str, script: &str) -> Option<Command> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let interpreter = root.join(".venv/bin/python");
+    let has_package = Command::new(&interpreter)
+        .args(["-c", &format!("import {package}")])
+        .stderr(Stdio::null())
+        .status()
+        .is_ok_and(|status| status.success());
+    if !has_package {
+        assert!(
+            std::env::var("CI").as_deref() != Ok("true"),
+            "{package} is not in .venv"
+        );
+        eprintln!("skipped: {package} is not in .venv; see tests/python/requirements.txt");
+        return None;
+    }
+    let mut command = Command::new(interpreter);
+    command.arg(root.join("tests/python").join(script));
+    Some(command)
 }
 
 /// Runs it to its end.

@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::net::{SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 
 use super::wait::DEADLINE;
 use super::wire::Wire;
@@ -68,11 +68,7 @@ impl Http2 {
     pub(crate) fn with_settings(address: SocketAddr, settings: &[(u16, u32)]) -> Http2 {
         let mut client = Http2::silent(address);
         client.send(PREFACE);
-        let payload: Vec<u8> = settings
-            .iter()
-            .flat_map(|(id, value)| [&id.to_be_bytes()[..], &value.to_be_bytes()[..]].concat())
-            .collect();
-        client.send(frame(SETTINGS, 0, 0, &payload));
+        client.send(frame(SETTINGS, 0, 0, &payload(settings)));
         client
     }
 
@@ -82,6 +78,30 @@ impl Http2 {
         Http2 {
             wire: Wire::new(stream),
             goaways: VecDeque::new(),
+        }
+    }
+
+    /// The server's end of the next connection, behind its client's preface.
+    pub(crate) fn accept(listener: &TcpListener, settings: &[(u16, u32)]) -> io::Result<Http2> {
+        let (stream, _) = listener.accept()?;
+        let mut server = Http2 {
+            wire: Wire::new(stream),
+            goaways: VecDeque::new(),
+        };
+        let preface = server.wire.read_exact(PREFACE.len())?;
+        assert_eq!(preface, PREFACE);
+        server.offer(frame(SETTINGS, 0, 0, &payload(settings)))?;
+        Ok(server)
+    }
+
+    /// The next frame that begins a request; what comes before it is answered or passed over.
+    pub(crate) fn request(&mut self) -> io::Result<Frame> {
+        loop {
+            let frame = self.frame()?;
+            if frame.kind == HEADERS {
+                return Ok(frame);
+            }
+            self.try_acknowledge(&frame)?;
         }
     }
 
@@ -228,6 +248,17 @@ pub(crate) fn window_update(stream: u32, by: u32) -> Vec<u8> {
 
 pub(crate) fn reset(stream: u32, code: u32) -> Vec<u8> {
     frame(RST_STREAM, 0, stream, &code.to_be_bytes())
+}
+
+fn payload(settings: &[(u16, u32)]) -> Vec<u8> {
+    let one = |(id, value): &(u16, u32)| [&id.to_be_bytes()[..], &value.to_be_bytes()[..]].concat();
+    settings.iter().flat_map(one).collect()
+}
+
+/// 200 with this body.
+pub(crate) fn response(stream: u32, body: &[u8]) -> Vec<u8> {
+    let head = headers(stream, &[(":status", "200")], 0);
+    [head, frame(DATA, END_STREAM, stream, body)].concat()
 }
 
 /// The pseudo headers of a plain request.

@@ -96,6 +96,9 @@ fn upstream() -> config::Upstream {
         id: "app".into(),
         target: config::Target::Echo,
         host_header: HostHeader::Upstream,
+        protocol: config::UpstreamProtocol::Auto,
+        http2: crate::model::fixtures::upstream_http2(),
+        grpc_web: false,
         keepalive: Keepalive {
             idle_connections: 8,
             idle_timeout: Duration::from_secs(60),

@@ -1,0 +1,51 @@
+//! gRPC on its way through: a call's deadline, what the proxy itself has to say in gRPC's words, and
+//! gRPC-Web in gRPC's place (`web`).
+//!
+//! Not here: messages, and retries by `grpc-status`.
+
+pub(super) mod deadline;
+pub(super) mod web;
+
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
+
+use super::body::Body;
+use super::error::Reason;
+use crate::model::grpc::{Code, Dialect};
+
+pub(super) const STATUS: HeaderName = HeaderName::from_static("grpc-status");
+pub(super) const MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
+pub(super) const TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
+
+/// A refusal as its client understands it: of gRPC, 200 with the status in the head and no body.
+pub(super) fn in_dialect(
+    refusal: Response<Body>,
+    reason: Reason,
+    dialect: Dialect,
+) -> Response<Body> {
+    let content_type = match dialect {
+        Dialect::Http => return refusal,
+        Dialect::Grpc => "application/grpc",
+        Dialect::GrpcWeb => "application/grpc-web+proto",
+        Dialect::GrpcWebText => "application/grpc-web-text+proto",
+    };
+    let (mut head, _text) = refusal.into_parts();
+    head.status = StatusCode::OK;
+    head.headers
+        .insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    tell(&mut head.headers, reason);
+    Response::from_parts(head, Body::Empty)
+}
+
+/// The end of a call that the proxy ends.
+fn tell(headers: &mut HeaderMap, reason: Reason) {
+    headers.insert(STATUS, code(reason).value());
+    headers.insert(MESSAGE, HeaderValue::from_static(reason.text()));
+}
+
+fn code(reason: Reason) -> Code {
+    match reason {
+        Reason::GrpcDeadline => Code::DeadlineExceeded,
+        other => Code::of_status(other.status()),
+    }
+}

@@ -1,0 +1,187 @@
+//! A WebSocket over one stream of HTTP/2 (RFC 8441), towards an upstream of HTTP/1.1: the request
+//! becomes one that asks to change the protocol, and after the 101 bytes are copied both ways, each
+//! way with its own backpressure and its own end.
+//!
+//! Not here: what is in the bytes.
+
+use std::cell::RefCell;
+use std::future::poll_fn;
+use std::io;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use h2::ext::Protocol;
+use h2::{RecvStream, SendStream};
+use http::header::{HeaderName, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY};
+use http::{HeaderMap, Method, request};
+
+use super::outflow::{Outflow, Progress, Source};
+use crate::model::grpc::web::encode;
+use crate::proxy::body::{Frame, Size};
+use crate::proxy::buffers::Buffers;
+use crate::proxy::error::Reason;
+use crate::proxy::h1::Framing;
+use crate::proxy::inlet::Inlet;
+use crate::proxy::outgoing::Outgoing;
+use crate::proxy::scratch::Scratch;
+use crate::proxy::stream::Stream;
+use crate::proxy::tunnel::{Carried, Switched};
+
+const WEBSOCKET: &str = "websocket";
+/// Of a key, before it is text.
+const KEY_BYTES: usize = 16;
+
+/// The protocol that an extended CONNECT asks for, with the head made into that of HTTP/1.1. `None`
+/// where it is no such request.
+pub(super) fn take(
+    head: &mut request::Parts,
+    scratch: &Scratch,
+) -> Result<Option<HeaderValue>, Reason> {
+    let Some(protocol) = head.extensions.remove::<Protocol>() else {
+        return Ok(None);
+    };
+    if protocol.as_str() != WEBSOCKET {
+        return Err(Reason::ConnectMethod);
+    }
+    head.method = Method::GET;
+    let id = scratch.request_id();
+    let bytes = id.as_bytes().get(..KEY_BYTES).unwrap_or_default();
+    let key = HeaderValue::from_maybe_shared(encode(bytes));
+    let key = key.map_err(|_| Reason::MalformedRequest)?;
+    head.headers.insert(SEC_WEBSOCKET_KEY, key);
+    Ok(Some(HeaderValue::from_static(WEBSOCKET)))
+}
+
+/// What of the upstream's 101 has no place in the answer.
+pub(super) fn strip(headers: &mut HeaderMap) {
+    let names: [HeaderName; 1] = [SEC_WEBSOCKET_ACCEPT];
+    for name in names {
+        headers.remove(name);
+    }
+}
+
+/// The upstream's side, which both directions use.
+struct Wire<'b> {
+    stream: Stream,
+    inlet: Inlet,
+    buffers: &'b Buffers,
+}
+
+/// Bytes from the upstream.
+struct Down<'w, 'b>(&'w RefCell<Wire<'b>>);
+
+/// Bytes to the upstream.
+struct Up<'w, 'b> {
+    wire: &'w RefCell<Wire<'b>>,
+    stream: RecvStream,
+    out: Outgoing,
+    state: State,
+    /// Given to the socket: what the window is still smaller by.
+    held: usize,
+    bytes: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Open,
+    Ending,
+    Ended,
+}
+
+/// Runs until both directions have ended or one of them has broken. May be dropped at any time.
+pub(super) async fn run(
+    switched: Switched,
+    stream: RecvStream,
+    out: SendStream<Bytes>,
+    buffers: &Buffers,
+) -> (Carried, Result<(), Reason>) {
+    let (upstream, inlet, _hold) = switched.into_parts();
+    let wire = RefCell::new(Wire {
+        stream: upstream,
+        inlet,
+        buffers,
+    });
+    let mut down = Outflow::new(out, Down(&wire), Size::Unknown);
+    let mut up = Up {
+        wire: &wire,
+        stream,
+        out: Outgoing::default(),
+        state: State::Open,
+        held: 0,
+        bytes: 0,
+    };
+    let ended = poll_fn(|cx| {
+        let up = up.poll(cx);
+        match (down.poll(cx), up) {
+            (Progress::Broken(reason), _) => Poll::Ready(Err(reason)),
+            (Progress::Unwanted, _) | (_, Poll::Ready(Err(_))) => {
+                Poll::Ready(Err(Reason::ClientGone))
+            }
+            (Progress::Done, Poll::Ready(Ok(()))) => Poll::Ready(Ok(())),
+            (Progress::WaitsForRoom | Progress::WaitsForSource | Progress::Done, _) => {
+                Poll::Pending
+            }
+        }
+    })
+    .await;
+    let carried = Carried {
+        to_upstream: up.bytes,
+        to_client: down.sent,
+    };
+    (carried, ended)
+}
+
+impl Source for Down<'_, '_> {
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame, Reason>>> {
+        let Wire {
+            stream,
+            inlet,
+            buffers,
+        } = &mut *self.0.borrow_mut();
+        if inlet.buffer.is_empty() {
+            // A silent tunnel holds no buffer.
+            inlet.rest(buffers);
+            let read = match stream.poll_readable(cx) {
+                Poll::Ready(Ok(())) => ready!(inlet.poll_fill(cx, stream, buffers)),
+                Poll::Ready(Err(error)) => Err(error),
+                Poll::Pending => return Poll::Pending,
+            };
+            match read {
+                Ok(0) => return Poll::Ready(None),
+                Ok(_) => {}
+                Err(_) => return Poll::Ready(Some(Err(Reason::UpstreamBodyBroken))),
+            }
+        }
+        let data = inlet.buffer.split().freeze();
+        Poll::Ready(Some(Ok(Frame::Data(data))))
+    }
+}
+
+impl Up<'_, '_> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while self.state != State::Ended {
+            let stream = &mut self.wire.borrow_mut().stream;
+            ready!(self.out.poll_flush(cx, stream))?;
+            if self.state == State::Ending {
+                stream.end_writing();
+                self.state = State::Ended;
+                break;
+            }
+            let held = std::mem::take(&mut self.held);
+            if held > 0 {
+                // Fails on a stream that is gone, whose window nobody uses.
+                let _ = self.stream.flow_control().release_capacity(held);
+            }
+            match ready!(self.stream.poll_data(cx)) {
+                Some(Ok(data)) => {
+                    self.held = data.len();
+                    self.bytes += data.len() as u64;
+                    self.out.push(data, Framing::Length(0));
+                }
+                Some(Err(_)) => return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into())),
+                None => self.state = State::Ending,
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+}

@@ -1,0 +1,274 @@
+//! gRPC through the proxy, by Python's grpcio on both sides; and gRPC-Web, byte by byte.
+
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Child, ChildStdin, ChildStdout, Stdio};
+
+use nix::sys::signal::Signal;
+
+use crate::harness::foreign::python;
+use crate::harness::{Client, Sluice, Upstream, eventually};
+
+/// A gRPC server of grpcio.
+struct Server {
+    child: Child,
+    port: u16,
+}
+
+impl Server {
+    #[track_caller]
+    fn start() -> Option<Server> {
+        let mut child = python("grpc", "grpc_server.py")?
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap())
+            .read_line(&mut line)
+            .unwrap();
+        let port = line.trim().parse().unwrap();
+        Some(Server { child, port })
+    }
+
+    /// Everything to this server.
+    fn config(&self, server: &str) -> String {
+        let url = format!("http://127.0.0.1:{}\n      protocol: h2c", self.port);
+        crate::harness::sluice::config(&url, server)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _gone = self.child.kill();
+        let _reaped = self.child.wait();
+    }
+}
+
+#[track_caller]
+fn run(sluice: &Sluice, scenario: &str) {
+    let address = sluice.address().to_string();
+    let mut client = python("grpc", "grpc_client.py").expect("a server was started");
+    let output = client.args([&address, scenario]).output().unwrap();
+    assert!(
+        output.status.success(),
+        "{scenario}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+#[track_caller]
+fn scenario(name: &str) {
+    let Some(server) = Server::start() else {
+        return;
+    };
+    let sluice = Sluice::start(&server.config(""));
+    run(&sluice, name);
+}
+
+#[test]
+fn the_four_kinds_of_calls() {
+    scenario("calls");
+}
+
+#[test]
+fn a_deadline_ends_the_call_on_both_sides() {
+    scenario("deadline");
+}
+
+#[test]
+fn a_cancelled_call_is_cancelled_at_the_server() {
+    scenario("cancellation");
+}
+
+#[test]
+fn large_messages_both_ways() {
+    scenario("large");
+}
+
+#[test]
+fn errors_of_the_proxy_are_statuses_of_grpc() {
+    let Some(server) = Server::start() else {
+        return;
+    };
+    let nobody = crate::harness::sluice::config("http://127.0.0.1:1\n      protocol: h2c", "");
+    run(&Sluice::start(&nobody), "unavailable");
+    let elsewhere = server.config("").replace("path: /", "path: /other");
+    run(&Sluice::start(&elsewhere), "unimplemented");
+}
+
+/// A client that holds a stream open and says on it what it is told.
+struct Holder {
+    child: Child,
+    input: Option<ChildStdin>,
+    output: BufReader<ChildStdout>,
+}
+
+impl Holder {
+    fn start(sluice: &Sluice) -> Holder {
+        let mut child = python("grpc", "grpc_client.py")
+            .expect("a server was started")
+            .args([&sluice.address().to_string(), "hold"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let input = child.stdin.take();
+        let output = BufReader::new(child.stdout.take().unwrap());
+        let mut holder = Holder {
+            child,
+            input,
+            output,
+        };
+        assert_eq!(holder.line(), "re: begin");
+        holder
+    }
+
+    fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.output.read_line(&mut line).unwrap();
+        line.trim().to_owned()
+    }
+
+    fn say(&mut self, text: &str) {
+        writeln!(self.input.as_mut().unwrap(), "{text}").unwrap();
+        assert_eq!(self.line(), format!("re: {text}"));
+    }
+
+    #[track_caller]
+    fn end(mut self) {
+        self.input = None;
+        let served = self.line();
+        assert!(
+            served.ends_with(" served") && served != "0 served",
+            "{served}"
+        );
+        assert!(self.child.wait().unwrap().success());
+    }
+}
+
+impl Drop for Holder {
+    fn drop(&mut self) {
+        let _gone = self.child.kill();
+        let _reaped = self.child.wait();
+    }
+}
+
+#[test]
+fn a_stream_lives_through_reloads_and_calls_do_not_fail() {
+    let Some(server) = Server::start() else {
+        return;
+    };
+    let sluice = Sluice::start(&server.config(""));
+    let mut holder = Holder::start(&sluice);
+    for round in 1..=5 {
+        sluice.rewrite(&server.config(&format!("headers: [{{key: x-round, value: '{round}'}}]")));
+        eventually("it is reloaded", || {
+            (sluice.log().all("reload done").len() > round).then_some(())
+        });
+        holder.say(&format!("round {round}"));
+    }
+    holder.end();
+}
+
+#[test]
+fn a_stream_lives_through_the_drain_of_its_worker_and_calls_do_not_fail() {
+    let Some(server) = Server::start() else {
+        return;
+    };
+    let two = server.config("").replace("workers: 1", "workers: 2");
+    let sluice = Sluice::start(&two);
+    let mut holders = [Holder::start(&sluice), Holder::start(&sluice)];
+    for workers in [1, 2, 1] {
+        sluice.rewrite(&two.replace("workers: 2", &format!("workers: {workers}")));
+        eventually("so many workers serve", || {
+            let status = crate::harness::get(sluice.admin(), "/status").json();
+            let all = status["workers"].as_array()?.iter();
+            let serving = all.filter(|worker| worker["state"] == "serving");
+            (serving.count() == workers).then_some(())
+        });
+        for holder in &mut holders {
+            holder.say(&format!("{workers} workers"));
+        }
+    }
+    holders.into_iter().for_each(Holder::end);
+    sluice.signal(Signal::SIGTERM);
+}
+
+/// One message of gRPC.
+fn message(text: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(text.len()).unwrap().to_be_bytes();
+    [&[0][..], &length, text].concat()
+}
+
+fn web(sluice: &Sluice, kind: &str, body: &[u8]) -> crate::harness::Response {
+    let mut client: Client = sluice.connect();
+    let head = format!(
+        "POST /test.Echo/Unary HTTP/1.1\r\nHost: x\r\nContent-Type: {kind}\r\nX-Ask: web\r\n\
+         Content-Length: {}\r\n\r\n",
+        body.len()
+    );
+    client.send([head.as_bytes(), body].concat());
+    client.response("POST").with_status(200)
+}
+
+const TRAILERS: &[u8] = b"grpc-status: 0\r\n";
+
+#[test]
+fn grpc_web_is_translated_where_asked() {
+    let Some(server) = Server::start() else {
+        return;
+    };
+    let sent = message(b"hello");
+    for at in [
+        "      protocol: h2c\n      grpcWeb: true",
+        "      protocol: h2c",
+    ] {
+        let yaml = server.config("").replace("      protocol: h2c", at);
+        let yaml = match at.contains("grpcWeb") {
+            true => yaml,
+            false => yaml.replace("    - path: /\n", "    - path: /\n      grpcWeb: true\n"),
+        };
+        let sluice = Sluice::start(&yaml);
+        let response = web(&sluice, "application/grpc-web+proto", &sent);
+        assert_eq!(
+            response.header("content-type"),
+            Some("application/grpc-web+proto")
+        );
+        assert!(response.body.starts_with(&sent), "{:?}", response.text());
+        let rest = &response.body[sent.len()..];
+        assert_eq!(rest[0], 0x80);
+        let text = String::from_utf8_lossy(&rest[5..]).into_owned();
+        assert!(text.contains("grpc-status: 0\r\n"), "{text}");
+        assert!(text.contains("x-trailer: web\r\n"), "{text}");
+        assert!(rest.len() > TRAILERS.len());
+        // `AAAAAAVoZWxsbw==` is the message in base64.
+        let response = web(&sluice, "application/grpc-web-text", b"AAAAAAVoZWxsbw==");
+        assert_eq!(
+            response.header("content-type"),
+            Some("application/grpc-web-text")
+        );
+        assert!(
+            response.text().starts_with("AAAAAAVoZWxsbw=="),
+            "{}",
+            response.text()
+        );
+    }
+}
+
+#[test]
+fn grpc_web_that_nobody_asked_to_translate_goes_on_as_it_is() {
+    let upstream = Upstream::saying("ok");
+    let sluice = Sluice::to(&upstream);
+    web(&sluice, "application/grpc-web-text", b"AAAA");
+    let head = upstream.the_request().head;
+    assert_eq!(
+        head.header("content-type"),
+        Some("application/grpc-web-text")
+    );
+    let nobody = crate::harness::sluice::config("http://127.0.0.1:1", "errorHeader: true");
+    let refused = web(&Sluice::start(&nobody), "application/grpc", b"");
+    assert_eq!(refused.header("grpc-status"), Some("14"));
+    assert_eq!(refused.header("x-sluice-error"), Some("connect_failed"));
+    assert_eq!(refused.header("content-type"), Some("application/grpc"));
+    assert!(refused.body.is_empty());
+}

@@ -1,0 +1,70 @@
+"""A gRPC server whose messages are plain bytes. Prints its port, and ends with its standard input."""
+
+import sys
+import threading
+from concurrent import futures
+
+import grpc
+
+cancelled = threading.Semaphore(0)
+
+
+def unary(request, context):
+    sent = dict(context.invocation_metadata())
+    context.set_trailing_metadata((("x-trailer", sent.get("x-ask", "none")),))
+    return request
+
+
+def server_stream(request, context):
+    for number in range(int(request)):
+        yield str(number).encode()
+
+
+def client_stream(requests, context):
+    return str(sum(len(request) for request in requests)).encode()
+
+
+def bidi(requests, context):
+    for request in requests:
+        yield b"re: " + request
+
+
+def sleep(request, context):
+    """Until the caller gives up; after a first message if asked for one."""
+    context.add_callback(cancelled.release)
+    if request == b"after a message":
+        yield b"first"
+    gone = threading.Event()
+    context.add_callback(gone.set)
+    gone.wait(60)
+
+
+def wait_for_cancel(request, context):
+    return b"yes" if cancelled.acquire(timeout=25) else b"no"
+
+
+def fail(request, context):
+    context.abort(grpc.StatusCode.NOT_FOUND, "nothing here")
+
+
+def main():
+    handlers = {
+        "Unary": grpc.unary_unary_rpc_method_handler(unary),
+        "ServerStream": grpc.unary_stream_rpc_method_handler(server_stream),
+        "ClientStream": grpc.stream_unary_rpc_method_handler(client_stream),
+        "Bidi": grpc.stream_stream_rpc_method_handler(bidi),
+        "Sleep": grpc.unary_stream_rpc_method_handler(sleep),
+        "WaitForCancel": grpc.unary_unary_rpc_method_handler(wait_for_cancel),
+        "Fail": grpc.unary_unary_rpc_method_handler(fail),
+    }
+    unlimited = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
+    server = grpc.server(futures.ThreadPoolExecutor(max_workers=32), options=unlimited)
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("test.Echo", handlers),))
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    print(port, flush=True)
+    sys.stdin.read()
+    server.stop(0)
+
+
+main()
