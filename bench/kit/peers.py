@@ -22,12 +22,16 @@ def free_port():
 
 
 def fill(template, **values):
-    """`{name}` is replaced where the name is given; all other braces stay as they are."""
+    """`{name}` is replaced where the name is given; all other braces stay as they are. In templates for
+    YAML and HAProxy a brace that could be taken for one is written twice."""
     with open(os.path.join(HERE, "peers", template)) as f:
         text = f.read()
+    doubled = template.endswith((".yaml", ".cfg"))
+    if doubled:
+        text = text.replace("{{", "\0").replace("}}", "\1")
     for key, value in values.items():
         text = text.replace("{" + key + "}", str(value))
-    return text.replace("{{", "{").replace("}}", "}") if template.endswith((".yaml", ".cfg")) else text
+    return text.replace("\0", "{").replace("\1", "}") if doubled else text
 
 
 def wait_for(port, process, what):
