@@ -38,7 +38,7 @@ def config(ports, generation, tls):
              "    - {path: /echo, upstreams: [builtin]}\n"]
     random.Random(generation).shuffle(rules)
     upstreams = "".join(f"    - {{id: {name}, url: 'http://127.0.0.1:{port}'}}\n" for name, port in ports.items())
-    secure = (f"    - {{address: '127.0.0.1:0', tls: {{certificates: [{{cert: {tls[0]}, key: {tls[1]}}}]}}}}\n"
+    secure = (f"    - {{address: '127.0.0.2:0', tls: {{certificates: [{{cert: {tls[0]}, key: {tls[1]}}}]}}}}\n"
               if tls else "")
     return (f"server:\n  listen:\n    - {{address: '127.0.0.1:0'}}\n{secure}  workers: 2\n"
             f"  headers:\n    - {{key: x-generation, value: '{generation}'}}\n"
@@ -157,7 +157,7 @@ class Traffic:
     async def over_tls(self):
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-        reader, writer = await asyncio.open_connection("127.0.0.1", self.secure, ssl=context, server_hostname="t")
+        reader, writer = await asyncio.open_connection("127.0.0.2", self.secure, ssl=context, server_hostname="t")
         writer.write(b"GET /good HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\r\n")
         expect(await reader.read())
         writer.close()
