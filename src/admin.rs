@@ -30,8 +30,8 @@ pub use metrics::catalog;
 pub use routes::ENDPOINTS;
 pub use server::serve;
 pub use status::{
-    Certificate, Listener, Reload, ReloadResult, RestartReason, ServerState, Status, Worker,
-    WorkerState,
+    Certificate, Listener, NameState, Reload, ReloadResult, RestartReason, ServerState, Status,
+    Worker, WorkerState,
 };
 pub use time::Timestamp;
 

@@ -44,13 +44,15 @@ const WORLD: [&str; 17] = [
 ];
 
 /// Pure: same input, same result.
-const PURE: [&str; 6] = [
+const PURE: [&str; 8] = [
     "src/model",
     "src/ipc/message",
     "src/ipc/frame",
     "src/shm/layout",
     "src/proxy/h1",
     "src/supervisor/state",
+    "src/supervisor/resolver/book",
+    "src/supervisor/resolver/search",
 ];
 
 /// Parts that touch the world and do not know each other.

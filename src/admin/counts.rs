@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use super::status::{ReloadResult, RestartReason};
+use crate::model::resolved::LookupResult;
 use crate::shm::recorder::Recorder;
 use crate::shm::series::{Family, Key};
 
@@ -21,6 +22,9 @@ impl Counts {
         for reason in RestartReason::ALL {
             recorder.counter(restart_key(reason));
         }
+        for result in LookupResult::ALL {
+            recorder.counter(lookup_key(result));
+        }
         recorder.histogram(apply_key());
         Counts { recorder }
     }
@@ -33,9 +37,18 @@ impl Counts {
         }
     }
 
+    /// A name has been looked up.
+    pub fn lookup(&self, result: LookupResult) {
+        self.recorder.counter(lookup_key(result)).add(1);
+    }
+
     pub fn restart(&self, reason: RestartReason) {
         self.recorder.counter(restart_key(reason)).add(1);
     }
+}
+
+fn lookup_key(result: LookupResult) -> Key {
+    Key::new(Family::Lookups, result as u32, 0, 0)
 }
 
 fn reload_key(result: ReloadResult) -> Key {

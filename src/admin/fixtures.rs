@@ -2,8 +2,11 @@
 
 use std::sync::Arc;
 
-use super::status::{Listener, Reload, ReloadResult, ServerState, Status, Worker, WorkerState};
+use super::status::{
+    Listener, NameState, Reload, ReloadResult, ServerState, Status, Worker, WorkerState,
+};
 use super::time::Timestamp;
+use crate::model::config::ServerHost;
 use crate::shm::RowId;
 
 pub(super) fn status() -> Status {
@@ -35,6 +38,20 @@ pub(super) fn status() -> Status {
         index: Arc::default(),
         labels: Arc::default(),
         resolved: Arc::default(),
+        names: Arc::default(),
+    }
+}
+
+pub(super) fn name() -> NameState {
+    NameState {
+        host: ServerHost::Name("todos".to_owned()),
+        name: "todos".to_owned(),
+        addresses: vec!["10.0.0.1".to_owned()],
+        ttl_seconds: Some(5),
+        resolved_at: Some(Timestamp::now()),
+        failures: 0,
+        last_error: None,
+        next_lookup_at: None,
     }
 }
 

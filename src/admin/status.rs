@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::time::Timestamp;
 use crate::container::Pod;
-use crate::model::config::Config;
+use crate::model::config::{Config, ServerHost};
 use crate::model::resolved::Resolved;
 use crate::shm::RowId;
 use crate::shm::names::{Index, Labels};
@@ -51,6 +51,29 @@ pub struct Status {
     /// The endpoints of servers whose names are looked up.
     #[serde(skip)]
     pub resolved: Arc<Vec<Resolved>>,
+    /// What is known of the names behind them.
+    #[serde(skip)]
+    pub names: Arc<Vec<NameState>>,
+}
+
+/// One name that is looked up for upstreams.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NameState {
+    /// As its servers' urls have it.
+    #[serde(skip)]
+    pub host: ServerHost,
+    pub name: String,
+    /// With their ports, where name servers say them.
+    pub addresses: Vec<String>,
+    /// Of the last good answer.
+    pub ttl_seconds: Option<u64>,
+    pub resolved_at: Option<Timestamp>,
+    /// Lookups since then that have failed, or found nothing.
+    pub failures: u32,
+    pub last_error: Option<String>,
+    /// `null` while it is being asked for.
+    pub next_lookup_at: Option<Timestamp>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]

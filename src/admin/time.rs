@@ -26,9 +26,21 @@ impl Timestamp {
         self.0 as f64 / 1000.0
     }
 
+    pub fn before(self, ago: Duration) -> Timestamp {
+        Timestamp(self.0.saturating_sub(millis(ago)))
+    }
+
+    pub fn after(self, wait: Duration) -> Timestamp {
+        Timestamp(self.0.saturating_add(millis(wait)))
+    }
+
     pub fn since(self, earlier: Timestamp) -> Duration {
         Duration::from_millis(self.0.saturating_sub(earlier.0))
     }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 impl From<SystemTime> for Timestamp {

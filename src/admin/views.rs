@@ -7,9 +7,9 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::endpoints::{EndpointView, endpoints};
-use super::status::{Status, Worker};
+use super::status::{NameState, Status, Worker};
 use super::time::Timestamp;
-use crate::model::config::Config;
+use crate::model::config::{Config, Target, Upstream};
 use crate::shm::layout::BOUNDS;
 use crate::shm::series::{ConnectionState, Family, Key, split_method_and_code};
 use crate::shm::totals::{Distribution, Totals};
@@ -116,6 +116,8 @@ pub(super) struct Upstreams<'a> {
 struct UpstreamView<'a> {
     id: &'a str,
     endpoints: Vec<EndpointView<'a>>,
+    /// Of those of its servers that are looked up.
+    names: Vec<&'a NameState>,
     requests: Requests,
     retries: u64,
     connections: Connections,
@@ -216,6 +218,7 @@ pub(super) fn upstreams<'a>(
                 endpoints: all
                     .extract_if(.., |endpoint| endpoint.upstream == upstream.id)
                     .collect(),
+                names: names(status, upstream),
                 requests: requests.get(id).copied().unwrap_or_default(),
                 retries: scalar(Key::new(Family::Retries, *id, 0, 0)),
                 connections: Connections {
@@ -231,6 +234,15 @@ pub(super) fn upstreams<'a>(
         bucket_bounds_seconds: bounds(),
         upstreams: upstreams.collect(),
     }
+}
+
+fn names<'a>(status: &'a Status, upstream: &Upstream) -> Vec<&'a NameState> {
+    let servers = match &upstream.target {
+        Target::Echo => &[][..],
+        Target::Servers(servers) => servers,
+    };
+    let is_of = |name: &&NameState| servers.iter().any(|server| server.host == name.host);
+    status.names.iter().filter(is_of).collect()
 }
 
 fn upstream_id(config: &Config, index: u32) -> Option<&str> {

@@ -188,7 +188,7 @@ impl std::fmt::Debug for Packed {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::resolved::ResolvedEndpoint;
+    use crate::model::resolved::{Address, ResolvedEndpoint, Standing};
 
     #[test]
     fn every_message_survives_the_channel() {
@@ -206,13 +206,14 @@ mod tests {
         };
         let endpoint = |id, address: &str| ResolvedEndpoint {
             id,
-            address: address.parse().unwrap(),
+            address: Address::Ip(address.parse().unwrap()),
             weight: 1,
             priority: 0,
         };
         let resolved = Resolved {
             upstream: "todos".to_owned(),
             server: "todos.example:80".to_owned(),
+            standing: Standing::Configured,
             endpoints: vec![endpoint(3, "10.0.0.1:80"), endpoint(9, "[::1]:80")],
         };
         for message in [

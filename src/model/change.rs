@@ -8,7 +8,7 @@ use std::fmt;
 
 use rustc_hash::FxHashMap;
 
-use super::config::{Config, Server, ServerHost, Target, Upstream};
+use super::config::{Config, Server, Target, Upstream};
 
 mod rules;
 
@@ -169,15 +169,8 @@ fn servers(upstream: &Upstream) -> Vec<(String, &Server)> {
     };
     servers
         .iter()
-        .map(|server| (server_name(server), server))
+        .map(|server| (server.host.with_port(server.port), server))
         .collect()
-}
-
-fn server_name(server: &Server) -> String {
-    match &server.host {
-        ServerHost::Ip(ip) => std::net::SocketAddr::new(*ip, server.port).to_string(),
-        ServerHost::Name(name) => format!("{name}:{}", server.port),
-    }
 }
 
 fn settings(old: &Config, new: &Config) -> Vec<Change> {
@@ -198,6 +191,7 @@ fn settings(old: &Config, new: &Config) -> Vec<Change> {
         admin,
         log,
         worker,
+        resolver,
         metrics,
         access_log,
         tracing,
@@ -219,6 +213,7 @@ fn settings(old: &Config, new: &Config) -> Vec<Change> {
         ("admin", *admin != new.admin),
         ("log", *log != new.log),
         ("worker", *worker != new.worker),
+        ("resolver", *resolver != new.resolver),
         ("metrics", *metrics != new.metrics),
         ("accessLog", *access_log != new.access_log),
         ("tracing", *tracing != new.tracing),

@@ -45,6 +45,7 @@ pub struct Config {
     pub admin: Admin,
     pub log: Log,
     pub worker: Worker,
+    pub resolver: Resolver,
     pub metrics: Metrics,
     /// `None` logs no request.
     pub access_log: Option<observe::AccessLog>,
@@ -126,6 +127,7 @@ pub enum Target {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Server {
     pub host: ServerHost,
+    /// 0 where the host says it all.
     pub port: u16,
     /// At least 1.
     pub weight: u32,
@@ -146,7 +148,24 @@ pub enum ServerRole {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ServerHost {
     Ip(std::net::IpAddr),
+    /// With a dot at its end where no search domain may be tried.
     Name(String),
+    /// `dns+srv://`: name servers say where it is and on which ports.
+    Service(String),
+    /// The path of a socket; absolute.
+    Unix(String),
+}
+
+impl ServerHost {
+    /// As metrics, logs and changes name it.
+    pub fn with_port(&self, port: u16) -> String {
+        match self {
+            Self::Ip(ip) => SocketAddr::new(*ip, port).to_string(),
+            Self::Name(name) => format!("{name}:{port}"),
+            Self::Service(name) => format!("dns+srv://{name}"),
+            Self::Unix(path) => format!("unix:{path}"),
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -388,6 +407,23 @@ pub enum LogFormat {
 pub struct Worker {
     /// A worker that gives no sign of life for so long is killed and replaced.
     pub hang_timeout: Duration,
+}
+
+/// How the host names of upstreams are resolved.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Resolver {
+    /// Not above `max_ttl`.
+    pub min_ttl: Duration,
+    pub max_ttl: Duration,
+    /// How long a good answer outlives one that says that there is nothing.
+    pub hold_negative: Duration,
+    /// For one name server; `None` as the file says.
+    pub timeout: Option<Duration>,
+    /// At least 1; `None` as the file says.
+    pub attempts: Option<u32>,
+    /// Instead of those of the file; none has port 0.
+    pub nameservers: Vec<SocketAddr>,
+    pub resolv_conf: String,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

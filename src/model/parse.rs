@@ -12,6 +12,7 @@ mod name;
 mod observe;
 mod pattern;
 mod process;
+mod resolver;
 mod rule;
 mod rule_names;
 mod shadow;
@@ -70,6 +71,7 @@ pub(super) fn config(reader: &mut Reader<'_>, resolve: &mut Resolve<'_>) -> Opti
         admin: process::admin(&raw, &listeners, reader, resolve)?,
         log: process::log(&raw),
         worker: process::worker(&raw),
+        resolver: resolver::resolver(&raw, reader),
         metrics: process::metrics(&raw),
         access_log: observe::access_log(&raw, reader),
         tracing: observe::tracing(&raw, reader),

@@ -5,6 +5,7 @@
 
 mod balance;
 mod observe;
+mod resolver;
 mod server;
 mod traffic;
 mod words;
@@ -17,6 +18,7 @@ pub(super) use balance::{
     BalanceForm, HashForm, PolicyName, RawBalance, RawHashOn, RawOutliers, WordOr,
 };
 pub(super) use observe::{LogMode, RawAccessLog, RawTracing};
+pub(super) use resolver::RawResolver;
 pub(super) use server::{
     RawHeader, RawHttp2, RawHttp2Keepalive, RawLimits, RawListener, RawMatch, RawRule, RawServer,
     RawServerEntry, RawUpstream, RawUpstreamHttp2, Weight,
@@ -45,6 +47,8 @@ section! {
         "log" log: RawLog<'t>,
         /// The worker processes.
         "worker" worker: RawWorker<'t>,
+        /// How host names of upstreams are resolved.
+        "resolver" resolver: RawResolver<'t>,
         /// What is counted.
         "metrics" metrics: RawMetrics<'t>,
         /// One line for each request.

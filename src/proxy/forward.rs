@@ -127,7 +127,7 @@ impl Visit {
     /// Before a try, so that it is known of a request that is given up, and after it.
     fn note_try(&mut self, hold: &Hold, errand: &Errand<'_>) {
         self.seen.server = Some(hold.server());
-        self.seen.endpoint = Some(hold.endpoint().address);
+        self.seen.endpoint = Some(hold.endpoint().address.clone());
         self.seen.attempts = errand.sends.get().max(self.seen.attempts);
         self.seen.connect = errand.connect.get();
     }

@@ -236,7 +236,7 @@ impl Observer {
         if let Some(reason) = seen.reason {
             self.count_reason(reason);
         }
-        if let (Some(cells), Some(_)) = (series.upstream(seen.upstream), seen.endpoint) {
+        if let (Some(cells), Some(_)) = (series.upstream(seen.upstream), &seen.endpoint) {
             self.count_upstream(cells, seen);
         }
     }

@@ -11,10 +11,11 @@ use std::time::Duration;
 use bytes::BytesMut;
 use rustix::net::RecvFlags;
 use tokio::io::{AsyncReadExt, AsyncWrite, Interest};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixStream};
 
 pub(super) enum Stream {
     Tcp(TcpStream),
+    Unix(UnixStream),
 }
 
 /// What the kernel has of a socket's input.
@@ -36,6 +37,7 @@ impl Stream {
     ) -> Poll<io::Result<usize>> {
         match self {
             Self::Tcp(tcp) => pin!(tcp.read_buf(into)).poll(cx),
+            Self::Unix(unix) => pin!(unix.read_buf(into)).poll(cx),
         }
     }
 
@@ -47,6 +49,7 @@ impl Stream {
         match (self, pieces) {
             (Self::Tcp(tcp), [one]) => Pin::new(tcp).poll_write(cx, one),
             (Self::Tcp(tcp), many) => Pin::new(tcp).poll_write_vectored(cx, many),
+            (Self::Unix(unix), many) => Pin::new(unix).poll_write_vectored(cx, many),
         }
     }
 
@@ -54,6 +57,7 @@ impl Stream {
     pub(super) fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
             Self::Tcp(tcp) => tcp.poll_read_ready(cx),
+            Self::Unix(unix) => unix.poll_read_ready(cx),
         }
     }
 
@@ -62,6 +66,7 @@ impl Stream {
     pub(super) fn is_quiet(&self) -> bool {
         match self {
             Self::Tcp(tcp) => tcp.try_io(Interest::READABLE, || Ok(())).is_err(),
+            Self::Unix(unix) => unix.try_io(Interest::READABLE, || Ok(())).is_err(),
         }
     }
 
@@ -71,6 +76,7 @@ impl Stream {
         let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
         let seen = match self {
             Self::Tcp(tcp) => rustix::net::recv(tcp, &mut byte, flags),
+            Self::Unix(unix) => rustix::net::recv(unix, &mut byte, flags),
         };
         match seen {
             Err(rustix::io::Errno::WOULDBLOCK | rustix::io::Errno::INTR) => Look::Nothing,
@@ -84,12 +90,16 @@ impl Stream {
         // A failure means that the connection is gone already, which is what was to be said.
         let _ = match self {
             Self::Tcp(tcp) => rustix::net::shutdown(tcp, rustix::net::Shutdown::Write),
+            Self::Unix(unix) => rustix::net::shutdown(unix, rustix::net::Shutdown::Write),
         };
     }
 
     /// When it is closed, the peer sees a reset, not an end: what it has got is not the whole.
     pub(super) fn reset_on_close(&self) {
-        let Self::Tcp(tcp) = self;
+        let Self::Tcp(tcp) = self else {
+            // A Unix socket has no reset.
+            return;
+        };
         // Without it the connection still closes, short of what its framing promised.
         let _ = socket2::SockRef::from(tcp).set_linger(Some(Duration::ZERO));
     }

@@ -193,11 +193,11 @@ impl Names {
             Target::Servers(servers) => servers,
         };
         let id = |server: &Server| match server.host {
-            ServerHost::Ip(_) => {
+            ServerHost::Ip(_) | ServerHost::Unix(_) => {
                 let address = endpoint_name(&server.host, server.port);
                 Some(self.endpoint(upstream, &address))
             }
-            ServerHost::Name(_) => None,
+            ServerHost::Name(_) | ServerHost::Service(_) => None,
         };
         servers.iter().map(id).collect()
     }
@@ -214,10 +214,7 @@ impl Names {
 
 /// A server as labels, logs and the status name it; one with an address of its own is an endpoint.
 pub fn endpoint_name(host: &ServerHost, port: u16) -> String {
-    match host {
-        ServerHost::Ip(ip) => std::net::SocketAddr::new(*ip, port).to_string(),
-        ServerHost::Name(name) => format!("{name}:{port}"),
-    }
+    host.with_port(port)
 }
 
 impl Place {

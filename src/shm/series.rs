@@ -61,6 +61,8 @@ pub enum Family {
     ApplyDuration = 18,
     /// Id of the upstream.
     Ejections = 19,
+    /// By the place of the result in its closed list. Counted by the supervisor.
+    Lookups = 20,
 }
 
 /// Does a family's value die with its process?
@@ -147,7 +149,7 @@ impl Key {
 }
 
 impl Family {
-    pub const ALL: [Family; 19] = [
+    pub const ALL: [Family; 20] = [
         Family::Requests,
         Family::RequestDuration,
         Family::InFlight,
@@ -167,6 +169,7 @@ impl Family {
         Family::Restarts,
         Family::ApplyDuration,
         Family::Ejections,
+        Family::Lookups,
     ];
 
     pub fn nature(self) -> Nature {

@@ -3,12 +3,12 @@
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, watch};
-use tokio::task::JoinHandle;
 use tokio::time::{Interval, MissedTickBehavior, interval, sleep, sleep_until};
 
 use super::admin_port::AdminPort;
@@ -16,14 +16,14 @@ use super::children::{Children, Inbox};
 use super::handover::{self, Inheritance, Successor};
 use super::intake::{Intake, Look, Served, Stays};
 use super::launch::{First, Launch, Start};
-use super::resolver::{self, Found, Resolver};
+use super::resolver::Resolver;
 use super::returns::Returns;
 use super::roster::Roster;
 use super::signals::Signals;
 use super::sockets::Sockets;
 use super::state::{Event, KillReason, State, Ticket, WorkerId};
 use super::{SupervisorError, measure};
-use crate::admin::{Command, Counts, Reply, Sources, Status, Timestamp};
+use crate::admin::{Command, Counts, NameState, Reply, Sources, Status, Timestamp};
 use crate::ipc::message::Packed;
 use crate::log;
 use crate::model::config::Config;
@@ -69,8 +69,8 @@ pub(super) struct Engine {
     returns: Returns,
     /// The same, for the admin port.
     resolved: Arc<Vec<Resolved>>,
-    resolving: Option<JoinHandle<Found>>,
-    next_resolving: Instant,
+    name_states: Arc<Vec<NameState>>,
+    names_described_at: Instant,
     watch: Watch,
     timing: watch::Sender<Timing>,
     admin: AdminPort,
@@ -152,12 +152,12 @@ impl Engine {
             beats: beat::Watch::default(),
             names: Names::default(),
             labels: BTreeMap::new(),
-            resolver: Resolver::default(),
+            resolver: Resolver::new(&first.wanted.config.resolver),
             roster: Roster::default(),
             returns: Returns::default(),
             resolved: Arc::default(),
-            resolving: None,
-            next_resolving: Instant::now() + resolver::INTERVAL,
+            name_states: Arc::default(),
+            names_described_at: Instant::now(),
             watch: Watch::begin(launch.config.clone(), to_watch),
             timing,
             admin,
@@ -204,8 +204,7 @@ impl Engine {
         let (plan, text) = wanted
             .plan(None, Vec::new())
             .map_err(SupervisorError::Pack)?;
-        let found = resolver::ask(resolver::names(&plan.config)).await;
-        self.resolver.learn(found);
+        self.resolve_first(&plan.config).await;
         self.want(plan, text);
         Ok(())
     }
@@ -225,7 +224,7 @@ impl Engine {
                 () = self.watch.changed() => self.look(Look::Hint),
                 sight = self.intake.seen() => self.saw(sight),
                 Some(command) = self.commands.recv() => self.command(command),
-                found = ended(&mut self.resolving) => self.resolved(found),
+                news = self.resolver.next() => self.resolved(news),
                 word = handover::word(&mut self.successor) => self.successor_says(word),
                 _ = self.second.tick() => self.every_second(),
                 _ = self.idle_looks.tick(), if self.state.awaits_idle() => {
@@ -248,6 +247,7 @@ impl Engine {
     }
 
     fn every_second(&mut self) {
+        self.describe_names();
         if let Some(timeout) = self.config().map(|config| config.worker.hang_timeout) {
             let leases = self.segment.leases();
             for lease in self.beats.hung(&leases, Instant::now(), timeout) {
@@ -264,17 +264,17 @@ impl Engine {
         for (upstream, endpoint) in self.returns.look(endpoints, &self.segment, health::now()) {
             tracing::info!(upstream, endpoint, "endpoint back");
         }
-        if self.resolving.is_none() && self.next_resolving <= Instant::now() {
-            self.resolve();
-        }
     }
 
-    fn resolve(&mut self) {
-        self.next_resolving = Instant::now() + resolver::INTERVAL;
-        if let Some(names) = self.config().map(|config| resolver::names(&config))
-            && !names.is_empty()
-        {
-            self.resolving = Some(tokio::spawn(resolver::ask(names)));
+    /// So that a start with name servers that answer has addresses from its first request on.
+    async fn resolve_first(&mut self, config: &Config) {
+        let primer = self.resolver.primer();
+        let mut primed = pin!(primer.prime(config));
+        loop {
+            tokio::select! {
+                () = &mut primed => return,
+                news = self.resolver.next() => self.resolved(news),
+            }
         }
     }
 
@@ -290,7 +290,7 @@ impl Engine {
             // One that is on its way has ended the pin, or will be heard of.
             pinned: self.state.pinned().filter(|_| stays == Stays::Yes),
         };
-        self.intake.look(look, served, &self.resolver);
+        self.intake.look(look, served, self.resolver.primer());
     }
 
     /// What is served.
@@ -335,13 +335,4 @@ async fn until(deadline: Option<Instant>) {
         Some(deadline) => sleep_until(deadline.into()).await,
         None => std::future::pending().await,
     }
-}
-
-async fn ended(task: &mut Option<JoinHandle<Found>>) -> Found {
-    let Some(running) = task else {
-        return std::future::pending().await;
-    };
-    let found = running.await;
-    *task = None;
-    found.unwrap_or_default()
 }

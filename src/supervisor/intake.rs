@@ -1,5 +1,5 @@
 //! From a file to a plan, one at a time and beside the loop: read, compared by hash, validated,
-//! compiled to see whether it can be (by `model::load`), packed, and its names resolved.
+//! compiled to see whether it can be (by `model::load`), packed, and its names asked for.
 //!
 //! Not here: when to look (`source`), and what becomes of the plan (`state`).
 
@@ -10,7 +10,7 @@ use std::time::Instant;
 use tokio::task::JoinHandle;
 
 use super::launch::{Broken, Wanted};
-use super::resolver::{self, Found, Resolver};
+use super::resolver::Primer;
 use super::state::{Plan, Source, Ticket};
 use crate::model::config::Config;
 use crate::source::document::{self, Document};
@@ -70,7 +70,6 @@ pub(super) struct Planned {
     pub(super) plan: Plan,
     pub(super) text: String,
     pub(super) warnings: Vec<String>,
-    pub(super) found: Found,
     /// It follows one that was not valid, and is news even where it is served already.
     pub(super) mends: bool,
 }
@@ -102,13 +101,13 @@ impl Intake {
 
     /// Looks, or looks once more after the look that is under way.
     /// `served` is what the plan will be told apart from.
-    pub(super) fn look(&mut self, look: Look, served: Served, resolver: &Resolver) {
+    pub(super) fn look(&mut self, look: Look, served: Served, primer: Primer) {
         if self.running.is_some() {
             self.again = Some(Look::both(self.again.take(), look));
             return;
         }
         let (path, last, mend) = (self.path.clone(), self.last.clone(), self.mend);
-        let (known, pinned) = (resolver.known_names(), self.pinned.clone());
+        let pinned = self.pinned.clone();
         self.running = Some(tokio::spawn(async move {
             let seen = Instant::now();
             let (tickets, forced) = match look {
@@ -124,14 +123,9 @@ impl Intake {
             };
             let see = move || see(&path, &before, tickets, seen);
             let sight = tokio::task::spawn_blocking(see).await;
-            let mut sight = sight.unwrap_or(Sight::Same);
-            if let Sight::Plan(planned) = &mut sight {
-                let names = resolver::names(&planned.plan.config);
-                let unknown = names
-                    .into_iter()
-                    .filter(|name| !known.contains(name))
-                    .collect();
-                planned.found = resolver::ask(unknown).await;
+            let sight = sight.unwrap_or(Sight::Same);
+            if let Sight::Plan(planned) = &sight {
+                primer.prime(&planned.plan.config).await;
             }
             sight
         }));
@@ -237,7 +231,6 @@ fn planned(wanted: Wanted, served: Option<&Config>, mends: bool, tickets: Vec<Ti
             plan,
             text,
             warnings,
-            found: Found::new(),
             mends,
         })),
         Err(error) => Sight::Invalid(broken(error), kept),

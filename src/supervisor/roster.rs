@@ -9,9 +9,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::resolver::Resolver;
-use crate::model::config::{Config, Server, ServerHost, Target};
-use crate::model::resolved::{Resolved, ResolvedEndpoint};
+use super::resolver::Found;
+use crate::model::config::{Config, ServerHost, Target};
+use crate::model::resolved::{Resolved, ResolvedEndpoint, Standing};
 use crate::shm::names::{Index, Names, endpoint_name};
 
 /// By upstream and server.
@@ -34,18 +34,42 @@ impl Roster {
     pub(super) fn update(
         &mut self,
         at_work: &[AtWork],
-        resolver: &Resolver,
+        found: &dyn Fn(&ServerHost) -> Vec<Found>,
         names: &mut Names,
         now: Instant,
     ) -> Vec<Resolved> {
         let mut table = Table::new();
         for config in at_work.iter().map(|one| &one.config) {
-            add_config(&mut table, config, resolver, names);
+            self.add_config(&mut table, config, found, names);
         }
         names.keep_endpoints(&ids(&table, at_work), now);
         let changed = differences(&self.told, &table);
         self.told = table;
         changed
+    }
+
+    fn add_config(
+        &self,
+        table: &mut Table,
+        config: &Config,
+        found: &dyn Fn(&ServerHost) -> Vec<Found>,
+        names: &mut Names,
+    ) {
+        for upstream in &config.upstreams {
+            let Target::Servers(servers) = &upstream.target else {
+                continue;
+            };
+            for server in servers {
+                let found = found(&server.host);
+                let name = endpoint_name(&server.host, server.port);
+                let key = (upstream.id.clone(), name);
+                // One that had addresses and has none any more is told of, one that never had is not.
+                if !found.is_empty() || self.told.contains_key(&key) {
+                    let with_id = |found| with_id(&upstream.id, server.port, &found, names);
+                    table.insert(key, found.into_iter().map(with_id).collect());
+                }
+            }
+        }
     }
 
     /// For a worker that starts, and for the admin port.
@@ -54,48 +78,11 @@ impl Roster {
     }
 }
 
-fn add_config(table: &mut Table, config: &Config, resolver: &Resolver, names: &mut Names) {
-    for upstream in &config.upstreams {
-        let Target::Servers(servers) = &upstream.target else {
-            continue;
-        };
-        for server in servers {
-            let found = found(server, resolver);
-            if !found.is_empty() {
-                let key = (
-                    upstream.id.clone(),
-                    endpoint_name(&server.host, server.port),
-                );
-                let with_id = |found| with_id(&upstream.id, found, names);
-                table.insert(key, found.into_iter().map(with_id).collect());
-            }
-        }
-    }
-}
-
-/// What a lookup found for a server.
-struct Found {
-    address: SocketAddr,
-    weight: u32,
-    priority: u16,
-}
-
-fn found(server: &Server, resolver: &Resolver) -> Vec<Found> {
-    let ServerHost::Name(name) = &server.host else {
-        return Vec::new();
-    };
-    let found = resolver.addresses(name).iter().map(|ip| Found {
-        address: SocketAddr::new(*ip, server.port),
-        weight: 1,
-        priority: 0,
-    });
-    found.collect()
-}
-
-fn with_id(upstream: &str, found: Found, names: &mut Names) -> ResolvedEndpoint {
+fn with_id(upstream: &str, port: u16, found: &Found, names: &mut Names) -> ResolvedEndpoint {
+    let address = SocketAddr::new(found.ip, found.port.unwrap_or(port));
     ResolvedEndpoint {
-        id: names.endpoint(upstream, &found.address.to_string()),
-        address: found.address,
+        id: names.endpoint(upstream, &address.to_string()),
+        address: address.into(),
         weight: found.weight,
         priority: found.priority,
     }
@@ -114,6 +101,7 @@ fn differences(before: &Table, after: &Table) -> Vec<Resolved> {
     let gone = gone.map(|(upstream, server)| Resolved {
         upstream: upstream.clone(),
         server: server.clone(),
+        standing: Standing::Removed,
         endpoints: Vec::new(),
     });
     new.map(resolved).chain(gone).collect()
@@ -125,14 +113,13 @@ fn resolved(
     Resolved {
         upstream: upstream.clone(),
         server: server.clone(),
+        standing: Standing::Configured,
         endpoints: endpoints.clone(),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::net::IpAddr;
-
     use super::*;
     use crate::model::load;
 
@@ -147,15 +134,20 @@ mod tests {
 
     struct Stage {
         roster: Roster,
-        resolver: Resolver,
+        known: BTreeMap<String, Vec<Found>>,
         names: Names,
     }
 
     impl Stage {
         fn knows(&mut self, name: &str, last: &[u8]) {
-            let addresses = last.iter().map(|last| IpAddr::from([10, 0, 0, *last]));
-            let found = (name.to_owned(), Some(addresses.collect()));
-            self.resolver.learn(vec![found]);
+            let found = |last: &u8| Found {
+                ip: [10, 0, 0, *last].into(),
+                port: None,
+                weight: 1,
+                priority: 0,
+            };
+            let found = last.iter().map(found).collect();
+            self.known.insert(name.to_owned(), found);
         }
 
         fn update(&mut self, configs: &[&Arc<Config>]) -> Vec<(String, Vec<(u32, String)>)> {
@@ -167,8 +159,13 @@ mod tests {
                     index: Arc::new(self.names.assign(config, now, &HashSet::new())),
                 })
                 .collect();
-            let (resolver, names) = (&self.resolver, &mut self.names);
-            let changed = self.roster.update(&at_work, resolver, names, now);
+            let known = &self.known;
+            let found = |host: &ServerHost| match host {
+                ServerHost::Name(name) => known.get(name).cloned().unwrap_or_default(),
+                _ => Vec::new(),
+            };
+            let names = &mut self.names;
+            let changed = self.roster.update(&at_work, &found, names, now);
             let told = |one: Resolved| {
                 let endpoints = one.endpoints.iter();
                 let endpoints = endpoints.map(|one| (one.id, one.address.to_string()));
@@ -182,7 +179,7 @@ mod tests {
     fn only_changes_are_told_and_an_address_keeps_its_place() {
         let mut stage = Stage {
             roster: Roster::default(),
-            resolver: Resolver::default(),
+            known: BTreeMap::new(),
             names: Names::default(),
         };
         let first = config("http://a.example, http://10.0.0.9:80");
@@ -204,6 +201,11 @@ mod tests {
             stage.update(&[&first]),
             [(server.clone(), vec![at(2, 2), at(3, 3)])]
         );
+
+        stage.knows("a.example", &[]);
+        assert_eq!(stage.update(&[&first]), [(server.clone(), vec![])]);
+        stage.knows("a.example", &[3]);
+        stage.update(&[&first]);
 
         let next = config("http://10.0.0.9:80");
         assert_eq!(stage.update(&[&first, &next]), []);

@@ -4,6 +4,7 @@
 //! Not here: any knowledge of what the proxy should answer. That is the tests' own.
 
 pub(crate) mod client;
+pub(crate) mod dns;
 pub(crate) mod foreign;
 pub(crate) mod http2;
 pub(crate) mod kubelet;

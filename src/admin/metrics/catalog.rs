@@ -224,8 +224,19 @@ pub const START_TIME: Metric = gauge(
     "Start time of the supervisor since unix epoch in seconds.",
 );
 
+pub const DNS_LOOKUPS: Metric = counter(
+    "sluice_dns_lookups_total",
+    &["result"],
+    "Lookups of upstreams' names, each with all its questions to name servers.",
+);
+pub const NAME_AGE: Metric = gauge(
+    "sluice_dns_answer_age_seconds",
+    &["name"],
+    "How long ago a name was last resolved; only names that have been.",
+);
+
 /// All of them.
-pub const ALL: [&Metric; 36] = [
+pub const ALL: [&Metric; 38] = [
     &BUILD_INFO,
     &POD_INFO,
     &CONFIG_INFO,
@@ -262,4 +273,6 @@ pub const ALL: [&Metric; 36] = [
     &OPEN_FDS,
     &MAX_FDS,
     &START_TIME,
+    &DNS_LOOKUPS,
+    &NAME_AGE,
 ];

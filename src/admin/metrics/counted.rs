@@ -6,6 +6,7 @@ use super::admission::{Admission, Shown};
 use super::catalog::{self, Metric as Definition};
 use super::text::{Labels as LabelText, Page};
 use crate::admin::status::{ReloadResult, RestartReason};
+use crate::model::resolved::LookupResult;
 use crate::shm::names::{Labels, label_ids};
 use crate::shm::series::{
     ConnectionState, Family, Key, NONE, Nature, OTHER, has_no_code, split_method_and_code,
@@ -126,6 +127,7 @@ fn definition(family: Family) -> &'static Definition {
         Family::Restarts => &catalog::RESTARTS,
         Family::ApplyDuration => &catalog::APPLY_DURATION,
         Family::Ejections => &catalog::EJECTIONS,
+        Family::Lookups => &catalog::DNS_LOOKUPS,
     }
 }
 
@@ -165,6 +167,7 @@ fn values<'v>(scrape: &'v Scrape<'_>, key: Key, code: &'v mut String) -> [&'v st
         Family::LogLines => listed(&["written", "dropped"]),
         Family::Spans => listed(&["exported", "dropped"]),
         Family::Reloads => listed(&ReloadResult::ALL.map(ReloadResult::as_str)),
+        Family::Lookups => listed(&LookupResult::ALL.map(LookupResult::as_str)),
         Family::Restarts => listed(&RestartReason::ALL.map(RestartReason::as_str)),
         Family::InFlight | Family::DroppedSeries | Family::ApplyDuration => [""; 4],
     }

@@ -172,6 +172,7 @@ fn the_catalog_is_what_is_scraped() {
     let segment = segment();
     count_everything(&recorder(&segment, 0));
     let mut told = told();
+    told.names = std::sync::Arc::new(vec![crate::admin::fixtures::name()]);
     told.history = vec![crate::admin::fixtures::reload(ReloadResult::Committed)];
     let text = scraped(&told, &segment);
     let mut found: Vec<&str> = text

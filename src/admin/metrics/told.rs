@@ -6,6 +6,7 @@ use super::catalog as names;
 use super::{Scrape, family, sample, seconds, single};
 use crate::admin::endpoints::endpoints;
 use crate::admin::status::{ReloadResult, Status, WorkerState};
+use crate::admin::time::Timestamp;
 
 pub(super) fn families(scrape: &Scrape<'_>) -> Vec<MetricFamily> {
     let status = scrape.status;
@@ -23,6 +24,7 @@ pub(super) fn families(scrape: &Scrape<'_>) -> Vec<MetricFamily> {
         worker_generations(status),
         certificates(status),
         endpoint_health(scrape),
+        name_ages(status),
     ];
     if status.generation > 0 {
         let values = [status.config_hash.as_str(), &status.generation.to_string()];
@@ -90,6 +92,15 @@ fn certificates(status: &Status) -> MetricFamily {
         )
     });
     family(&names::CERTIFICATE_EXPIRY, samples.collect())
+}
+
+fn name_ages(status: &Status) -> MetricFamily {
+    let now = Timestamp::now();
+    let samples = status.names.iter().filter_map(|name| {
+        let age = now.since(name.resolved_at?).as_secs_f64();
+        Some(sample(&names::NAME_AGE, &[&name.name], age))
+    });
+    family(&names::NAME_AGE, samples.collect())
 }
 
 fn endpoint_health(scrape: &Scrape<'_>) -> MetricFamily {

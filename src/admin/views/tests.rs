@@ -9,7 +9,7 @@ use super::{routes, status, upstreams};
 use crate::admin::fixtures;
 use crate::admin::status::Status;
 use crate::model::load;
-use crate::model::resolved::{Resolved, ResolvedEndpoint};
+use crate::model::resolved::{Address, Resolved, ResolvedEndpoint, Standing};
 use crate::shm::health::{Experience, Millis};
 use crate::shm::layout::{Layout, ShareCell};
 use crate::shm::names::{Index, Names};
@@ -194,13 +194,14 @@ fn a_name_is_shown_by_its_addresses_once_it_has_some() {
 
     let endpoint = |id, last| ResolvedEndpoint {
         id,
-        address: ([10, 0, 0, last], 80).into(),
+        address: Address::Ip(([10, 0, 0, last], 80).into()),
         weight: 1,
         priority: 0,
     };
     stage.status.resolved = Arc::new(vec![Resolved {
         upstream: "todos".to_owned(),
         server: "todos.example:80".to_owned(),
+        standing: Standing::Configured,
         endpoints: vec![endpoint(8, 1), endpoint(9, 2)],
     }]);
     assert_eq!(

@@ -5,7 +5,7 @@ use http::{HeaderMap, HeaderValue};
 use serde::Serialize;
 
 use super::request::Request;
-use crate::model::config::{Config, ServerHost};
+use crate::model::config::Config;
 use crate::model::headers::{self, Passage, Values, forwarded};
 use crate::model::route::{Mismatch, Route, Verdict};
 use crate::model::secret::{MASK, is_credential};
@@ -220,10 +220,7 @@ fn servers(upstream: &Upstream, request: &Request, headers: &HeaderMap) -> Vec<A
 }
 
 fn address(server: &Server) -> String {
-    match &server.host {
-        ServerHost::Ip(ip) => std::net::SocketAddr::new(*ip, server.port).to_string(),
-        ServerHost::Name(name) => format!("{name}:{}", server.port),
-    }
+    server.host.with_port(server.port)
 }
 
 fn share(weight: u32, total: u64) -> f64 {

@@ -23,11 +23,16 @@ pub(super) struct Address {
     pub(super) base_path: String,
 }
 
-/// `host`, `host:port`, `http://host:port/base`, or `builtin://echo`.
+/// `host`, `host:port`, `http://host:port/base`, `dns+srv://name/base`, `unix:/path`, or
+/// `builtin://echo`.
 pub(super) fn parse(text: &str) -> Result<Url, Fault> {
+    if let Some(path) = text.strip_prefix("unix:") {
+        return unix(path.strip_prefix("//").unwrap_or(path));
+    }
     let (scheme, rest) = text.split_once("://").unwrap_or(("http", text));
     match scheme.to_ascii_lowercase().as_str() {
         "http" => http(text, rest),
+        "dns+srv" => service(text, rest),
         "builtin" => builtin(rest),
         "https" => Err(Fault::new(
             "https upstreams are not supported yet",
@@ -35,7 +40,7 @@ pub(super) fn parse(text: &str) -> Result<Url, Fault> {
         )),
         _ => Err(Fault::new(
             format!("`{}` is not a scheme of an upstream", shortened(scheme)),
-            "write `http://host:port`, or `builtin://echo`",
+            "write `http://host:port`, `dns+srv://name`, `unix:/path`, or `builtin://echo`",
         )),
     }
 }
@@ -48,6 +53,64 @@ fn builtin(name: &str) -> Result<Url, Fault> {
             Err(Fault::new(message, "write `builtin://echo`"))
         }
     }
+}
+
+/// The kernel takes no longer path of a socket.
+const LONGEST_SOCKET_PATH: usize = 107;
+
+fn unix(path: &str) -> Result<Url, Fault> {
+    if !path.starts_with('/') || path.ends_with('/') {
+        let message = format!("`{}` is not the path of a socket", shortened(path));
+        return Err(Fault::new(
+            message,
+            "write the whole path: `unix:/run/app.sock`",
+        ));
+    }
+    if path.len() > LONGEST_SOCKET_PATH || path.chars().any(char::is_control) {
+        let message = format!("`{}` cannot be the path of a socket", shortened(path));
+        let help =
+            format!("use one of at most {LONGEST_SOCKET_PATH} bytes, without control characters");
+        return Err(Fault::new(message, help));
+    }
+    Ok(Url::Http(Address {
+        host: ServerHost::Unix(path.to_owned()),
+        port: 0,
+        authority: "localhost".to_owned(),
+        base_path: String::new(),
+    }))
+}
+
+/// `_http._tcp.shop.example`, or whatever else a name server has SRV records for.
+fn service(whole: &str, rest: &str) -> Result<Url, Fault> {
+    let (name, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
+    let base_path = base_path(whole, path)?;
+    if name.contains([':', '@']) {
+        let message = format!("`{}` has more than a name", shortened(whole));
+        return Err(Fault::new(
+            message,
+            "write `dns+srv://_http._tcp.name`: the ports are those of the SRV records",
+        ));
+    }
+    let ServerHost::Name(name) = server_host(whole, name)? else {
+        let message = format!("`{}` has an address instead of a name", shortened(whole));
+        return Err(Fault::new(message, "write `http://` before an address"));
+    };
+    Ok(Url::Http(Address {
+        authority: without_service(&name).to_owned(),
+        host: ServerHost::Service(name),
+        port: 0,
+        base_path,
+    }))
+}
+
+/// `shop.example` of `_http._tcp.shop.example`: what a server there is likely to know itself by.
+fn without_service(name: &str) -> &str {
+    let is_host = |rest: &&str| !rest.starts_with('_');
+    let ends = name
+        .match_indices('.')
+        .filter_map(|(dot, _)| name.get(dot + 1..));
+    let host = std::iter::once(name).chain(ends).find(is_host);
+    host.unwrap_or(name).trim_end_matches('.')
 }
 
 fn http(whole: &str, rest: &str) -> Result<Url, Fault> {
@@ -127,14 +190,19 @@ fn server_host(whole: &str, text: &str) -> Result<ServerHost, Fault> {
         let message = format!("`{}` has no host", shortened(whole));
         return Err(Fault::new(message, "write `http://host:port`"));
     }
-    host::name(text).map(ServerHost::Name)
+    let name = host::name(text)?;
+    // The dot at its end says that it is whole, which the resolver has to know.
+    let dot = if text.ends_with('.') { "." } else { "" };
+    Ok(ServerHost::Name(format!("{name}{dot}")))
 }
 
 fn authority_of(host: &ServerHost, port: u16) -> String {
     let host = match host {
         ServerHost::Ip(IpAddr::V6(address)) => format!("[{address}]"),
         ServerHost::Ip(IpAddr::V4(address)) => address.to_string(),
-        ServerHost::Name(name) => name.clone(),
+        ServerHost::Name(name) | ServerHost::Service(name) | ServerHost::Unix(name) => {
+            name.trim_end_matches('.').to_owned()
+        }
     };
     if port == HTTP_PORT {
         host

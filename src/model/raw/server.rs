@@ -70,7 +70,7 @@ section! {
     RawUpstream {
         /// The name that rules, metrics and logs know it by.
         "id" id: &'t str; require,
-        /// Its only server: a host, `http://host:port/base`, or `builtin://echo`.
+        /// Its only server: a host, `http://host:port/base`, `dns+srv://name`, `unix:/path`, or `builtin://echo`.
         "url" url: &'t str,
         /// Its servers, where it has several.
         "servers" servers: Vec<At<Short<RawServerEntry<'t>>>>,
@@ -112,7 +112,7 @@ section! {
 section! {
     /// One of `servers`.
     RawServerEntry {
-        /// A host, or `http://host:port/base`.
+        /// A host, `http://host:port/base`, `dns+srv://name`, or `unix:/path`.
         "url" url: &'t str; require,
         /// Its share of the requests, against the other servers' weights.
         "weight" weight: Weight<1> = Number(1),

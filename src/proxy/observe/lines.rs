@@ -16,6 +16,7 @@ use super::Observation;
 use super::writer::Writer;
 use crate::model::config::Config;
 use crate::model::config::observe::{AccessLog, AccessLogFormat, LogField};
+use crate::model::resolved::Address;
 use crate::model::secret::{MASK, is_credential};
 use crate::proxy::date::civil;
 
@@ -54,7 +55,7 @@ enum Value<'a> {
     Number(u64),
     Millis(Duration),
     Ip(IpAddr),
-    Address(SocketAddr),
+    Address(&'a Address),
     /// In hexadecimal.
     Id(u128),
     Now(&'a Clock),
@@ -158,7 +159,7 @@ impl Lines {
             LogField::DurationMs => Value::Millis(seen.duration),
             LogField::Route => named(&self.routes, seen.route),
             LogField::Upstream => named(&self.upstreams, seen.upstream),
-            LogField::Endpoint => some(seen.endpoint, Value::Address),
+            LogField::Endpoint => some(seen.endpoint.as_ref(), Value::Address),
             LogField::UpstreamStatus => upstream_status(seen),
             LogField::UpstreamConnectMs => some(seen.connect, Value::Millis),
             LogField::UpstreamHeadMs => some(seen.upstream_head, Value::Millis),
@@ -264,7 +265,7 @@ fn bare(value: &Value<'_>, line: &mut Vec<u8>) {
             thousandths(micros % 1000, line);
         }
         Value::Ip(ip) => address(*ip, line),
-        Value::Address(SocketAddr::V4(endpoint)) => {
+        Value::Address(Address::Ip(SocketAddr::V4(endpoint))) => {
             address(IpAddr::V4(*endpoint.ip()), line);
             line.push(b':');
             digits(endpoint.port().into(), line);

@@ -9,6 +9,7 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, Version};
 
 use super::Watched;
 use super::trace::Trace;
+use crate::model::resolved::Address;
 use crate::proxy::error::Reason;
 
 /// All that is known of one request. Made without an allocation: names are indices into the
@@ -37,7 +38,7 @@ pub struct Observation {
     pub upstream: Option<u32>,
     /// Index into the upstream's servers.
     pub server: Option<u32>,
-    pub endpoint: Option<SocketAddr>,
+    pub endpoint: Option<Address>,
     /// How often the request was sent to the upstream, failed connects included.
     pub attempts: u32,
     /// Of the last new connection, if one was made.

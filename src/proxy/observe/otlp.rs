@@ -74,7 +74,7 @@ fn attributes(span: &mut Vec<u8>, seen: &Observation, names: &Names<'_>) {
     ] {
         value.into_iter().for_each(|value| text(key, value));
     }
-    if let Some(endpoint) = seen.endpoint {
+    if let Some(endpoint) = &seen.endpoint {
         text("sluice.endpoint", &endpoint.to_string());
     }
     if let Some(reason) = seen.reason {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::support::{Stage, play};
 use crate::model::config::{PathPattern, ServerHost, Target};
-use crate::model::resolved::{Resolved, ResolvedEndpoint};
+use crate::model::resolved::{Address, Resolved, ResolvedEndpoint, Standing};
 use crate::proxy::error::Reason;
 use crate::shm::names::endpoint_name;
 
@@ -236,9 +236,10 @@ fn an_upstream_that_is_not_there_is_told_apart() {
             stage.proxy.set_endpoints(Resolved {
                 upstream: "app".into(),
                 server: endpoint_name(&servers[0].host, servers[0].port),
+                standing: Standing::Configured,
                 endpoints: vec![ResolvedEndpoint {
                     id: 0,
-                    address: ([127, 0, 0, 1], servers[0].port).into(),
+                    address: Address::Ip(([127, 0, 0, 1], servers[0].port).into()),
                     weight: 1,
                     priority: 0,
                 }],

@@ -15,8 +15,9 @@ use crate::model::config::balance::Balancing;
 use crate::model::config::traffic::TrafficChange;
 use crate::model::config::{
     Admin, Config, Drain, HostHeader, HostPattern, Http2, Keepalive, Lifecycle, Limits, Listener,
-    Log, LogFormat, LogLevel, Metrics, OrphanedStreams, PathPattern, Reload, Rule, Server,
-    ServerHost, ServerRole, Target, Upstream, UpstreamProtocol, WeightedUpstream, Worker, Workers,
+    Log, LogFormat, LogLevel, Metrics, OrphanedStreams, PathPattern, Reload, Resolver, Rule,
+    Server, ServerHost, ServerRole, Target, Upstream, UpstreamProtocol, WeightedUpstream, Worker,
+    Workers,
 };
 use crate::model::fixtures::{traffic, upstream_http2};
 use crate::proxy::observe::{Observation, Observer};
@@ -326,6 +327,15 @@ pub(super) fn config(upstream: SocketAddr) -> Config {
         },
         worker: Worker {
             hang_timeout: Duration::from_secs(10),
+        },
+        resolver: Resolver {
+            min_ttl: Duration::from_secs(1),
+            max_ttl: Duration::from_secs(60),
+            hold_negative: Duration::from_secs(300),
+            timeout: None,
+            attempts: None,
+            nameservers: Vec::new(),
+            resolv_conf: String::new(),
         },
         metrics: Metrics { max_series: 10_000 },
         access_log: None,

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::rc::{Rc, Weak};
 
 use super::members::{Members, Premises};
-use crate::model::resolved::{Resolved, ResolvedEndpoint};
+use crate::model::resolved::{Resolved, ResolvedEndpoint, Standing};
 
 #[derive(Default)]
 pub(in crate::proxy) struct Addresses {
@@ -29,7 +29,7 @@ impl Addresses {
     /// one that no generation has any more: who still uses it keeps what it has.
     pub(in crate::proxy) fn set(&self, told: Resolved, premises: &Premises<'_>) {
         let mut known = self.known.borrow_mut();
-        if told.endpoints.is_empty() {
+        if told.standing == Standing::Removed {
             if let Some(upstream) = known.get_mut(&told.upstream) {
                 upstream.servers.remove(&told.server);
             }

@@ -2,19 +2,22 @@
 
 use std::future::Future;
 use std::io;
-use std::net::SocketAddr;
 use std::pin::pin;
 use std::task::Poll;
 use std::time::Duration;
 
 use rustix::io::Errno;
 use tokio::io::AsyncWriteExt;
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixStream};
 
 use super::endpoint::Endpoint;
+use crate::model::resolved::Address;
 use crate::proxy::error::Reason;
 use crate::proxy::stream::Stream;
 use crate::proxy::timers::{Alarm, Patience};
+
+/// Between two tries at a socket whose queue is full; how many there are is the bound's business.
+const QUEUE_IS_FULL: Duration = Duration::from_millis(5);
 
 /// `introduction` is sent before anything else. May be dropped at any time: the attempt ends with it.
 pub(in crate::proxy) async fn connect(
@@ -23,11 +26,11 @@ pub(in crate::proxy) async fn connect(
     bound: Duration,
     alarm: &Alarm,
 ) -> Result<Stream, Reason> {
-    let mut attempt = pin!(open(endpoint.address, introduction));
+    let mut attempt = pin!(open(&endpoint.address, introduction));
     let mut patience = Patience::default();
     std::future::poll_fn(|cx| {
         if let Poll::Ready(result) = attempt.as_mut().poll(cx) {
-            return Poll::Ready(result.map(Stream::tcp).map_err(|error| reason(&error)));
+            return Poll::Ready(result.map_err(|error| reason(&error)));
         }
         patience
             .poll(cx, alarm, bound)
@@ -36,12 +39,32 @@ pub(in crate::proxy) async fn connect(
     .await
 }
 
-async fn open(address: SocketAddr, introduction: Option<Vec<u8>>) -> io::Result<TcpStream> {
-    let mut tcp = TcpStream::connect(address).await?;
-    if let Some(introduction) = introduction {
-        tcp.write_all(&introduction).await?;
+async fn open(address: &Address, introduction: Option<Vec<u8>>) -> io::Result<Stream> {
+    let introduction = introduction.unwrap_or_default();
+    match address {
+        Address::Ip(address) => {
+            let mut tcp = TcpStream::connect(*address).await?;
+            tcp.write_all(&introduction).await?;
+            Ok(Stream::tcp(tcp))
+        }
+        Address::Unix(path) => {
+            let mut unix = open_unix(path).await?;
+            unix.write_all(&introduction).await?;
+            Ok(Stream::Unix(unix))
+        }
     }
-    Ok(tcp)
+}
+
+/// Where the queue of a TCP socket is full, the kernel waits by itself; here it says so at once.
+async fn open_unix(path: &str) -> io::Result<UnixStream> {
+    loop {
+        match UnixStream::connect(path).await {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                tokio::time::sleep(QUEUE_IS_FULL).await;
+            }
+            other => return other,
+        }
+    }
 }
 
 fn reason(error: &io::Error) -> Reason {

@@ -5,7 +5,6 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -20,6 +19,7 @@ use super::members::identity;
 use crate::model::balance::latency::{Faults, Latency};
 use crate::model::config::Keepalive;
 use crate::model::config::traffic::Bounds;
+use crate::model::resolved::Address;
 use crate::proxy::stream::Stream;
 use crate::proxy::timers::Tick;
 use crate::shm::Segment;
@@ -30,7 +30,7 @@ use crate::shm::recorder::Recorder;
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 
 pub(in crate::proxy) struct Endpoint {
-    pub(in crate::proxy) address: SocketAddr,
+    pub(in crate::proxy) address: Address,
     /// Its address as a hash that is the same everywhere.
     pub(super) identity: u64,
     /// How long it takes, as this worker sees it; kept where the policy asks for it.
@@ -63,7 +63,7 @@ pub(in crate::proxy) struct Place {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(in crate::proxy) struct Key {
     pub(in crate::proxy) upstream: Rc<str>,
-    pub(in crate::proxy) address: SocketAddr,
+    pub(in crate::proxy) address: Address,
     /// Its place on the health board.
     pub(in crate::proxy) id: u32,
 }
@@ -248,11 +248,11 @@ impl Endpoints {
         place: impl FnOnce(u32) -> Option<Place>,
     ) -> Rc<Endpoint> {
         let mut all = self.by_key.borrow_mut();
-        let (address, id) = (key.address, key.id);
+        let (address, id) = (key.address.clone(), key.id);
         let new = || {
             Rc::new(Endpoint {
+                identity: identity(&address),
                 address,
-                identity: identity(address),
                 latency: Cell::default(),
                 faults: Cell::default(),
                 idle: RefCell::default(),
@@ -320,7 +320,7 @@ mod tests {
     fn key() -> Key {
         Key {
             upstream: "app".into(),
-            address: "127.0.0.1:1".parse().unwrap(),
+            address: Address::Ip("127.0.0.1:1".parse().unwrap()),
             id: 0,
         }
     }
@@ -346,7 +346,9 @@ mod tests {
         }
         assert_eq!(endpoint.idle_count(), 2, "the third is over the bound");
         let taken = endpoint.take(Need::Likely, timers.now(), &None).unwrap();
-        let Stream::Tcp(taken) = taken;
+        let Stream::Tcp(taken) = taken else {
+            panic!("of another kind");
+        };
         assert_eq!(taken.peer_addr().unwrap(), others[1].local_addr().unwrap());
     }
 

@@ -17,7 +17,7 @@ use crate::model::config::balance::{Balancing, Policy};
 use crate::model::config::traffic::Bounds;
 use crate::model::config::{ServerHost, ServerRole};
 use crate::model::random::Random;
-use crate::model::resolved::ResolvedEndpoint;
+use crate::model::resolved::{Address, ResolvedEndpoint};
 use crate::model::snapshot::{Server, Upstream};
 use crate::proxy::observe::Observer;
 use crate::shm::health::Millis;
@@ -69,7 +69,7 @@ struct Source {
 }
 
 enum At {
-    Address(SocketAddr, u32),
+    Address(Address, u32),
     /// Its name and port, as they are looked up.
     Looked(Box<str>),
 }
@@ -150,7 +150,7 @@ impl Members {
         let mut members = Vec::new();
         for source in &self.sources {
             let endpoints = match &source.at {
-                At::Address(address, id) => vec![only(*address, *id)],
+                At::Address(address, id) => vec![only(address.clone(), *id)],
                 At::Looked(server) => looked_up(server).unwrap_or_default(),
             };
             let member = |endpoint| self.member(source, &endpoint, premises);
@@ -167,7 +167,7 @@ impl Members {
     ) -> Member {
         let key = Key {
             upstream: Rc::clone(&self.upstream),
-            address: endpoint.address,
+            address: endpoint.address.clone(),
             id: endpoint.id,
         };
         let place = |id| Place::find(premises.observer.recorder(), id);
@@ -332,7 +332,10 @@ impl Source {
             },
             at: match (&server.host, id) {
                 (ServerHost::Ip(ip), Some(id)) => {
-                    At::Address(SocketAddr::new(*ip, server.port), id)
+                    At::Address(SocketAddr::new(*ip, server.port).into(), id)
+                }
+                (ServerHost::Unix(path), Some(id)) => {
+                    At::Address(Address::Unix(path.as_str().into()), id)
                 }
                 (host, _) => At::Looked(endpoint_name(host, server.port).into()),
             },
@@ -340,7 +343,7 @@ impl Source {
     }
 }
 
-fn only(address: SocketAddr, id: u32) -> ResolvedEndpoint {
+fn only(address: Address, id: u32) -> ResolvedEndpoint {
     ResolvedEndpoint {
         id,
         address,
@@ -350,7 +353,7 @@ fn only(address: SocketAddr, id: u32) -> ResolvedEndpoint {
 }
 
 /// What an endpoint is called where requests are placed by a key.
-pub(super) fn identity(address: SocketAddr) -> u64 {
+pub(super) fn identity(address: &Address) -> u64 {
     hash::of(address.to_string().as_bytes())
 }
 

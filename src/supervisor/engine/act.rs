@@ -10,7 +10,6 @@ use crate::ipc::channel::ChannelError;
 use crate::ipc::message::{PackError, Packed, Prepare, ToWorker};
 use crate::shm::names::in_use;
 use crate::shm::totals::Totals;
-use crate::supervisor::resolver;
 use crate::supervisor::state::history::{Record, Verdict};
 use crate::supervisor::state::{
     Action, Event, ExitReason, Generation, KillReason, Source, Ticket, WorkerId,
@@ -212,12 +211,8 @@ impl Engine {
         self.labels.retain(|kept, _| *kept >= number);
         self.announced
             .retain(|address, _| plan.settings.listeners.contains(address));
-        self.resolver.keep(&resolver::names(&plan.config));
+        self.resolver.serve(&plan.config);
         self.tell_endpoints();
-        // What is new was asked for a moment ago; the rest is due at its own time.
-        if self.resolving.is_none() && self.next_resolving <= Instant::now() {
-            self.resolve();
-        }
     }
 
     fn announce_listeners(&mut self) {

@@ -1,22 +1,26 @@
 //! What happens outside, made into events.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use nix::sys::wait::WaitStatus;
 
 use super::Engine;
 use crate::admin::{CommandError, RestartReason, Timestamp};
 use crate::ipc::message::{FromWorker, ToWorker};
+use crate::model::config::ServerHost;
 use crate::shm::health;
 use crate::supervisor::children::{Death, End, News};
 use crate::supervisor::intake::{Look, Planned, Sight};
 use crate::supervisor::launch::Broken;
-use crate::supervisor::resolver::Found;
+use crate::supervisor::resolver::{self, Addresses};
 use crate::supervisor::roster::AtWork;
 use crate::supervisor::signals::Heard;
 use crate::supervisor::state::history::{Record, Verdict};
 use crate::supervisor::state::{Event, KillReason, Plan, Source, Stage, Ticket, WorkerId};
+
+/// Between two descriptions of all names; each second there is one in any case.
+const DESCRIBE_NAMES: Duration = Duration::from_millis(100);
 
 impl Engine {
     pub(super) fn hear(&mut self, heard: Heard) {
@@ -156,10 +160,8 @@ impl Engine {
                     plan,
                     text,
                     warnings,
-                    found,
                     mends,
                 } = *planned;
-                self.resolved(found);
                 if !mends && self.is_served(&plan) {
                     return self.unchanged(plan.tickets);
                 }
@@ -248,8 +250,14 @@ impl Engine {
         }
     }
 
-    pub(super) fn resolved(&mut self, found: Found) {
-        if !self.resolver.learn(found).is_empty() {
+    pub(super) fn resolved(&mut self, news: resolver::News) {
+        for result in news.results {
+            self.counts.lookup(result);
+        }
+        if self.names_described_at.elapsed() >= DESCRIBE_NAMES {
+            self.describe_names();
+        }
+        if news.addresses == Addresses::Changed {
             self.tell_endpoints();
         }
     }
@@ -264,10 +272,13 @@ impl Engine {
             })
         });
         let at_work: Vec<AtWork> = generations.collect();
-        let (resolver, names) = (&self.resolver, &mut self.names);
-        let changed = self
-            .roster
-            .update(&at_work, resolver, names, Instant::now());
+        let resolver = &self.resolver;
+        let found = |host: &ServerHost| match resolver::lookup(host) {
+            Some(lookup) => resolver.found(&lookup),
+            None => Vec::new(),
+        };
+        let (names, now) = (&mut self.names, Instant::now());
+        let changed = self.roster.update(&at_work, &found, names, now);
         for id in self.names.take_fresh() {
             self.segment.begin_endpoint(id, health::now());
         }

@@ -1,14 +1,18 @@
 //! The supervisor's state as the admin port shows it.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::Engine;
 use crate::admin::{
-    Listener, Reload, ReloadResult, ServerState, Status, Timestamp, Worker, WorkerState,
+    Listener, NameState, Reload, ReloadResult, ServerState, Status, Timestamp, Worker, WorkerState,
 };
 use crate::container::Pod;
+use crate::model::config::ServerHost;
 use crate::shm::RowId;
 use crate::supervisor::launch::Launch;
+use crate::supervisor::resolver::{Entry, Lookup};
 use crate::supervisor::state::history::{Record, Verdict};
 use crate::supervisor::state::{Source, Stage};
 
@@ -33,6 +37,7 @@ pub(super) fn starting(launch: &Launch, started_at: Timestamp) -> Status {
         index: Arc::default(),
         labels: Arc::default(),
         resolved: Arc::default(),
+        names: Arc::default(),
     }
 }
 
@@ -107,8 +112,18 @@ impl Engine {
                 .unwrap_or_default(),
             labels: Arc::clone(&self.names_by_id),
             resolved: Arc::clone(&self.resolved),
+            names: Arc::clone(&self.name_states),
             ..starting(&self.launch, self.started_at)
         }
+    }
+
+    /// At most a few times a second: there may be thousands of names, each with its own time.
+    pub(super) fn describe_names(&mut self) {
+        let (now, clock) = (Instant::now(), Timestamp::now());
+        let entries = self.resolver.entries();
+        let states = entries.map(|(lookup, entry)| name_state(lookup, entry, now, clock));
+        self.name_states = Arc::new(states.collect());
+        self.names_described_at = now;
     }
 
     fn server_state(&self) -> ServerState {
@@ -157,6 +172,30 @@ impl Engine {
         }));
         workers.sort_by_key(|worker| (worker.slot, worker.pid));
         workers
+    }
+}
+
+fn name_state(lookup: &Lookup, entry: &Entry, now: Instant, clock: Timestamp) -> NameState {
+    let host = match lookup {
+        Lookup::Host(name) => ServerHost::Name(name.clone()),
+        Lookup::Service(name) => ServerHost::Service(name.clone()),
+    };
+    let (Lookup::Host(name) | Lookup::Service(name)) = lookup;
+    let addresses = entry.endpoints().into_iter().map(|found| match found.port {
+        Some(port) => SocketAddr::new(found.ip, port).to_string(),
+        None => found.ip.to_string(),
+    });
+    let before = |at| clock.before(now.saturating_duration_since(at));
+    let after = |at: Instant| clock.after(at.saturating_duration_since(now));
+    NameState {
+        host,
+        name: name.clone(),
+        addresses: addresses.collect(),
+        ttl_seconds: entry.resolved_at.map(|_| entry.ttl.as_secs()),
+        resolved_at: entry.resolved_at.map(before),
+        failures: entry.failures,
+        last_error: entry.error.clone(),
+        next_lookup_at: entry.due().map(after),
     }
 }
 

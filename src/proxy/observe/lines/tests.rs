@@ -6,6 +6,7 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 use super::{Lines, escape};
 use crate::model::config::observe::AccessLogFormat;
 use crate::model::load;
+use crate::model::resolved::Address;
 use crate::proxy::error::Reason;
 use crate::proxy::observe::writer::Writer;
 use crate::proxy::observe::{Observation, Watched};
@@ -54,7 +55,7 @@ fn seen() -> Observation {
     );
     seen.route = Some(0);
     seen.upstream = Some(0);
-    seen.endpoint = Some("[::1]:80".parse().unwrap());
+    seen.endpoint = Some(Address::Ip("[::1]:80".parse().unwrap()));
     seen.attempts = 2;
     seen.connect = Some(Duration::from_micros(1_500));
     seen.upstream_head = Some(Duration::from_millis(7));

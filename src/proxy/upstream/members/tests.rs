@@ -5,7 +5,7 @@ use http::StatusCode;
 use super::*;
 use crate::model::config::balance::Outliers;
 use crate::model::config::{self, HostHeader, Keepalive};
-use crate::model::resolved::Resolved;
+use crate::model::resolved::{Address, Resolved, Standing};
 use crate::model::snapshot::Target;
 use crate::proxy::error::Reason;
 use crate::proxy::upstream::addresses::Addresses;
@@ -132,13 +132,14 @@ fn server(host: &str) -> config::Server {
 fn told(server: &str, last: &[u8]) -> Resolved {
     let endpoint = |last: &u8| ResolvedEndpoint {
         id: u32::from(*last),
-        address: ([10, 0, 0, *last], 80).into(),
+        address: Address::Ip(([10, 0, 0, *last], 80).into()),
         weight: 1,
         priority: 0,
     };
     Resolved {
         upstream: "app".into(),
         server: server.into(),
+        standing: Standing::Configured,
         endpoints: last.iter().map(endpoint).collect(),
     }
 }
@@ -154,9 +155,9 @@ fn pick(members: &Rc<Members>, tried: &Tried) -> Option<Hold> {
 
 /// The last byte of each address.
 fn picks(members: &Rc<Members>, count: usize) -> Vec<u8> {
-    let last = |hold: Hold| match hold.endpoint().address.ip() {
-        std::net::IpAddr::V4(ip) => ip.octets()[3],
-        std::net::IpAddr::V6(_) => panic!("not in these tests"),
+    let last = |hold: Hold| match hold.endpoint().address {
+        Address::Ip(SocketAddr::V4(at)) => at.ip().octets()[3],
+        _ => panic!("not in these tests"),
     };
     (0..count)
         .filter_map(|_| pick(members, &Tried::default()).map(last))
@@ -183,8 +184,14 @@ fn a_name_has_no_endpoint_until_it_is_told_and_all_its_addresses_are_some() {
         (vec![2, 2], vec![2, 3])
     );
 
-    addresses.set(told("todos:80", &[]), &stage.premises());
+    let removed = Resolved {
+        standing: Standing::Removed,
+        ..told("todos:80", &[])
+    };
+    addresses.set(removed, &stage.premises());
     assert_eq!(picks(&members, 1), [2], "who still uses it keeps it");
+    addresses.set(told("todos:80", &[]), &stage.premises());
+    assert!(picks(&members, 1).is_empty(), "its name is gone");
 }
 
 #[test]
@@ -231,7 +238,10 @@ fn another_try_goes_elsewhere_as_long_as_there_is_an_elsewhere() {
     let mut tried = Tried::default();
     tried.add(&pick(&members, &tried).unwrap());
     let other = pick(&members, &tried).unwrap();
-    assert_eq!(other.endpoint().address, ([10, 0, 0, 2], 80).into());
+    assert_eq!(
+        other.endpoint().address,
+        Address::Ip(([10, 0, 0, 2], 80).into())
+    );
 }
 
 #[test]
@@ -253,7 +263,7 @@ fn what_is_held_is_in_flight_for_everybody_until_it_is_dropped() {
 
 /// So many errors at the endpoint with this last byte, one request each.
 fn fail(members: &Rc<Members>, last: u8, errors: usize) {
-    let address = ([10, 0, 0, last], 80).into();
+    let address = Address::Ip(([10, 0, 0, last], 80).into());
     for _ in 0..errors {
         let found = loop {
             let hold = pick(members, &Tried::default()).unwrap();
@@ -346,7 +356,7 @@ fn a_share_of_errors_leaves_out_where_one_is_set() {
     let mut requests = 0;
     while stage.ejections() == 0 {
         let hold = pick(&members, &Tried::default()).unwrap();
-        if hold.endpoint().address == ([10, 0, 0, 1], 80).into() {
+        if hold.endpoint().address == Address::Ip(([10, 0, 0, 1], 80).into()) {
             requests += 1;
             match requests % 2 {
                 0 => hold.failed(Reason::UpstreamTimeout),
