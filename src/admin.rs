@@ -30,8 +30,8 @@ pub use metrics::catalog;
 pub use routes::ENDPOINTS;
 pub use server::serve;
 pub use status::{
-    Certificate, Listener, NameState, Reload, ReloadResult, RestartReason, ServerState, Status,
-    Worker, WorkerState,
+    Certificate, CheckState, Listener, NameState, Reload, ReloadResult, RestartReason, ServerState,
+    Status, Worker, WorkerState,
 };
 pub use time::Timestamp;
 

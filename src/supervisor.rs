@@ -15,6 +15,7 @@ mod children;
 mod cpus;
 mod engine;
 mod handover;
+mod health;
 mod intake;
 pub mod launch;
 mod measure;

@@ -44,13 +44,14 @@ const WORLD: [&str; 17] = [
 ];
 
 /// Pure: same input, same result.
-const PURE: [&str; 8] = [
+const PURE: [&str; 9] = [
     "src/model",
     "src/ipc/message",
     "src/ipc/frame",
     "src/shm/layout",
     "src/proxy/h1",
     "src/supervisor/state",
+    "src/supervisor/health/ledger",
     "src/supervisor/resolver/book",
     "src/supervisor/resolver/search",
 ];

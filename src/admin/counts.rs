@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use super::status::{ReloadResult, RestartReason};
+use crate::model::health::{CheckResult, Verdict};
 use crate::model::resolved::LookupResult;
 use crate::shm::recorder::Recorder;
 use crate::shm::series::{Family, Key};
@@ -40,6 +41,18 @@ impl Counts {
     /// A name has been looked up.
     pub fn lookup(&self, result: LookupResult) {
         self.recorder.counter(lookup_key(result)).add(1);
+    }
+
+    /// An endpoint of the upstream with this id has been checked.
+    pub fn health_check(&self, upstream: u32, result: CheckResult) {
+        let key = Key::new(Family::HealthChecks, upstream, result as u32, 0);
+        self.recorder.counter(key).add(1);
+    }
+
+    /// What checks say of an endpoint of the upstream is something else than before.
+    pub fn health_change(&self, upstream: u32, to: Verdict) {
+        let key = Key::new(Family::HealthChanges, upstream, to as u32, 0);
+        self.recorder.counter(key).add(1);
     }
 
     pub fn restart(&self, reason: RestartReason) {

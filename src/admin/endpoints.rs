@@ -1,9 +1,12 @@
 //! Every endpoint of the committed configuration with what the shared memory knows of it, for
 //! `/upstreams` and the metrics.
 
+use std::collections::HashMap;
+
 use serde::Serialize;
 
-use super::status::Status;
+use super::status::{CheckState, Status};
+use super::time::Timestamp;
 use crate::model::config::{Server, Target};
 use crate::model::resolved::ResolvedEndpoint;
 use crate::shm::Segment;
@@ -28,6 +31,10 @@ pub(super) struct EndpointView<'a> {
     pub consecutive_errors: u16,
     /// How long it is left out yet, where live traffic has shown it to fail.
     pub ejected_for_seconds: Option<f64>,
+    /// When an active check last ended.
+    pub checked_at: Option<Timestamp>,
+    /// What was wrong then.
+    pub check_error: Option<String>,
 }
 
 pub(super) fn endpoints<'a>(status: &'a Status, segment: &Segment) -> Vec<EndpointView<'a>> {
@@ -41,6 +48,7 @@ pub(super) fn endpoints<'a>(status: &'a Status, segment: &Segment) -> Vec<Endpoi
         let look = Look {
             upstream: &upstream.id,
             segment,
+            checks: &status.checks,
             now,
         };
         for (server, id) in servers.iter().zip(ids) {
@@ -56,6 +64,7 @@ pub(super) fn endpoints<'a>(status: &'a Status, segment: &Segment) -> Vec<Endpoi
 struct Look<'a, 's> {
     upstream: &'a str,
     segment: &'s Segment,
+    checks: &'s HashMap<u32, CheckState>,
     now: Millis,
 }
 
@@ -84,6 +93,8 @@ impl<'a> Look<'a, '_> {
                 requests_in_flight: 0,
                 consecutive_errors: 0,
                 ejected_for_seconds: None,
+                checked_at: None,
+                check_error: None,
             });
         } else {
             views.extend(found.iter().map(view));
@@ -100,6 +111,7 @@ impl<'a> Look<'a, '_> {
         let board = self.segment.board(id);
         let experience = board.map(|board| board.experience()).unwrap_or_default();
         let left = experience.until.since(self.now);
+        let check = self.checks.get(&id);
         EndpointView {
             upstream: self.upstream,
             address,
@@ -109,6 +121,8 @@ impl<'a> Look<'a, '_> {
             requests_in_flight: self.segment.shares(id, ShareCell::Requests),
             consecutive_errors: experience.streak,
             ejected_for_seconds: (!left.is_zero()).then_some(left.as_secs_f64()),
+            checked_at: check.and_then(|check| check.checked_at),
+            check_error: check.and_then(|check| check.error.clone()),
         }
     }
 }

@@ -39,6 +39,7 @@ pub(super) fn status() -> Status {
         labels: Arc::default(),
         resolved: Arc::default(),
         names: Arc::default(),
+        checks: Arc::default(),
     }
 }
 

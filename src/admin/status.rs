@@ -2,6 +2,7 @@
 //! body of `GET /status`, so a field's name is a promise (docs/observability.md): fields are added,
 //! never renamed.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use serde::Serialize;
@@ -54,6 +55,18 @@ pub struct Status {
     /// What is known of the names behind them.
     #[serde(skip)]
     pub names: Arc<Vec<NameState>>,
+    /// By place on the health board: what active checks have last found.
+    #[serde(skip)]
+    pub checks: Arc<HashMap<u32, CheckState>>,
+}
+
+/// The active checks of one endpoint.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CheckState {
+    pub checks: u64,
+    pub checked_at: Option<Timestamp>,
+    /// What was wrong the last time.
+    pub error: Option<String>,
 }
 
 /// One name that is looked up for upstreams.

@@ -5,6 +5,7 @@
 //! Not here: how it is written in YAML (`raw`), and how it is looked up per request (`snapshot`).
 
 pub mod balance;
+mod health;
 pub mod observe;
 pub mod traffic;
 
@@ -17,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use super::proxy_protocol;
 use super::secret::Secret;
 use super::template::Template;
+pub use health::{CheckType, HealthCheck, HttpProbe, Probe};
 use traffic::{CircuitBreaker, Traffic, TrafficChange};
 
 /// One generation's whole behaviour.
@@ -113,6 +115,8 @@ pub struct Upstream {
     /// `None` bounds nothing.
     pub circuit_breaker: Option<CircuitBreaker>,
     pub balancing: balance::Balancing,
+    /// `None` checks nothing.
+    pub health_check: Option<HealthCheck>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

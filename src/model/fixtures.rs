@@ -34,6 +34,7 @@ pub(super) fn upstream(id: &str, weights: &[u32]) -> Upstream {
         circuit_breaker: None,
         proxy_protocol: None,
         balancing: Balancing::default(),
+        health_check: None,
     }
 }
 

@@ -48,6 +48,30 @@ pub enum Verdict {
     Unhealthy,
 }
 
+impl Verdict {
+    /// In the order of their numbers.
+    pub const ALL: [Verdict; 3] = [Verdict::Unknown, Verdict::Healthy, Verdict::Unhealthy];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Verdict::Unknown => "unknown",
+            Verdict::Healthy => "healthy",
+            Verdict::Unhealthy => "unhealthy",
+        }
+    }
+}
+
+/// How one active check ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CheckResult {
+    Success,
+    Failure,
+}
+
+impl CheckResult {
+    pub const ALL: [&'static str; 2] = ["success", "failure"];
+}
+
 /// What live traffic has shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Experience {

@@ -6,6 +6,7 @@
 mod balance;
 mod environment;
 mod header;
+mod health;
 mod host;
 mod listener;
 mod name;
@@ -55,7 +56,7 @@ pub(super) fn config(reader: &mut Reader<'_>, resolve: &mut Resolve<'_>) -> Opti
     let raw = RawConfig::decode(Tree::ROOT, reader)?;
     let server = raw.server.as_ref()?;
     let listeners = listener::listeners(&server.value, reader);
-    let upstreams = upstream::upstreams(&server.value, reader);
+    let upstreams = upstream::upstreams(&server.value, reader, resolve);
     let (places, rules) = rule::rules(server, &upstreams, reader);
     let config = Config {
         workers: server.value.workers(),

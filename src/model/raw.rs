@@ -4,6 +4,7 @@
 //! Not here: whether the values fit together (`build`). A key that stands here is used somewhere.
 
 mod balance;
+mod health;
 mod observe;
 mod resolver;
 mod server;
@@ -17,6 +18,7 @@ use super::decode::{Delay, Number, section};
 pub(super) use balance::{
     BalanceForm, HashForm, PolicyName, RawBalance, RawHashOn, RawOutliers, WordOr,
 };
+pub(super) use health::RawHealthCheck;
 pub(super) use observe::{LogMode, RawAccessLog, RawTracing};
 pub(super) use resolver::RawResolver;
 pub(super) use server::{

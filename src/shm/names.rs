@@ -334,6 +334,7 @@ pub fn label_ids(key: Key) -> impl Iterator<Item = u32> {
         Family::RequestBytes | Family::ResponseBytes => 2,
         Family::Connections | Family::Accepted => 1,
         Family::UpstreamDuration | Family::UpstreamConnect => 1,
+        Family::HealthChecks | Family::HealthChanges => 1,
         Family::UpstreamConnections | Family::Retries | Family::Ejections => 1,
         _ => 0,
     };

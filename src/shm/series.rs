@@ -63,6 +63,10 @@ pub enum Family {
     Ejections = 19,
     /// By the place of the result in its closed list. Counted by the supervisor.
     Lookups = 20,
+    /// By upstream and `CheckResult`. Counted by the supervisor.
+    HealthChecks = 21,
+    /// By upstream and the verdict that it now is. Counted by the supervisor.
+    HealthChanges = 22,
 }
 
 /// Does a family's value die with its process?
@@ -149,7 +153,7 @@ impl Key {
 }
 
 impl Family {
-    pub const ALL: [Family; 20] = [
+    pub const ALL: [Family; 22] = [
         Family::Requests,
         Family::RequestDuration,
         Family::InFlight,
@@ -170,6 +174,8 @@ impl Family {
         Family::ApplyDuration,
         Family::Ejections,
         Family::Lookups,
+        Family::HealthChecks,
+        Family::HealthChanges,
     ];
 
     pub fn nature(self) -> Nature {

@@ -14,6 +14,7 @@ use tokio::time::{Interval, MissedTickBehavior, interval, sleep, sleep_until};
 use super::admin_port::AdminPort;
 use super::children::{Children, Inbox};
 use super::handover::{self, Inheritance, Successor};
+use super::health::Checks;
 use super::intake::{Intake, Look, Served, Stays};
 use super::launch::{First, Launch, Start};
 use super::resolver::Resolver;
@@ -23,7 +24,7 @@ use super::signals::Signals;
 use super::sockets::Sockets;
 use super::state::{Event, KillReason, State, Ticket, WorkerId};
 use super::{SupervisorError, measure};
-use crate::admin::{Command, Counts, NameState, Reply, Sources, Status, Timestamp};
+use crate::admin::{CheckState, Command, Counts, NameState, Reply, Sources, Status, Timestamp};
 use crate::ipc::message::Packed;
 use crate::log;
 use crate::model::config::Config;
@@ -37,6 +38,7 @@ use crate::source::file::{self, Timing, Watch};
 
 mod act;
 mod ask;
+mod checks;
 mod hear;
 mod publish;
 mod replace;
@@ -67,6 +69,8 @@ pub(super) struct Engine {
     resolver: Resolver,
     roster: Roster,
     returns: Returns,
+    checks: Checks,
+    check_states: Arc<HashMap<u32, CheckState>>,
     /// The same, for the admin port.
     resolved: Arc<Vec<Resolved>>,
     name_states: Arc<Vec<NameState>>,
@@ -155,6 +159,8 @@ impl Engine {
             resolver: Resolver::new(&first.wanted.config.resolver),
             roster: Roster::default(),
             returns: Returns::default(),
+            checks: Checks::default(),
+            check_states: Arc::default(),
             resolved: Arc::default(),
             name_states: Arc::default(),
             names_described_at: Instant::now(),
@@ -217,6 +223,7 @@ impl Engine {
             }
             self.publish();
             let deadline = self.state.deadline();
+            let replaced = self.successor.as_ref().is_some_and(|one| one.serves);
             // Each of these may lose the race: it keeps what it has for the next time.
             tokio::select! {
                 heard = self.signals.next() => self.hear(heard),
@@ -225,6 +232,8 @@ impl Engine {
                 sight = self.intake.seen() => self.saw(sight),
                 Some(command) = self.commands.recv() => self.command(command),
                 news = self.resolver.next() => self.resolved(news),
+                // A successor that serves checks for itself.
+                news = self.checks.next(), if !replaced => self.checked(news),
                 word = handover::word(&mut self.successor) => self.successor_says(word),
                 _ = self.second.tick() => self.every_second(),
                 _ = self.idle_looks.tick(), if self.state.awaits_idle() => {
@@ -248,6 +257,7 @@ impl Engine {
 
     fn every_second(&mut self) {
         self.describe_names();
+        self.describe_checks();
         if let Some(timeout) = self.config().map(|config| config.worker.hang_timeout) {
             let leases = self.segment.leases();
             for lease in self.beats.hung(&leases, Instant::now(), timeout) {

@@ -72,6 +72,12 @@ impl Roster {
         }
     }
 
+    /// What a server stands for now.
+    pub(super) fn find(&self, upstream: &str, server: &str) -> &[ResolvedEndpoint] {
+        let key = (upstream.to_owned(), server.to_owned());
+        self.told.get(&key).map_or(&[], Vec::as_slice)
+    }
+
     /// For a worker that starts, and for the admin port.
     pub(super) fn all(&self) -> Vec<Resolved> {
         self.told.iter().map(resolved).collect()

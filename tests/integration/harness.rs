@@ -6,6 +6,7 @@
 pub(crate) mod client;
 pub(crate) mod dns;
 pub(crate) mod foreign;
+pub(crate) mod grpc;
 pub(crate) mod http2;
 pub(crate) mod kubelet;
 pub(crate) mod load;

@@ -25,6 +25,7 @@ mod foreign_clients;
 mod grpc;
 mod harness;
 mod headers;
+mod health_checks;
 mod http2;
 mod limits;
 mod listeners;

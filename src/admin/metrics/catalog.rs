@@ -229,6 +229,16 @@ pub const DNS_LOOKUPS: Metric = counter(
     &["result"],
     "Lookups of upstreams' names, each with all its questions to name servers.",
 );
+pub const HEALTH_CHECKS: Metric = counter(
+    "sluice_health_checks_total",
+    &["upstream", "result"],
+    "Active health checks of an upstream's endpoints.",
+);
+pub const HEALTH_CHANGES: Metric = counter(
+    "sluice_health_check_changes_total",
+    &["upstream", "to"],
+    "Endpoints that active checks took out, or found well.",
+);
 pub const NAME_AGE: Metric = gauge(
     "sluice_dns_answer_age_seconds",
     &["name"],
@@ -236,7 +246,7 @@ pub const NAME_AGE: Metric = gauge(
 );
 
 /// All of them.
-pub const ALL: [&Metric; 38] = [
+pub const ALL: [&Metric; 40] = [
     &BUILD_INFO,
     &POD_INFO,
     &CONFIG_INFO,
@@ -275,4 +285,6 @@ pub const ALL: [&Metric; 38] = [
     &START_TIME,
     &DNS_LOOKUPS,
     &NAME_AGE,
+    &HEALTH_CHECKS,
+    &HEALTH_CHANGES,
 ];

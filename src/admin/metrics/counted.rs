@@ -6,6 +6,7 @@ use super::admission::{Admission, Shown};
 use super::catalog::{self, Metric as Definition};
 use super::text::{Labels as LabelText, Page};
 use crate::admin::status::{ReloadResult, RestartReason};
+use crate::model::health::{CheckResult, Verdict};
 use crate::model::resolved::LookupResult;
 use crate::shm::names::{Labels, label_ids};
 use crate::shm::series::{
@@ -128,6 +129,8 @@ fn definition(family: Family) -> &'static Definition {
         Family::ApplyDuration => &catalog::APPLY_DURATION,
         Family::Ejections => &catalog::EJECTIONS,
         Family::Lookups => &catalog::DNS_LOOKUPS,
+        Family::HealthChecks => &catalog::HEALTH_CHECKS,
+        Family::HealthChanges => &catalog::HEALTH_CHANGES,
     }
 }
 
@@ -167,6 +170,16 @@ fn values<'v>(scrape: &'v Scrape<'_>, key: Key, code: &'v mut String) -> [&'v st
         Family::LogLines => listed(&["written", "dropped"]),
         Family::Spans => listed(&["exported", "dropped"]),
         Family::Reloads => listed(&ReloadResult::ALL.map(ReloadResult::as_str)),
+        Family::HealthChecks => {
+            let result = CheckResult::ALL.get(key.second() as usize);
+            let result = result.copied().unwrap_or(OTHER_NAME);
+            [name(key.first()), result, "", ""]
+        }
+        Family::HealthChanges => {
+            let to = Verdict::ALL.get(key.second() as usize);
+            let to = to.map_or(OTHER_NAME, |to| to.as_str());
+            [name(key.first()), to, "", ""]
+        }
         Family::Lookups => listed(&LookupResult::ALL.map(LookupResult::as_str)),
         Family::Restarts => listed(&RestartReason::ALL.map(RestartReason::as_str)),
         Family::InFlight | Family::DroppedSeries | Family::ApplyDuration => [""; 4],

@@ -1,4 +1,4 @@
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 
 use super::{routes, status, upstreams};
 use crate::admin::fixtures;
-use crate::admin::status::Status;
+use crate::admin::status::{CheckState, Status};
+use crate::admin::time::Timestamp;
 use crate::model::load;
 use crate::model::resolved::{Address, Resolved, ResolvedEndpoint, Standing};
 use crate::shm::health::{Experience, Millis};
@@ -128,7 +129,7 @@ fn the_busiest_routes_come_first_where_few_are_asked_for() {
 
 #[test]
 fn upstreams_tell_what_the_health_board_says_of_their_endpoints() {
-    let stage = stage();
+    let mut stage = stage();
     let second = stage.status.index.endpoints[0][1].expect("has a place");
     let board = stage.segment.board(second).expect("on the board");
     let experience = Experience {
@@ -147,6 +148,12 @@ fn upstreams_tell_what_the_health_board_says_of_their_endpoints() {
     );
     stage.recorder.counter(idle).set(4);
     stage.request(0, 0, 200);
+    let check = CheckState {
+        checks: 3,
+        checked_at: Some(Timestamp::from_millis(7_000)),
+        error: Some("status 503".to_owned()),
+    };
+    stage.status.checks = Arc::new(HashMap::from([(second, check)]));
     let shown = json_of(&upstreams(&stage.status, &stage.totals(), &stage.segment));
     let mut todos = shown["upstreams"][0].clone();
     let left = todos["endpoints"][1]["ejectedForSeconds"].take();
@@ -156,10 +163,11 @@ fn upstreams_tell_what_the_health_board_says_of_their_endpoints() {
         json!([
             {"address": "10.0.0.1:80", "server": null, "weight": 1, "health": "unknown",
              "requestsInFlight": 0, "consecutiveErrors": 0,
-             "ejectedForSeconds": null},
+             "ejectedForSeconds": null, "checkedAt": null, "checkError": null},
             {"address": "10.0.0.2:80", "server": null, "weight": 1, "health": "ejected",
              "requestsInFlight": 3, "consecutiveErrors": 5,
-             "ejectedForSeconds": null},
+             "ejectedForSeconds": null,
+             "checkedAt": "1970-01-01T00:00:07.000Z", "checkError": "status 503"},
         ])
     );
     assert_eq!(

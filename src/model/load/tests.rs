@@ -2,6 +2,7 @@
 //! file, the line, the column, the message and the help stand in one line as a person would see them.
 
 mod document;
+mod health;
 mod properties;
 mod rules;
 mod server;

@@ -84,7 +84,7 @@ fn warn_unknown(text: At<&str>, unknown: UnknownVariable, reader: &mut Reader<'_
     reader.warn(text.at, message, help);
 }
 
-fn settable(text: &str) -> Result<HeaderName, Fault> {
+pub(super) fn settable(text: &str) -> Result<HeaderName, Fault> {
     let name = name(text)?;
     match name.as_str() {
         "host" => Err(Fault::new(

@@ -3,12 +3,13 @@
 use rustc_hash::FxHashMap;
 
 use super::url::{self, Address, Url};
-use super::{balance, name, traffic};
+use super::{balance, health, name, traffic};
 use crate::model::config::{
-    Keepalive, Server, ServerRole, Target, Upstream, UpstreamHttp2, UpstreamProtocol,
+    HealthCheck, Keepalive, Server, ServerRole, Target, Upstream, UpstreamHttp2, UpstreamProtocol,
 };
 use crate::model::decode::{At, Number, Reader, Short, nearest, shortened};
 use crate::model::raw::{RawServer, RawServerEntry, RawUpstream, RawUpstreamHttp2, Weight};
+use crate::model::secret::Resolve;
 use crate::model::yaml::NodeId;
 
 /// The upstreams as rules can name them. One that is not valid keeps its index and its id, so that
@@ -67,13 +68,17 @@ impl<'t> Upstreams<'t> {
     }
 }
 
-pub(super) fn upstreams<'t>(server: &RawServer<'t>, reader: &mut Reader<'t>) -> Upstreams<'t> {
+pub(super) fn upstreams<'t>(
+    server: &RawServer<'t>,
+    reader: &mut Reader<'t>,
+    resolve: &mut Resolve<'_>,
+) -> Upstreams<'t> {
     let mut all = Upstreams {
         indexes: FxHashMap::default(),
         entries: Vec::new(),
     };
     for raw in server.upstreams.iter().flat_map(|list| &list.value) {
-        let upstream = upstream(raw, server, reader);
+        let upstream = upstream(raw, server, reader, resolve);
         let Some(id) = raw.value.id else { continue };
         let index = u32::try_from(all.entries.len()).unwrap_or(u32::MAX);
         if let Some(first) = all.indexes.get(id.value) {
@@ -99,6 +104,7 @@ fn upstream<'t>(
     raw: &At<RawUpstream<'t>>,
     server: &RawServer<'t>,
     reader: &mut Reader<'t>,
+    resolve: &mut Resolve<'_>,
 ) -> Option<Upstream> {
     let keepalive = raw
         .value
@@ -108,6 +114,7 @@ fn upstream<'t>(
         .unwrap_or_default();
     let traffic = traffic::of_upstream(&raw.value, reader);
     let balancing = balance::balancing(&raw.value, reader);
+    let health_check = health_check(raw, reader, resolve);
     let target = target(raw, reader);
     if let (Some(Target::Echo), Some(version)) = (&target, raw.value.proxy_protocol) {
         let help = "remove it, or give the upstream a `url` of a server";
@@ -140,7 +147,26 @@ fn upstream<'t>(
         traffic,
         circuit_breaker: traffic::breaker(&raw.value),
         balancing,
+        health_check,
     })
+}
+
+fn health_check(
+    raw: &At<RawUpstream<'_>>,
+    reader: &mut Reader<'_>,
+    resolve: &mut Resolve<'_>,
+) -> Option<HealthCheck> {
+    let written = raw.value.health_check.as_ref()?;
+    let check = health::health_check(written, reader, resolve);
+    if raw
+        .value
+        .url
+        .is_some_and(|url| url.value.starts_with("builtin:"))
+    {
+        let help = "remove it, or give the upstream a `url` of a server";
+        reader.error(written.at, "a builtin has nothing to check", help);
+    }
+    check
 }
 
 fn target(raw: &At<RawUpstream<'_>>, reader: &mut Reader<'_>) -> Option<Target> {

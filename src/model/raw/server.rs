@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::balance::{BalanceForm, RawOutliers};
+use super::health::RawHealthCheck;
 use super::traffic::{
     RawCircuitBreaker, RawHedge, RawRetry, RawRuleRetry, RawRuleTimeouts, RawTimeouts,
 };
@@ -87,6 +88,8 @@ section! {
         "keepalive" keepalive: RawKeepalive<'t>,
         /// How long it may take.
         "timeouts" timeouts: RawTimeouts<'t>,
+        /// Asks its endpoints whether they are well, and keeps requests from those that are not.
+        "healthCheck" health_check: RawHealthCheck<'t>,
         /// Connections to it begin with a PROXY protocol header that tells whose they are; each
         /// serves one client. Without it, none.
         "proxyProtocol" proxy_protocol: Version,

@@ -278,6 +278,7 @@ pub(super) fn config(upstream: SocketAddr) -> Config {
             traffic: traffic(),
             circuit_breaker: None,
             balancing: Balancing::default(),
+            health_check: None,
         }],
         headers: Vec::new(),
         rules: vec![rule("/", 0)],

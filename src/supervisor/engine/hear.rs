@@ -9,6 +9,7 @@ use super::Engine;
 use crate::admin::{CommandError, RestartReason, Timestamp};
 use crate::ipc::message::{FromWorker, ToWorker};
 use crate::model::config::ServerHost;
+use crate::model::resolved::Resolved;
 use crate::shm::health;
 use crate::supervisor::children::{Death, End, News};
 use crate::supervisor::intake::{Look, Planned, Sight};
@@ -282,9 +283,13 @@ impl Engine {
         for id in self.names.take_fresh() {
             self.segment.begin_endpoint(id, health::now());
         }
-        if changed.is_empty() {
-            return;
+        if !changed.is_empty() {
+            self.send_endpoints(changed);
         }
+        self.watch_endpoints();
+    }
+
+    fn send_endpoints(&mut self, changed: Vec<Resolved>) {
         self.resolved = Arc::new(self.roster.all());
         for (worker, error) in self.children.send_to_all(&ToWorker::Endpoints(changed)) {
             self.check(worker, Err(error));

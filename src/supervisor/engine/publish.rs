@@ -38,6 +38,7 @@ pub(super) fn starting(launch: &Launch, started_at: Timestamp) -> Status {
         labels: Arc::default(),
         resolved: Arc::default(),
         names: Arc::default(),
+        checks: Arc::default(),
     }
 }
 
@@ -113,6 +114,7 @@ impl Engine {
             labels: Arc::clone(&self.names_by_id),
             resolved: Arc::clone(&self.resolved),
             names: Arc::clone(&self.name_states),
+            checks: Arc::clone(&self.check_states),
             ..starting(&self.launch, self.started_at)
         }
     }

@@ -107,6 +107,7 @@ fn upstream() -> config::Upstream {
         traffic: crate::model::fixtures::traffic(),
         circuit_breaker: None,
         balancing: Balancing::default(),
+        health_check: None,
     }
 }
 

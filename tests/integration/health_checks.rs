@@ -1,0 +1,272 @@
+//! Active health checks: who fails them gets no requests, and gets them again once it is well.
+
+use std::io::Write;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+use crate::harness::upstream::ok;
+use crate::harness::{Gate, Sluice, Upstream, eventually, get};
+
+const UNWELL: &str = "HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n";
+
+/// A server that says its name, and on `/healthz` what it was told to.
+struct Server {
+    upstream: Upstream,
+    mood: Arc<AtomicUsize>,
+}
+
+const WELL: usize = 0;
+const ILL: usize = 1;
+
+impl Server {
+    fn start(name: &str) -> Server {
+        let (name, mood) = (name.to_owned(), Arc::<AtomicUsize>::default());
+        let inside = Arc::clone(&mood);
+        let upstream = Upstream::per_request(move |request| {
+            match request.head.raw.starts_with("GET /healthz ") {
+                true if inside.load(Ordering::SeqCst) == ILL => UNWELL.to_owned(),
+                _ => ok(&name),
+            }
+        });
+        Server { upstream, mood }
+    }
+
+    fn is(&self, mood: usize) {
+        self.mood.store(mood, Ordering::SeqCst);
+    }
+
+    fn checks(&self) -> usize {
+        let requests = self.upstream.requests();
+        requests
+            .iter()
+            .filter(|one| one.head.raw.contains("/healthz "))
+            .count()
+    }
+}
+
+/// Everything to these servers, checked like this.
+fn config(servers: &[String], check: &str) -> String {
+    format!(
+        "server:\n  listen: 127.0.0.1:0\n  workers: 2\n  upstreams:\n    - id: app\n      servers: {servers:?}\n      \
+         healthCheck: {{interval: 50ms, timeout: 5s, healthyThreshold: 2, unhealthyThreshold: 2{check}}}\n  \
+         rules:\n    - {{path: /, upstreams: [app]}}\n"
+    )
+}
+
+#[track_caller]
+fn wait_for(sluice: &Sluice, address: SocketAddr, health: &str) -> String {
+    eventually(&format!("{address} is {health}"), || {
+        let page: serde_json::Value = serde_json::from_str(&upstreams(sluice)).unwrap();
+        let endpoints = page["upstreams"][0]["endpoints"]
+            .as_array()
+            .unwrap()
+            .clone();
+        let mut endpoints = endpoints.into_iter();
+        let one = endpoints.find(|one| one["address"] == address.to_string())?;
+        (one["health"] == health).then(|| one["checkError"].as_str().unwrap_or_default().to_owned())
+    })
+}
+
+fn upstreams(sluice: &Sluice) -> String {
+    get(sluice.admin(), "/upstreams").text()
+}
+
+fn answers(sluice: &Sluice, count: usize) -> Vec<String> {
+    (0..count).map(|_| sluice.get("/").text()).collect()
+}
+
+/// An address on which nobody listens.
+fn dead_address() -> SocketAddr {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
+        .unwrap()
+        .local_addr()
+        .unwrap()
+}
+
+#[test]
+fn an_unhealthy_server_gets_no_requests_and_a_returned_one_does_again() {
+    let (a, b) = (Server::start("a"), Server::start("b"));
+    let urls = [a.upstream.url(), b.upstream.url()];
+    let sluice = Sluice::start(&config(&urls, ", path: /healthz"));
+    wait_for(&sluice, a.upstream.address(), "healthy");
+    for _ in 0..3 {
+        b.is(ILL);
+        let error = wait_for(&sluice, b.upstream.address(), "unhealthy");
+        assert_eq!(error, "status 503");
+        assert!(answers(&sluice, 10).iter().all(|name| name == "a"));
+        b.is(WELL);
+        wait_for(&sluice, b.upstream.address(), "healthy");
+        eventually("b gets requests again", || {
+            (sluice.get("/").text() == "b").then_some(())
+        });
+    }
+    sluice.log().wait_for("endpoint unhealthy");
+    sluice.log().wait_for("endpoint healthy");
+    let metrics = get(sluice.admin(), "/metrics").text();
+    let changes = "sluice_health_check_changes_total{upstream=\"app\",to=\"unhealthy\"} 3\n";
+    assert!(metrics.contains(changes), "{metrics}");
+    assert!(metrics.contains("sluice_health_checks_total{upstream=\"app\",result=\"failure\"}"));
+}
+
+#[test]
+fn checks_run_once_and_not_once_per_worker() {
+    let server = Server::start("a");
+    let check = ", path: /healthz".to_owned();
+    let yaml = config(&[server.upstream.url()], &check).replace("interval: 50ms", "interval: 1h");
+    let sluice = Sluice::start(&yaml);
+    wait_for(&sluice, server.upstream.address(), "healthy");
+    assert_eq!(server.checks(), 1, "by two workers");
+    assert_eq!(sluice.workers().len(), 2);
+}
+
+#[test]
+fn who_refuses_hangs_or_answers_garbage_is_unhealthy() {
+    let gate = Gate::closed();
+    let inside = gate.clone();
+    let hanging = Upstream::start(move |exchange| {
+        exchange.request()?;
+        inside.pass();
+        Ok(())
+    });
+    let garbage = Upstream::start(|exchange| {
+        exchange.request()?;
+        exchange.write("I am well, thank you\r\n\r\n")
+    });
+    let closing = Upstream::start(|exchange| exchange.request().map(drop));
+    let well = Upstream::saying("well");
+    let dead = dead_address();
+    let urls = [
+        hanging.url(),
+        garbage.url(),
+        closing.url(),
+        format!("http://{dead}"),
+        well.url(),
+    ];
+    let sluice = Sluice::start(&config(&urls, "").replace("timeout: 5s", "timeout: 300ms"));
+    let error = wait_for(&sluice, hanging.address(), "unhealthy");
+    assert_eq!(error, "no answer within 300ms");
+    for address in [garbage.address(), closing.address(), dead] {
+        assert!(!wait_for(&sluice, address, "unhealthy").is_empty());
+    }
+    assert!(answers(&sluice, 10).iter().all(|answer| answer == "well"));
+    gate.open();
+}
+
+#[test]
+fn a_check_asks_as_configured() {
+    let server = Server::start("all systems go");
+    let check = ", path: '/healthz?full=1', method: POST, host: check.test, headers: [{key: x-probe, value: yes}], \
+                 expectedStatus: [204, 2xx], expectedBody: systems";
+    let sluice = Sluice::start(&config(&[server.upstream.url()], check));
+    wait_for(&sluice, server.upstream.address(), "healthy");
+    let head = server.upstream.requests().remove(0).head;
+    assert!(
+        head.raw.starts_with("POST /healthz?full=1 HTTP/1.1\r\n"),
+        "{}",
+        head.raw
+    );
+    assert_eq!(head.header("host"), Some("check.test"));
+    assert_eq!(head.header("x-probe"), Some("yes"));
+
+    sluice.rewrite(&config(&[server.upstream.url()], ", expectedBody: ready"));
+    let error = wait_for(&sluice, server.upstream.address(), "unhealthy");
+    assert_eq!(error, "the body has not the expected text");
+    sluice.rewrite(&config(
+        &[server.upstream.url()],
+        ", expectedStatus: 500-599",
+    ));
+    eventually("the new check is what counts", || {
+        let error = wait_for(&sluice, server.upstream.address(), "unhealthy");
+        (error == "status 200").then_some(())
+    });
+}
+
+#[test]
+fn a_connection_is_enough_for_tcp_and_another_port_may_be_asked() {
+    let (server, side) = (
+        Upstream::saying("a"),
+        TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap(),
+    );
+    let port = side.local_addr().unwrap().port();
+    let check = format!(", type: tcp, port: {port}");
+    let sluice = Sluice::start(&config(&[server.url()], &check));
+    wait_for(&sluice, server.address(), "healthy");
+    assert_eq!(server.connections(), 0, "the other port was asked");
+    drop(side);
+    let error = wait_for(&sluice, server.address(), "unhealthy");
+    assert!(error.contains("cannot connect"), "{error}");
+}
+
+#[test]
+fn verdicts_outlive_a_reload_that_does_not_touch_them() {
+    let (a, b) = (Server::start("a"), Server::start("b"));
+    b.is(ILL);
+    let urls = [a.upstream.url(), b.upstream.url()];
+    let yaml = config(&urls, ", path: /healthz");
+    let sluice = Sluice::start(&yaml);
+    wait_for(&sluice, b.upstream.address(), "unhealthy");
+    sluice.rewrite(&format!("{yaml}log: {{level: debug}}\n"));
+    eventually("the second generation serves", || {
+        let status = get(sluice.admin(), "/status").text();
+        status.contains("\"generation\":2,").then_some(())
+    });
+    wait_for(&sluice, b.upstream.address(), "unhealthy");
+    assert!(answers(&sluice, 10).iter().all(|name| name == "a"));
+    assert_eq!(
+        sluice.log().all("endpoint unhealthy").len(),
+        1,
+        "it was never another"
+    );
+
+    // Without checks it takes traffic as before the first.
+    let unchecked: String = yaml
+        .lines()
+        .filter(|line| !line.contains("healthCheck"))
+        .map(|line| format!("{line}\n"))
+        .collect();
+    sluice.rewrite(&unchecked);
+    wait_for(&sluice, b.upstream.address(), "unknown");
+}
+
+/// The gRPC health service over HTTP/2, with this status; every answer ends with `grpc-status: 0`.
+fn grpc_server(status: Arc<AtomicUsize>) -> SocketAddr {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let address = listener.local_addr().unwrap();
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let (Ok(stream), status) = (stream, Arc::clone(&status)) else {
+                continue;
+            };
+            // It ends with the connection.
+            thread::spawn(move || crate::harness::grpc::serve(stream, &status));
+        }
+    });
+    address
+}
+
+#[test]
+fn a_grpc_service_says_itself_whether_it_serves() {
+    let status = Arc::new(AtomicUsize::new(1));
+    let address = grpc_server(Arc::clone(&status));
+    let check = ", type: grpc, service: shop.Cart";
+    let sluice = Sluice::start(&config(&[format!("http://{address}")], check));
+    wait_for(&sluice, address, "healthy");
+    status.store(2, Ordering::SeqCst);
+    assert_eq!(wait_for(&sluice, address, "unhealthy"), "NOT_SERVING");
+    status.store(1, Ordering::SeqCst);
+    wait_for(&sluice, address, "healthy");
+}
+
+#[test]
+fn a_server_that_speaks_no_http2_fails_a_grpc_check() {
+    let server = Upstream::start(|exchange| {
+        exchange
+            .wire
+            .stream()
+            .write_all(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n")
+    });
+    let sluice = Sluice::start(&config(&[server.url()], ", type: grpc"));
+    assert!(!wait_for(&sluice, server.address(), "unhealthy").is_empty());
+}
