@@ -24,9 +24,10 @@ mod schema;
 pub mod secret;
 pub mod snapshot;
 pub mod template;
+pub mod tls;
 pub mod traffic;
 mod yaml;
 
-pub use load::{Loaded, load};
+pub use load::{Loaded, Today, load, load_with};
 pub use schema::schema;
 pub use yaml::MAX_BYTES;

@@ -15,9 +15,9 @@ use tokio::task::AbortHandle;
 
 use crate::model::config::Config;
 use crate::model::resolved::Resolved;
-use crate::model::snapshot::{Listener, Snapshot, SnapshotError};
+use crate::model::snapshot::{Snapshot, SnapshotError};
 use crate::shm::names::Index;
-use active::Active;
+use active::{Active, Entrance};
 use budget::Budget;
 use buffers::Buffers;
 use date::Date;
@@ -26,9 +26,12 @@ use orphan::Orphans;
 use phase::{OpenGuard, Phase, Presence};
 use scratch::Scratch;
 use timers::Timers;
+use tls::tickets::Tickets;
+use tls::turns::Turns;
 use upstream::addresses::Addresses;
 use upstream::endpoint::Endpoints;
 use upstream::members::Premises;
+use upstream::secure::Registry;
 
 mod active;
 mod announced;
@@ -58,6 +61,7 @@ mod respond;
 mod scratch;
 mod stream;
 mod timers;
+mod tls;
 mod tunnel;
 mod upstream;
 mod visit;
@@ -98,6 +102,9 @@ pub struct Proxy {
     buffers: Buffers,
     scratch: Scratch,
     date: Date,
+    tickets: Tickets,
+    client_tls: Registry,
+    handshakes: Turns,
     /// Aborted when the proxy is dropped.
     helpers: Vec<AbortHandle>,
 }
@@ -121,6 +128,9 @@ impl Proxy {
                 buffers: Buffers::new(budget.clone()),
                 scratch: Scratch::default(),
                 date: Date::default(),
+                tickets: Tickets::default(),
+                client_tls: Registry::default(),
+                handshakes: Turns::default(),
                 helpers: vec![ringing.abort_handle(), sweeping.abort_handle()],
             }
         })
@@ -153,6 +163,7 @@ impl Proxy {
             before.as_deref(),
             &self.addresses,
             &self.premises(),
+            &self.tickets,
         );
         #[expect(clippy::arc_with_non_send_sync, reason = "a worker is one thread")]
         let active = Arc::new(active);
@@ -163,6 +174,8 @@ impl Proxy {
     pub fn commit(&self, prepared: Prepared) {
         self.observer.commit(&prepared.active.watched);
         self.orphans.note(&prepared.active);
+        self.handshakes
+            .set(prepared.active.snapshot.limits.handshakes as usize);
         self.active.store(Some(prepared.active));
     }
 
@@ -189,6 +202,17 @@ impl Proxy {
         listener::listen(self, listener, id)
     }
 
+    /// The keys of session tickets from now on: the first seals, all open. `lifetime` is what clients
+    /// are told.
+    pub fn set_ticket_keys<'k>(
+        &self,
+        keys: impl Iterator<Item = (&'k [u8], [u8; 16])>,
+        lifetime: Duration,
+    ) {
+        let lifetime = u32::try_from(lifetime.as_secs()).unwrap_or(u32::MAX);
+        self.tickets.set(keys, lifetime);
+    }
+
     /// What a server stands for from now on; also in generations that come later.
     pub fn set_endpoints(&self, resolved: Resolved) {
         self.addresses.set(resolved, &self.premises());
@@ -198,6 +222,7 @@ impl Proxy {
         Premises {
             endpoints: &self.endpoints,
             observer: &self.observer,
+            tls: &self.client_tls,
         }
     }
 
@@ -265,8 +290,8 @@ impl Proxy {
     }
 
     /// How a listener's connections are to be served; `None` where this generation has no such.
-    fn listener(&self, id: u32) -> Option<Arc<Listener>> {
-        self.active.load().as_ref()?.listener(id)
+    fn entrance(&self, id: u32) -> Option<Rc<Entrance>> {
+        self.active.load().as_ref()?.entrance(id).cloned()
     }
 
     fn open_connection(self: &Rc<Self>, listener: u32) -> OpenGuard {

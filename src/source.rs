@@ -2,5 +2,6 @@
 
 pub mod document;
 pub mod file;
+pub mod files;
 pub mod secrets;
 pub mod text;

@@ -26,6 +26,7 @@ mod signals;
 mod sockets;
 mod spawn;
 pub mod state;
+mod tickets;
 
 pub use launch::{First, Launch, Start};
 

@@ -5,7 +5,7 @@
 
 use bytes::BytesMut;
 use http::{HeaderMap, HeaderValue};
-use sluice::model::template::{Facts, parse};
+use sluice::model::template::{Facts, TlsFacts, parse};
 
 pub fn check(bytes: &[u8]) {
     let end = bytes
@@ -35,6 +35,7 @@ pub fn check(bytes: &[u8]) {
         path: &brought,
         request_id: &brought,
         upstream: "up",
+        tls: TlsFacts::default(),
         headers: &headers,
     };
     let mut out = BytesMut::new();

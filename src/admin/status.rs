@@ -131,10 +131,18 @@ pub struct Listener {
     pub address: String,
 }
 
+/// One file with a certificate that is served.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Certificate {
+    /// Its file, as written in the configuration.
     pub name: String,
+    /// The names that it is for.
+    pub hosts: Vec<String>,
+    pub issuer: String,
+    pub serial: String,
+    /// SHA-256, in hexadecimal.
+    pub fingerprint: String,
     pub expires_at: Timestamp,
 }
 

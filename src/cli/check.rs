@@ -54,7 +54,10 @@ struct Summary {
 }
 
 pub(super) fn run(args: &Args) -> ExitCode {
-    let Document { text: yaml, loaded } = document::load(&args.config);
+    let document = document::load(&args.config, &|_| false);
+    let Document {
+        text: yaml, loaded, ..
+    } = document;
     let summary = Summary::of(&loaded);
     let written = match args.format {
         Format::Text => text::write(

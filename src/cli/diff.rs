@@ -70,7 +70,7 @@ fn with_running(remote: &Remote, new: &Path) -> ExitCode {
 
 /// `None` after its errors have been shown.
 fn load(path: &Path) -> Option<Config> {
-    let mut document = document::load(path);
+    let mut document = document::load(path, &|_| true);
     let config = document.loaded.config.take();
     if config.is_none() {
         check::explain(path, &document.text, &document.loaded);

@@ -17,6 +17,7 @@ use self::request::Request;
 use crate::model::secret::{MASK, SecretRef};
 use crate::model::snapshot::{Snapshot, SnapshotError};
 use crate::model::{self, config::Config};
+use crate::source::files::Named;
 use crate::source::text::{UnreadableText, read};
 
 #[derive(Debug, clap::Args)]
@@ -117,7 +118,8 @@ fn load(args: &Args) -> Result<Config, ExplainError> {
         })?;
     // No secret is shown, so none is read: it explains just as well where they are not at hand.
     let mut masked = |_: &SecretRef| Ok(MASK.to_owned());
-    let loaded = model::load(&text, &mut masked);
+    let mut files = Named::default();
+    let loaded = model::load_with(&text, &mut masked, &mut |path| files.read(path));
     loaded
         .config
         .ok_or_else(|| ExplainError::Invalid { path: path() })

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::config::Log;
 use crate::model::resolved::Resolved;
+use crate::model::secret::SecretBytes;
 
 /// From the supervisor to a worker.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,6 +38,8 @@ pub enum ToWorker {
     ReopenLogs,
     /// Log by this filter until a generation with another level is committed.
     LogFilter(String),
+    /// Seal and open session tickets with these from now on.
+    TicketKeys(TicketKeys),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -71,6 +74,21 @@ pub struct Serve {
     pub address: SocketAddr,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct TicketKeys {
+    /// The first one seals, all of them open; none means no tickets.
+    pub keys: Vec<TicketKey>,
+    /// How long a client may keep a ticket.
+    pub lifetime: Duration,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TicketKey {
+    pub name: [u8; 16],
+    /// 32 bytes.
+    pub secret: SecretBytes,
+}
+
 /// From a worker to its supervisor.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum FromWorker {
@@ -98,6 +116,8 @@ pub enum ToSuccessor {
     Sockets(Vec<Inherited>),
     /// That was all.
     Complete,
+    /// Sessions that began here go on there. Comes before `Complete`.
+    TicketKeys(Vec<TicketKey>),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -232,6 +252,13 @@ mod tests {
             ToWorker::Leave,
             ToWorker::ReopenLogs,
             ToWorker::LogFilter("debug".to_owned()),
+            ToWorker::TicketKeys(TicketKeys {
+                keys: vec![TicketKey {
+                    name: [7; 16],
+                    secret: SecretBytes::new([8; 32]),
+                }],
+                lifetime: Duration::from_secs(60),
+            }),
         ] {
             let bytes = postcard::to_stdvec(&message).unwrap();
             assert_eq!(postcard::from_bytes::<ToWorker>(&bytes).unwrap(), message);

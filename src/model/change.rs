@@ -59,6 +59,7 @@ pub enum Change {
     },
     ListenerChanged {
         address: String,
+        parts: Vec<&'static str>,
     },
     /// One of the settings that stand once: `limits`, `drain` and so on.
     SettingChanged {
@@ -196,6 +197,8 @@ fn settings(old: &Config, new: &Config) -> Vec<Change> {
         access_log,
         tracing,
         lifecycle,
+        session_tickets,
+        system_authorities,
     } = old;
     let compared = [
         ("server.workers", *workers != new.workers),
@@ -218,6 +221,14 @@ fn settings(old: &Config, new: &Config) -> Vec<Change> {
         ("accessLog", *access_log != new.access_log),
         ("tracing", *tracing != new.tracing),
         ("lifecycle", *lifecycle != new.lifecycle),
+        (
+            "the authorities that the system trusts",
+            *system_authorities != new.system_authorities,
+        ),
+        (
+            "server.sessionTickets",
+            *session_tickets != new.session_tickets,
+        ),
     ];
     differing(compared)
         .into_iter()
@@ -263,7 +274,9 @@ impl fmt::Display for Change {
             }
             Self::ListenerAdded { address } => write!(f, "listens on {address} too"),
             Self::ListenerRemoved { address } => write!(f, "listens on {address} no more"),
-            Self::ListenerChanged { address } => write!(f, "listener {address} changed"),
+            Self::ListenerChanged { address, parts } => {
+                write!(f, "listener {address} changed: {}", parts.join(", "))
+            }
             Self::SettingChanged { key } => write!(f, "`{key}` changed"),
         }
     }

@@ -7,6 +7,7 @@
 pub mod balance;
 mod health;
 pub mod observe;
+pub mod tls;
 pub mod traffic;
 
 use std::net::SocketAddr;
@@ -41,6 +42,9 @@ pub struct Config {
     pub error_header: bool,
     pub limits: Limits,
     pub http2: Http2,
+    pub session_tickets: tls::SessionTickets,
+    /// Those that the system trusts; empty where no upstream needs them.
+    pub system_authorities: Vec<tls::Der>,
     pub lifecycle: Lifecycle,
     pub drain: Drain,
     pub reload: Reload,
@@ -59,6 +63,14 @@ pub struct Config {
 const EDGE_MIN_DELAY: Duration = Duration::from_secs(5);
 
 impl Config {
+    /// All that it holds, some perhaps more than once.
+    pub fn certificates(&self) -> impl Iterator<Item = &tls::Certificate> {
+        let ends = self.listeners.iter().filter_map(|l| l.tls.as_ref());
+        let shown = self.upstreams.iter().filter_map(|u| u.tls.as_ref());
+        let shown = shown.filter_map(|tls| tls.client.as_ref());
+        ends.flat_map(|tls| &tls.certificates).chain(shown)
+    }
+
     /// How long new connections are still taken after TERM.
     pub fn drain_min_delay(&self) -> Duration {
         let by_lifecycle = match self.lifecycle {
@@ -69,11 +81,33 @@ impl Config {
     }
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Listener {
     pub address: SocketAddr,
     /// `None` takes connections as they come.
     pub proxy_protocol: Option<ProxyProtocol>,
+    /// `None` speaks plain HTTP.
+    pub tls: Option<tls::ListenerTls>,
+    /// Sends whoever asks by http to https.
+    pub redirect_https: Option<RedirectHttps>,
+    /// What clients that came by https are told to keep to.
+    pub hsts: Option<Hsts>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct RedirectHttps {
+    pub port: u16,
+    /// 301, 302, 307 or 308.
+    pub code: u16,
+}
+
+/// `Strict-Transport-Security`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Hsts {
+    /// Nothing ends it.
+    pub max_age: Duration,
+    pub include_subdomains: bool,
+    pub preload: bool,
 }
 
 /// Who may say for whom a connection was made.
@@ -103,6 +137,8 @@ pub enum Workers {
 pub struct Upstream {
     pub id: String,
     pub target: Target,
+    /// There if one of its servers is spoken to by https.
+    pub tls: Option<tls::UpstreamTls>,
     pub host_header: HostHeader,
     pub protocol: UpstreamProtocol,
     pub http2: UpstreamHttp2,
@@ -138,6 +174,7 @@ pub struct Server {
     pub role: ServerRole,
     /// As the `Host` header names it: without the port where that is the scheme's own.
     pub authority: String,
+    pub scheme: Scheme,
     /// Put before the path of every request; empty or starting with `/`, never ending with it.
     pub base_path: String,
 }
@@ -147,6 +184,13 @@ pub enum ServerRole {
     Primary,
     /// Gets requests only while no primary is well.
     Backup,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Scheme {
+    Http,
+    /// Then the upstream has `tls`.
+    Https,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -299,6 +343,10 @@ pub struct Limits {
     pub write_timeout: Duration,
     /// Per worker.
     pub connections: u32,
+    /// From a TLS connection's begin to the end of its handshake.
+    pub handshake_timeout: Duration,
+    /// TLS handshakes under way at once, per worker.
+    pub handshakes: u32,
 }
 
 /// HTTP/2 with clients; all of it is of one connection.

@@ -42,6 +42,10 @@ pub(super) struct OneOrMany<T>(pub(super) Vec<At<T>>);
 #[derive(Debug, Clone)]
 pub(super) struct Short<S>(pub(super) S);
 
+/// A section, or `true` for it with all defaults, or `false` for none.
+#[derive(Debug, Clone)]
+pub(super) struct Switch<S>(pub(super) Option<S>);
+
 /// Reads one document and collects what is wrong with it.
 pub(super) struct Reader<'t> {
     pub(super) tree: &'t Tree<'t>,
@@ -285,6 +289,19 @@ impl<'t, S: FromText<'t>> Decode<'t> for Short<S> {
 
     fn shape() -> Shape {
         Shape::Either(vec![Shape::Text, S::shape()])
+    }
+}
+
+impl<'t, S: Decode<'t> + Default> Decode<'t> for Switch<S> {
+    fn decode(at: NodeId, reader: &mut Reader<'t>) -> Option<Self> {
+        match reader.tree.value(at) {
+            Value::Mapping(_) => S::decode(at, reader).map(|section| Self(Some(section))),
+            _ => bool::decode(at, reader).map(|on| Self(on.then(S::default))),
+        }
+    }
+
+    fn shape() -> Shape {
+        Shape::Either(vec![Shape::Bool, S::shape()])
     }
 }
 

@@ -5,8 +5,8 @@ use std::time::Duration;
 use super::config::balance::Balancing;
 use super::config::traffic::{Backoff, Retry, RetryBudget, Timeouts, Traffic, TrafficChange};
 use super::config::{
-    HostHeader, HostPattern, Keepalive, PathPattern, Rule, Server, ServerHost, ServerRole, Target,
-    Upstream, UpstreamHttp2, UpstreamProtocol, WeightedUpstream,
+    HostHeader, HostPattern, Keepalive, PathPattern, Rule, Scheme, Server, ServerHost, ServerRole,
+    Target, Upstream, UpstreamHttp2, UpstreamProtocol, WeightedUpstream,
 };
 
 /// One server for every weight, on ports from 9000.
@@ -18,9 +18,11 @@ pub(super) fn upstream(id: &str, weights: &[u32]) -> Upstream {
         role: ServerRole::Primary,
         authority: format!("{id}:{port}"),
         base_path: String::new(),
+        scheme: Scheme::Http,
     };
     Upstream {
         id: id.to_owned(),
+        tls: None,
         target: Target::Servers((9000..).zip(weights).map(server).collect()),
         host_header: HostHeader::Upstream,
         protocol: UpstreamProtocol::Auto,

@@ -10,10 +10,11 @@ use http::{HeaderMap, HeaderValue, Method};
 
 use super::config::HostHeader;
 use super::snapshot::{Server, Snapshot, Upstream};
-use super::template::Facts;
+use super::template::{Facts, TlsFacts};
 
 pub mod forwarded;
 pub mod hop;
+pub mod secure;
 pub mod settings;
 mod values;
 
@@ -34,6 +35,7 @@ pub struct Passage<'a> {
     pub method: &'a Method,
     pub path: &'a str,
     pub request_id: HeaderValue,
+    pub tls: TlsFacts<'a>,
 }
 
 impl Passage<'_> {
@@ -75,6 +77,7 @@ impl Passage<'_> {
             path: self.path,
             request_id: self.request_id.to_str().unwrap_or_default(),
             upstream: &self.upstream.id,
+            tls: self.tls,
             headers,
         };
         settings::render(self.snapshot, &facts, values)

@@ -6,12 +6,16 @@ use super::diagnostic::{Diagnostic, Severity};
 use super::parse::{self, Parsed};
 use super::raw::RawConfig;
 use super::route::{RouteError, RouteTable};
-use super::secret::{Resolve, SecretRef};
+use super::secret::{ReadFile, Resolve, SecretRef};
 use super::snapshot::{Snapshot, SnapshotError};
 use super::yaml::{self, Place, SyntaxError, Tree, Value};
 
+mod dates;
 #[cfg(test)]
 mod tests;
+
+use dates::Dated;
+pub use dates::Today;
 
 /// What became of a text. A configuration is there if and only if no diagnostic is an error.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,9 +23,20 @@ pub struct Loaded {
     pub config: Option<Config>,
     /// In the order of the text.
     pub diagnostics: Vec<Diagnostic>,
+    /// Certificates, for whoever has a clock (`dated`).
+    pub(super) certificates: Vec<Dated>,
 }
 
 impl Loaded {
+    /// What could not be read at all.
+    pub fn refused(diagnostics: Vec<Diagnostic>) -> Loaded {
+        Loaded {
+            config: None,
+            diagnostics,
+            certificates: Vec::new(),
+        }
+    }
+
     pub fn errors(&self) -> impl Iterator<Item = &Diagnostic> {
         self.diagnostics
             .iter()
@@ -35,39 +50,55 @@ impl Loaded {
     }
 }
 
-/// Reads a configuration; `secrets` says what an `env:` or `file:` reference stands for.
+/// Reads a configuration that names no certificates; `secrets` says what an `env:` or `file:`
+/// reference stands for.
 pub fn load(text: &str, secrets: &mut dyn FnMut(&SecretRef) -> Result<String, String>) -> Loaded {
+    load_with(text, secrets, &mut |_| {
+        Err("no file is read here".to_owned())
+    })
+}
+
+/// Reads a configuration; `files` gives the contents of the files that it names.
+pub fn load_with(text: &str, secrets: &mut Resolve<'_>, files: &mut ReadFile<'_>) -> Loaded {
     let parsed = yaml::parse(text);
     let mut diagnostics: Vec<_> = parsed.errors.into_iter().map(diagnostic).collect();
     let Some(tree) = parsed.tree.filter(|tree| !is_empty(tree)) else {
         if diagnostics.is_empty() {
             diagnostics.push(diagnostic(empty()));
         }
-        return Loaded {
-            config: None,
-            diagnostics,
-        };
+        return Loaded::refused(diagnostics);
     };
-    let (config, found) = read(&tree, secrets);
+    let (config, found, certificates) = read(&tree, secrets, files);
     let config = config.filter(|_| diagnostics.is_empty());
     diagnostics.extend(found);
     diagnostics.sort_by_key(|found| (found.line, found.column));
     Loaded {
         config,
         diagnostics,
+        certificates,
     }
 }
 
-fn read(tree: &Tree<'_>, secrets: &mut Resolve<'_>) -> (Option<Config>, Vec<Diagnostic>) {
+fn read(
+    tree: &Tree<'_>,
+    secrets: &mut Resolve<'_>,
+    files: &mut ReadFile<'_>,
+) -> (Option<Config>, Vec<Diagnostic>, Vec<Dated>) {
     let mut reader = Reader::new(tree, RawConfig::shape);
-    let config =
-        parse::config(&mut reader, secrets).and_then(|parsed| compile(parsed, &mut reader));
-    (config, reader.into_diagnostics())
+    let parsed = parse::config(&mut reader, secrets, files);
+    let certificates = parsed.as_ref().map_or_else(Vec::new, |parsed| {
+        let dated = parsed.dated.iter();
+        dated
+            .map(|(at, facts)| Dated::at(tree, *at, facts))
+            .collect()
+    });
+    let config = parsed.and_then(|parsed| compile(parsed, &mut reader));
+    (config, reader.into_diagnostics(), certificates)
 }
 
 /// Compiles once, as every worker will, so that what is loaded can be served.
 fn compile(parsed: Parsed, reader: &mut Reader<'_>) -> Option<Config> {
-    let Parsed { config, rules } = parsed;
+    let Parsed { config, rules, .. } = parsed;
     let Err(error) = Snapshot::build(&config, 0) else {
         return Some(config);
     };

@@ -17,16 +17,18 @@ mod resolver;
 mod rule;
 mod rule_names;
 mod shadow;
+mod tls;
 mod traffic;
 mod upstream;
 mod url;
 
 use std::str::FromStr;
 
+use super::config::tls::{Der, Facts};
 use super::config::{Config, Http2, Http2Keepalive, Limits};
 use super::decode::{At, Decode, Reader, shortened};
 use super::raw::{RawConfig, RawHttp2, RawHttp2Keepalive, RawLimits, RawServer};
-use super::secret::Resolve;
+use super::secret::{ReadFile, Resolve};
 use super::yaml::{NodeId, Tree};
 
 /// What is wrong with a value, and what to write instead.
@@ -49,14 +51,40 @@ impl Fault {
 pub(super) struct Parsed {
     pub(super) config: Config,
     pub(super) rules: Vec<NodeId>,
+    /// Certificates, and where they are named.
+    pub(super) dated: Vec<(NodeId, Facts)>,
+}
+
+/// The files that a configuration names.
+struct Files<'a, 'f> {
+    read: &'a mut ReadFile<'f>,
+    /// Certificates, and where they are named.
+    dated: Vec<(NodeId, Facts)>,
+    /// Those that the system trusts, once one has asked for them.
+    system: Option<Vec<Der>>,
+}
+
+impl<'a, 'f> Files<'a, 'f> {
+    fn new(read: &'a mut ReadFile<'f>) -> Self {
+        Self {
+            read,
+            dated: Vec::new(),
+            system: None,
+        }
+    }
 }
 
 /// Reads the whole document; `None` where the reader has noted an error.
-pub(super) fn config(reader: &mut Reader<'_>, resolve: &mut Resolve<'_>) -> Option<Parsed> {
+pub(super) fn config(
+    reader: &mut Reader<'_>,
+    resolve: &mut Resolve<'_>,
+    files: &mut ReadFile<'_>,
+) -> Option<Parsed> {
     let raw = RawConfig::decode(Tree::ROOT, reader)?;
     let server = raw.server.as_ref()?;
-    let listeners = listener::listeners(&server.value, reader);
-    let upstreams = upstream::upstreams(&server.value, reader, resolve);
+    let mut files = Files::new(files);
+    let listeners = listener::listeners(&server.value, reader, &mut files);
+    let upstreams = upstream::upstreams(&server.value, reader, resolve, &mut files);
     let (places, rules) = rule::rules(server, &upstreams, reader);
     let config = Config {
         workers: server.value.workers(),
@@ -66,6 +94,8 @@ pub(super) fn config(reader: &mut Reader<'_>, resolve: &mut Resolve<'_>) -> Opti
         error_header: server.value.error_header(),
         limits: limits(&process::section(&server.value.limits)),
         http2: http2(&server.value),
+        system_authorities: files.system.take().unwrap_or_default(),
+        session_tickets: tls::session_tickets(&process::section(&server.value.session_tickets)),
         lifecycle: raw.lifecycle(),
         drain: process::drain(&raw),
         reload: process::reload(&raw),
@@ -83,6 +113,7 @@ pub(super) fn config(reader: &mut Reader<'_>, resolve: &mut Resolve<'_>) -> Opti
     (!reader.has_errors()).then_some(Parsed {
         config,
         rules: places,
+        dated: files.dated,
     })
 }
 
@@ -127,6 +158,8 @@ fn limits(raw: &RawLimits<'_>) -> Limits {
         body_timeout: raw.body_timeout(),
         write_timeout: raw.write_timeout(),
         connections: raw.connections().0,
+        handshake_timeout: raw.handshake_timeout(),
+        handshakes: raw.handshakes().0,
     }
 }
 

@@ -8,6 +8,7 @@ mod health;
 mod observe;
 mod resolver;
 mod server;
+mod tls;
 mod traffic;
 mod words;
 
@@ -24,6 +25,9 @@ pub(super) use resolver::RawResolver;
 pub(super) use server::{
     RawHeader, RawHttp2, RawHttp2Keepalive, RawLimits, RawListener, RawMatch, RawRule, RawServer,
     RawServerEntry, RawUpstream, RawUpstreamHttp2, Weight,
+};
+pub(super) use tls::{
+    RawCertificate, RawClientAuth, RawHsts, RawListenerTls, RawSessionTickets, RawUpstreamTls,
 };
 pub(super) use traffic::{
     RawBackoff, RawCircuitBreaker, RawEndpointBounds, RawHedge, RawRetry, RawRetryBudget,

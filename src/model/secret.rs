@@ -49,6 +49,60 @@ impl<'de> Deserialize<'de> for Secret {
     }
 }
 
+/// The same for what is no text: private keys.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SecretBytes(Vec<u8>);
+
+impl SecretBytes {
+    pub fn new(value: impl Into<Vec<u8>>) -> Self {
+        Self(value.into())
+    }
+
+    /// The value itself, for the one place that uses it.
+    pub fn expose(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for SecretBytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(MASK)
+    }
+}
+
+impl Serialize for SecretBytes {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if serializer.is_human_readable() {
+            return serializer.serialize_str(MASK);
+        }
+        serializer.serialize_bytes(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for SecretBytes {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        bytes(deserializer).map(Self)
+    }
+}
+
+/// Bytes as a whole, not one by one as a `Vec<u8>` would be read.
+pub(super) fn bytes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
+    struct Bytes;
+    impl serde::de::Visitor<'_> for Bytes {
+        type Value = Vec<u8>;
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("bytes")
+        }
+        fn visit_bytes<E: serde::de::Error>(self, bytes: &[u8]) -> Result<Vec<u8>, E> {
+            Ok(bytes.to_vec())
+        }
+        fn visit_byte_buf<E: serde::de::Error>(self, bytes: Vec<u8>) -> Result<Vec<u8>, E> {
+            Ok(bytes)
+        }
+    }
+    deserializer.deserialize_byte_buf(Bytes)
+}
+
 /// Headers whose values let their bearer pass for somebody: shown as `MASK` wherever they are written
 /// out in a configuration or come with a request. Names are in lower case.
 pub fn is_credential(header: &str) -> bool {
@@ -116,6 +170,10 @@ pub enum InvalidSecretRef {
 /// How a reference becomes its value; the error says in words why it cannot.
 pub type Resolve<'a> = dyn FnMut(&SecretRef) -> Result<String, String> + 'a;
 
+/// How the path of a file becomes its contents: certificates, keys. The error says in words why it
+/// cannot.
+pub type ReadFile<'a> = dyn FnMut(&str) -> Result<Vec<u8>, String> + 'a;
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -128,6 +186,13 @@ mod tests {
         let sent = postcard::to_stdvec(&secret).unwrap();
         let received: Secret = postcard::from_bytes(&sent).unwrap();
         assert_eq!(received.expose(), "hunter2");
+
+        let secret = SecretBytes::new(b"hunter2");
+        assert_eq!(format!("{secret:?}"), "***");
+        assert_eq!(serde_json::to_string(&secret).unwrap(), "\"***\"");
+        let sent = postcard::to_stdvec(&secret).unwrap();
+        let received: SecretBytes = postcard::from_bytes(&sent).unwrap();
+        assert_eq!(received.expose(), b"hunter2");
     }
 
     #[test]

@@ -5,21 +5,24 @@
 //! the snapshot is in use.
 
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue};
+use rustls::RootCertStore;
 
 use super::config::balance::Balancing;
 use super::config::traffic::TrafficChange;
 use super::config::{self, Config};
-use super::headers::settings;
+use super::headers::{self, settings};
 use super::proxy_protocol;
 use super::route::{RouteError, RouteTable};
 use super::template::Template;
 use super::traffic::Traffic;
 
 mod networks;
+pub mod tls;
 
 pub use networks::Networks;
 
@@ -39,6 +42,16 @@ pub enum SnapshotError {
     HeaderName(String),
     #[error("upstream {0}: a method to retry is none")]
     Method(String),
+    #[error("TLS to upstream {upstream}: {fault}")]
+    UpstreamTls {
+        upstream: String,
+        fault: tls::InvalidTls,
+    },
+    #[error("TLS at {address}: {fault}")]
+    Tls {
+        address: SocketAddr,
+        fault: tls::InvalidTls,
+    },
 }
 
 #[derive(Debug)]
@@ -65,6 +78,10 @@ pub struct Snapshot {
 #[derive(Debug, Default)]
 pub struct Listener {
     pub proxy_protocol: Option<ProxyProtocol>,
+    pub tls: Option<tls::ListenerTls>,
+    pub redirect_https: Option<config::RedirectHttps>,
+    /// The header that says it.
+    pub hsts: Option<HeaderValue>,
 }
 
 /// Who may say for whom a connection was made.
@@ -107,6 +124,8 @@ pub struct Server {
     pub role: config::ServerRole,
     /// The `Host` header to send, unless the client's is preserved.
     pub authority: HeaderValue,
+    /// Where it is spoken to by https.
+    pub tls: Option<tls::ServerTls>,
     /// Put before the path of every request; empty or starting with `/`, never ending with it.
     pub base_path: Box<str>,
 }
@@ -123,11 +142,16 @@ pub struct HeaderSetting {
 impl Snapshot {
     pub fn build(config: &Config, generation: u64) -> Result<Self, SnapshotError> {
         check_references(config)?;
+        let system = tls::usable_roots(&config.system_authorities);
         Ok(Self {
             generation,
             routes: RouteTable::build(&config.rules)?,
-            upstreams: upstreams(config)?,
-            listeners: config.listeners.iter().map(listener).collect(),
+            listeners: config
+                .listeners
+                .iter()
+                .map(listener)
+                .collect::<Result<_, _>>()?,
+            upstreams: upstreams(config, &system)?,
             changed: changed(config)?,
             headers: config
                 .headers
@@ -180,15 +204,47 @@ impl Upstream {
     }
 }
 
-fn listener(listener: &config::Listener) -> Arc<Listener> {
+impl Upstream {
+    fn with_tls(
+        mut self,
+        upstream: &config::Upstream,
+        system: &Arc<RootCertStore>,
+    ) -> Result<Self, SnapshotError> {
+        let fault = |fault| SnapshotError::UpstreamTls {
+            upstream: upstream.id.clone(),
+            fault,
+        };
+        let (Target::Servers(servers), config::Target::Servers(written), Some(settings)) =
+            (&mut self.target, &upstream.target, &upstream.tls)
+        else {
+            return Ok(self);
+        };
+        let common = tls::UpstreamTls::build(settings, system).map_err(fault)?;
+        for (server, written) in servers.iter_mut().zip(written) {
+            server.tls = common.of(written, settings).map_err(fault)?;
+        }
+        Ok(self)
+    }
+}
+
+fn listener(listener: &config::Listener) -> Result<Arc<Listener>, SnapshotError> {
+    let address = listener.address;
     let proxy_protocol = listener.proxy_protocol.as_ref();
-    Arc::new(Listener {
+    let tls = listener.tls.as_ref().map(tls::ListenerTls::build);
+    let tls = tls.transpose();
+    Ok(Arc::new(Listener {
+        redirect_https: listener.redirect_https,
+        hsts: listener
+            .hsts
+            .as_ref()
+            .map(headers::secure::strict_transport),
+        tls: tls.map_err(|fault| SnapshotError::Tls { address, fault })?,
         proxy_protocol: proxy_protocol.map(|settings| ProxyProtocol {
             trusted_sources: Networks::new(&settings.trusted_sources),
             mode: settings.mode,
             timeout: settings.timeout,
         }),
-    })
+    }))
 }
 
 fn traffic(upstream: &config::Upstream, change: &TrafficChange) -> Result<Traffic, SnapshotError> {
@@ -214,10 +270,10 @@ fn changed(config: &Config) -> Result<HashMap<(u32, u32), Traffic>, SnapshotErro
 }
 
 /// Most upstreams are balanced alike.
-fn upstreams(config: &Config) -> Result<Vec<Upstream>, SnapshotError> {
+fn upstreams(config: &Config, system: &Arc<RootCertStore>) -> Result<Vec<Upstream>, SnapshotError> {
     let mut last: Option<Arc<Balancing>> = None;
     let build = |upstream: &config::Upstream| {
-        let mut built = Upstream::build(upstream)?;
+        let mut built = Upstream::build(upstream)?.with_tls(upstream, system)?;
         match &last {
             Some(last) if *last == built.balancing => built.balancing = Arc::clone(last),
             _ => last = Some(Arc::clone(&built.balancing)),
@@ -258,6 +314,7 @@ fn server(upstream: &str, server: &config::Server) -> Result<Server, SnapshotErr
         weight: server.weight,
         role: server.role,
         authority,
+        tls: None,
         base_path: server.base_path.as_str().into(),
     })
 }

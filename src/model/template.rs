@@ -40,8 +40,31 @@ pub enum Variable {
     Path,
     RequestId,
     Upstream,
+    Tls(TlsVariable),
     /// The first of that name, as it came from the client.
     Header(#[serde(with = "header_name")] HeaderName),
+}
+
+/// What a template may ask of the connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum TlsVariable {
+    Version,
+    Cipher,
+    Sni,
+    ClientSubject,
+    ClientSan,
+    ClientFingerprint,
+}
+
+/// The client's side of a connection of TLS; empty texts where there is nothing to tell.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct TlsFacts<'a> {
+    pub version: &'a str,
+    pub cipher: &'a str,
+    pub sni: &'a str,
+    pub client_subject: &'a str,
+    pub client_san: &'a str,
+    pub client_fingerprint: &'a str,
 }
 
 /// One request, as far as templates can see it.
@@ -58,6 +81,7 @@ pub struct Facts<'a> {
     pub request_id: &'a str,
     /// The chosen upstream's id.
     pub upstream: &'a str,
+    pub tls: TlsFacts<'a>,
     /// As received from the client.
     pub headers: &'a HeaderMap,
 }
@@ -102,7 +126,7 @@ impl Piece {
 
 impl Variable {
     /// Every variable without a name of its own, as it is written after the `$`.
-    pub const NAMES: [&'static str; 7] = [
+    pub const NAMES: [&'static str; 13] = [
         "ip",
         "host",
         "scheme",
@@ -110,6 +134,12 @@ impl Variable {
         "path",
         "request_id",
         "upstream",
+        "tls.version",
+        "tls.cipher",
+        "tls.sni",
+        "tls.client.subject",
+        "tls.client.san",
+        "tls.client.fingerprint",
     ];
 
     /// From what stands after the `$`: `ip`, `header.NAME` ...
@@ -122,6 +152,12 @@ impl Variable {
             "path" => Self::Path,
             "request_id" => Self::RequestId,
             "upstream" => Self::Upstream,
+            "tls.version" => Self::Tls(TlsVariable::Version),
+            "tls.cipher" => Self::Tls(TlsVariable::Cipher),
+            "tls.sni" => Self::Tls(TlsVariable::Sni),
+            "tls.client.subject" => Self::Tls(TlsVariable::ClientSubject),
+            "tls.client.san" => Self::Tls(TlsVariable::ClientSan),
+            "tls.client.fingerprint" => Self::Tls(TlsVariable::ClientFingerprint),
             _ => Self::Header(name.strip_prefix("header.")?.parse().ok()?),
         })
     }
@@ -135,10 +171,35 @@ impl Variable {
             Self::Path => facts.path.as_bytes(),
             Self::RequestId => facts.request_id.as_bytes(),
             Self::Upstream => facts.upstream.as_bytes(),
+            Self::Tls(variable) => variable.value(&facts.tls).as_bytes(),
             Self::Header(name) => facts
                 .headers
                 .get(name)
                 .map_or(&[], |value| value.as_bytes()),
+        }
+    }
+}
+
+impl TlsVariable {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Version => "tls.version",
+            Self::Cipher => "tls.cipher",
+            Self::Sni => "tls.sni",
+            Self::ClientSubject => "tls.client.subject",
+            Self::ClientSan => "tls.client.san",
+            Self::ClientFingerprint => "tls.client.fingerprint",
+        }
+    }
+
+    fn value<'a>(self, facts: &TlsFacts<'a>) -> &'a str {
+        match self {
+            Self::Version => facts.version,
+            Self::Cipher => facts.cipher,
+            Self::Sni => facts.sni,
+            Self::ClientSubject => facts.client_subject,
+            Self::ClientSan => facts.client_san,
+            Self::ClientFingerprint => facts.client_fingerprint,
         }
     }
 }
@@ -153,6 +214,7 @@ impl fmt::Display for Variable {
             Self::Path => f.write_str("path"),
             Self::RequestId => f.write_str("request_id"),
             Self::Upstream => f.write_str("upstream"),
+            Self::Tls(variable) => f.write_str(variable.name()),
             Self::Header(name) => write!(f, "header.{name}"),
         }
     }

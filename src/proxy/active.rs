@@ -8,6 +8,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use super::observe::Watched;
+use super::tls::handshake::Terminator;
+use super::tls::tickets::Tickets;
 use super::upstream::addresses::Addresses;
 use super::upstream::members::{Members, Plan, Premises};
 use crate::model::balance::Balance;
@@ -23,7 +25,14 @@ pub(super) struct Active {
     /// By upstream, as in the snapshot; `None` where it has no server.
     members: Box<[Option<Rc<Members>>]>,
     /// By the ids that the observer knows them by.
-    listeners: Box<[(u32, Arc<Listener>)]>,
+    entrances: Box<[(u32, Rc<Entrance>)]>,
+}
+
+/// A listener at work.
+#[derive(Default)]
+pub(super) struct Entrance {
+    pub(super) settings: Arc<Listener>,
+    pub(super) tls: Option<Terminator>,
 }
 
 impl Active {
@@ -34,6 +43,7 @@ impl Active {
         before: Option<&Self>,
         addresses: &Addresses,
         premises: &Premises<'_>,
+        tickets: &Tickets,
     ) -> Self {
         let balance = Balance::build(
             &snapshot.routes,
@@ -67,20 +77,20 @@ impl Active {
             balance,
             watched,
             members: members.collect(),
-            listeners: index
+            entrances: index
                 .listeners
                 .iter()
                 .copied()
-                .zip(snapshot.listeners.iter().cloned())
+                .zip(entrances(&snapshot, tickets))
                 .collect(),
             snapshot,
         }
     }
 
-    pub(super) fn listener(&self, id: u32) -> Option<Arc<Listener>> {
-        let mut all = self.listeners.iter();
+    pub(super) fn entrance(&self, id: u32) -> Option<&Rc<Entrance>> {
+        let mut all = self.entrances.iter();
         all.find(|(known, _)| *known == id)
-            .map(|(_, listener)| Arc::clone(listener))
+            .map(|(_, entrance)| entrance)
     }
 
     fn by_upstream(&self) -> HashMap<&str, &Members> {
@@ -99,4 +109,15 @@ impl Active {
     pub(super) fn members(&self, upstream: u32) -> Option<&Rc<Members>> {
         self.members.get(upstream as usize)?.as_ref()
     }
+}
+
+fn entrances(snapshot: &Snapshot, tickets: &Tickets) -> impl Iterator<Item = Rc<Entrance>> {
+    let timeout = snapshot.limits.handshake_timeout;
+    snapshot.listeners.iter().map(move |listener| {
+        let tls = listener.tls.as_ref();
+        Rc::new(Entrance {
+            settings: Arc::clone(listener),
+            tls: tls.map(|tls| Terminator::build(tls, tickets, timeout)),
+        })
+    })
 }

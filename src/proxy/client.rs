@@ -20,6 +20,7 @@ use super::inlet::Inlet;
 use super::outgoing::Outgoing;
 use super::stream::Stream;
 use super::timers::{Alarm, Patience};
+use super::tls::secured::Secured;
 use crate::model::config::Limits;
 
 mod incoming;
@@ -37,6 +38,8 @@ pub(super) struct Client {
     pub(super) proxy: Rc<Proxy>,
     pub(super) ends: Rc<Ends>,
     pub(super) alarm: Rc<Alarm>,
+    /// Where it is a connection of TLS.
+    pub(super) tls: Option<Rc<Secured>>,
     io: RefCell<Io>,
 }
 
@@ -75,7 +78,12 @@ pub(super) enum Arrival {
 }
 
 impl Client {
-    pub(super) fn new(proxy: Rc<Proxy>, stream: Stream, ends: Ends) -> Rc<Self> {
+    pub(super) fn new(
+        proxy: Rc<Proxy>,
+        stream: Stream,
+        ends: Ends,
+        tls: Option<Rc<Secured>>,
+    ) -> Rc<Self> {
         let alarm = Rc::new(proxy.timers.alarm());
         let io = Io {
             stream,
@@ -88,6 +96,7 @@ impl Client {
             proxy,
             ends: Rc::new(ends),
             alarm,
+            tls,
             io: RefCell::new(io),
         })
     }
@@ -154,7 +163,7 @@ impl Client {
                 }
                 Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Err(Reason::ClientGone)),
                 Poll::Ready(Ok(_)) => {}
-                Poll::Pending if inlet.buffer.is_empty() => {
+                Poll::Pending if inlet.buffer.is_empty() && !stream.is_midway() => {
                     return Poll::Ready(Ok(Arrival::Nothing));
                 }
                 Poll::Pending => {
@@ -280,12 +289,12 @@ impl Client {
     }
 
     pub(super) fn end_writing(&self) {
-        self.io.borrow().stream.end_writing();
+        self.io.borrow_mut().stream.end_writing();
     }
 
     /// The client sees a reset: what it got is not the whole.
     pub(super) fn reset(&self) {
-        self.io.borrow().stream.reset_on_close();
+        self.io.borrow_mut().stream.reset_on_close();
     }
 
     /// For a tunnel: both directions, with what was read ahead.

@@ -55,6 +55,8 @@ pub(super) enum Next {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Admission {
     Serve,
+    /// It speaks plain HTTP where TLS is spoken: it gets one answer that says so.
+    Plaintext,
     /// There are too many connections: it gets one answer that says so.
     Refuse,
 }
@@ -146,8 +148,10 @@ async fn request(client: &Rc<Client>, listener: u32, admission: Admission) -> Ne
         client.ends.peer,
         Share::Whole,
     );
+    visit.seen.tls.clone_from(&client.tls);
     let head = head.and_then(|head| match admission {
         Admission::Serve => Ok(head),
+        Admission::Plaintext => Err(Reason::PlainHttp),
         Admission::Refuse => Err(Reason::TooManyConnections),
     });
     let admitted = head.and_then(|head| {
@@ -223,7 +227,12 @@ fn request_of(head: RequestHead, client: &Rc<Client>) -> (Request<Body>, Inbound
     };
     let inbound = Inbound {
         ends: Rc::clone(&client.ends),
-        scheme: "http",
+        scheme: if client.tls.is_some() {
+            "https"
+        } else {
+            "http"
+        },
+        tls: client.tls.clone(),
         authority: head.authority,
         upgrade: head.upgrade,
         interim,

@@ -26,6 +26,7 @@ pub enum Reason {
     AmbiguousFraming,
     BadTarget,
     BadHost,
+    PlainHttp,
     MalformedBody,
     NoRoute,
     HeaderTimeout,
@@ -34,6 +35,7 @@ pub enum Reason {
     BodyTooLarge,
     UriTooLong,
     UnknownExpectation,
+    Misdirected,
     HeadersTooLarge,
     TooManyHeaders,
     ProxyHeaderMalformed,
@@ -45,6 +47,7 @@ pub enum Reason {
     ConnectMethod,
     UnsupportedVersion,
     ConnectFailed,
+    UpstreamTls,
     UpstreamClosed,
     UpstreamRefused,
     UpstreamMalformed,
@@ -52,6 +55,7 @@ pub enum Reason {
     UpstreamUpgrade,
     UpstreamBodyBroken,
     ConnectTimeout,
+    UpstreamTlsTimeout,
     UpstreamStalled,
     UpstreamTimeout,
     UpstreamTryTimeout,
@@ -76,11 +80,12 @@ struct Entry {
 }
 
 impl Reason {
-    pub const ALL: [Self; 43] = [
+    pub const ALL: [Self; 47] = [
         Self::MalformedRequest,
         Self::AmbiguousFraming,
         Self::BadTarget,
         Self::BadHost,
+        Self::PlainHttp,
         Self::MalformedBody,
         Self::NoRoute,
         Self::HeaderTimeout,
@@ -89,6 +94,7 @@ impl Reason {
         Self::BodyTooLarge,
         Self::UriTooLong,
         Self::UnknownExpectation,
+        Self::Misdirected,
         Self::HeadersTooLarge,
         Self::TooManyHeaders,
         Self::ProxyHeaderMalformed,
@@ -100,6 +106,7 @@ impl Reason {
         Self::ConnectMethod,
         Self::UnsupportedVersion,
         Self::ConnectFailed,
+        Self::UpstreamTls,
         Self::UpstreamClosed,
         Self::UpstreamRefused,
         Self::UpstreamMalformed,
@@ -107,6 +114,7 @@ impl Reason {
         Self::UpstreamUpgrade,
         Self::UpstreamBodyBroken,
         Self::ConnectTimeout,
+        Self::UpstreamTlsTimeout,
         Self::UpstreamStalled,
         Self::UpstreamTimeout,
         Self::UpstreamTryTimeout,
@@ -178,6 +186,12 @@ impl Reason {
             ),
             Self::BadTarget => ("bad_target", 400, Client, "Invalid request target"),
             Self::BadHost => ("bad_host", 400, Client, "Invalid or missing Host"),
+            Self::PlainHttp => (
+                "plain_http",
+                400,
+                Client,
+                "Plain HTTP was sent to a port that speaks TLS",
+            ),
             Self::MalformedBody => ("malformed_body", 400, Client, "Malformed request body"),
             Self::NoRoute => ("no_route", 404, Client, "Rule not found"),
             Self::HeaderTimeout => (
@@ -206,6 +220,12 @@ impl Reason {
             ),
             Self::UriTooLong => ("uri_too_long", 414, Client, "The request line is too long"),
             Self::UnknownExpectation => ("unknown_expectation", 417, Client, "Unknown expectation"),
+            Self::Misdirected => (
+                "misdirected",
+                421,
+                Client,
+                "The connection's certificate is for another host",
+            ),
             Self::HeadersTooLarge => (
                 "headers_too_large",
                 431,
@@ -262,6 +282,7 @@ impl Reason {
                 Upstream,
                 "The upstream refuses connections",
             ),
+            Self::UpstreamTls => ("upstream_tls", 502, Upstream, "No TLS with the upstream"),
             Self::UpstreamClosed => (
                 "upstream_closed",
                 502,
@@ -310,6 +331,12 @@ impl Reason {
                 504,
                 Upstream,
                 "Connecting to the upstream took too long",
+            ),
+            Self::UpstreamTlsTimeout => (
+                "upstream_tls_timeout",
+                504,
+                Upstream,
+                "The TLS handshake with the upstream took too long",
             ),
             Self::UpstreamStalled => (
                 "upstream_stalled",

@@ -7,7 +7,7 @@
 use std::pin::pin;
 use std::rc::Rc;
 
-use http::header::HeaderValue;
+use http::header::{HeaderValue, STRICT_TRANSPORT_SECURITY};
 use http::uri::Authority;
 use http::{Method, Request, Response, request};
 
@@ -19,10 +19,11 @@ use super::grpc::web::{self, Form};
 use super::interim::Interim;
 use super::respond::{self, Disclosure};
 use super::timers::{Alarm, Tick, before};
+use super::tls::secured::Secured;
 use super::visit::Visit;
 use super::{echo, forward};
 use crate::model::grpc::Dialect;
-use crate::model::headers::{self, Passage, forwarded};
+use crate::model::headers::{self, Origin, Passage, forwarded, secure};
 use crate::model::route::{Route, RouteQuery};
 use crate::model::snapshot::{Snapshot, Target};
 
@@ -31,6 +32,8 @@ pub(super) struct Inbound {
     /// Of the client's connection.
     pub(super) ends: Rc<Ends>,
     pub(super) scheme: &'static str,
+    /// Where it came by TLS.
+    pub(super) tls: Option<Rc<Secured>>,
     /// Whom the request is for, as target or `Host` say.
     pub(super) authority: Option<Authority>,
     /// The protocol that the client offers to change to.
@@ -46,6 +49,7 @@ pub(super) async fn handle(
     inbound: &Inbound,
     visit: &mut Visit,
 ) -> Response<Body> {
+    let hsts = strict_transport(&request, inbound, visit);
     let call = Call::of(&request, inbound);
     // When the deadline passes, the handling is dropped, and with it what an upstream does for it.
     let served = {
@@ -53,14 +57,55 @@ pub(super) async fn handle(
         before(call.due, &inbound.alarm, serving).await
     };
     let served = served.unwrap_or(Err(Reason::GrpcDeadline));
-    match served {
-        Ok(response) => response,
-        Err(reason) => {
-            visit.seen.reason = Some(reason);
-            let disclosure = Disclosure::by(visit.active.snapshot.error_header);
-            respond::refusal(reason, disclosure, call.dialect)
-        }
+    let mut response = served.unwrap_or_else(|reason| {
+        visit.seen.reason = Some(reason);
+        let disclosure = Disclosure::by(visit.active.snapshot.error_header);
+        respond::refusal(reason, disclosure, call.dialect)
+    });
+    if let Some(hsts) = hsts {
+        response
+            .headers_mut()
+            .insert(STRICT_TRANSPORT_SECURITY, hsts);
     }
+    response
+}
+
+/// What the listener tells those who come by https, of us or of a trusted proxy before us.
+fn strict_transport(
+    request: &Request<Body>,
+    inbound: &Inbound,
+    visit: &Visit,
+) -> Option<HeaderValue> {
+    let entrance = visit.active.entrance(visit.seen.listener)?;
+    let hsts = entrance.settings.hsts.as_ref()?;
+    let trusted = &visit.active.snapshot.trusted_proxies;
+    let by_https = || {
+        let peer = inbound.ends.peer.ip();
+        let origin = forwarded::origin(peer, request.headers(), trusted);
+        secure::came_by_https(&origin, request.headers())
+    };
+    (inbound.tls.is_some() || by_https()).then(|| hsts.clone())
+}
+
+/// Where a request that came by http is sent, if the listener does that.
+fn redirect(
+    head: &request::Parts,
+    origin: &Origin,
+    inbound: &Inbound,
+    visit: &Visit,
+) -> Result<Option<Response<Body>>, Reason> {
+    let entrance = visit.active.entrance(visit.seen.listener);
+    let Some(redirect) = entrance.and_then(|entrance| entrance.settings.redirect_https) else {
+        return Ok(None);
+    };
+    if inbound.tls.is_some() || secure::came_by_https(origin, &head.headers) {
+        return Ok(None);
+    }
+    let path = head.uri.path_and_query();
+    let path = path.map_or("/", |whole| whole.as_str());
+    let location = secure::location(redirect, inbound.authority.as_ref(), path);
+    let location = location.ok_or(Reason::BadHost)?;
+    Ok(Some(respond::redirect(redirect.code, location)))
 }
 
 /// What gRPC says of a request.
@@ -92,6 +137,7 @@ async fn serve(
     let active = visit.active.clone();
     let snapshot = &active.snapshot;
     note_head(visit, &head);
+    visit.seen.tls.clone_from(&inbound.tls);
     refuse_connect(&head.method)?;
 
     let origin = forwarded::origin(
@@ -100,7 +146,11 @@ async fn serve(
         &snapshot.trusted_proxies,
     );
     visit.seen.client = origin.ip;
+    if let Some(elsewhere) = redirect(&head, &origin, inbound, visit)? {
+        return Ok(elsewhere);
+    }
     let host = host(inbound);
+    refuse_misdirected(inbound)?;
     let route = find_route(snapshot, &head, host)?;
     visit.seen.route = Some(route.index);
     let index = active
@@ -134,6 +184,11 @@ async fn serve(
         method: &head.method,
         path: head.uri.path(),
         request_id,
+        tls: inbound
+            .tls
+            .as_ref()
+            .map(|tls| tls.facts())
+            .unwrap_or_default(),
     };
     passage.rewrite(&mut head.headers, &proxy.scratch.values);
 
@@ -179,6 +234,16 @@ fn refuse_connect(method: &Method) -> Result<(), Reason> {
         Err(Reason::ConnectMethod)
     } else {
         Ok(())
+    }
+}
+
+/// Clients use a connection for several hosts where its certificate is for all of them, and some
+/// where it is not.
+fn refuse_misdirected(inbound: &Inbound) -> Result<(), Reason> {
+    let host = inbound.authority.as_ref().map_or("", Authority::host);
+    match &inbound.tls {
+        Some(tls) if tls.is_misdirected(host) => Err(Reason::Misdirected),
+        _ => Ok(()),
     }
 }
 

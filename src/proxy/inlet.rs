@@ -30,7 +30,7 @@ impl Inlet {
         self.make_room(buffers);
         let room = self.buffer.capacity() - self.buffer.len();
         let count = ready!(stream.poll_fill(cx, &mut self.buffer))?;
-        if count == room && room >= SMALL {
+        if count >= room && room >= SMALL {
             self.large = self.large.take().or_else(|| buffers.take_large());
         }
         Poll::Ready(Ok(count))

@@ -8,7 +8,6 @@ use std::future::{Future, poll_fn};
 use std::io;
 use std::net::SocketAddr;
 use std::rc::{Rc, Weak};
-use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -17,13 +16,16 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
 use super::Proxy;
+use super::active::Entrance;
 use super::announced::{self, Greeting};
 use super::client::Client;
 use super::connection::{self, Admission};
 use super::ends::Ends;
 use super::phase::OpenGuard;
 use super::stream::Stream;
+use super::tls::handshake::{self, Outcome, Terminator};
 use crate::model::snapshot::Listener;
+use crate::shm::series::Handshake;
 
 /// Connections over the limit that are answered 503 at one time; with that many, accepting pauses
 /// until one of all connections closes.
@@ -86,14 +88,14 @@ pub(super) fn listen(
 
 async fn accept_all(proxy: Rc<Proxy>, listener: TcpListener, id: u32, state: Rc<Cell<State>>) {
     let mut pause = SHORTEST_PAUSE;
-    let mut settings = proxy.listener(id).unwrap_or_default();
+    let mut entrance = proxy.entrance(id).unwrap_or_default();
     while let Some(accepted) = accept(&proxy, &listener, &state).await {
         match accepted {
             Ok((tcp, peer)) => {
                 pause = SHORTEST_PAUSE;
                 // What had arrived at a listener that is gone now is served as it was.
-                settings = proxy.listener(id).unwrap_or(settings);
-                start(&proxy, tcp, peer, id, &settings);
+                entrance = proxy.entrance(id).unwrap_or(entrance);
+                start(&proxy, tcp, peer, id, &entrance);
             }
             Err(error) if is_of_the_connection(&error) => {}
             Err(error) => {
@@ -157,7 +159,7 @@ fn start(
     tcp: TcpStream,
     peer: SocketAddr,
     listener: u32,
-    settings: &Arc<Listener>,
+    entrance: &Rc<Entrance>,
 ) {
     let over = proxy.open_connections() >= proxy.connection_limit();
     let arrival = Arrival {
@@ -172,11 +174,10 @@ fn start(
         open: proxy.open_connection(listener),
     };
     // Owned by the proxy: it counts its connections, and ends them when it is out of time.
-    drop(match begins_with_header(settings, peer) {
+    let has_opening = begins_with_header(&entrance.settings, peer) || entrance.tls.is_some();
+    drop(match has_opening {
         false => tokio::task::spawn_local(serve(proxy, arrival)),
-        true => {
-            tokio::task::spawn_local(introduce(Rc::clone(proxy), Arc::clone(settings), arrival))
-        }
+        true => tokio::task::spawn_local(introduce(Rc::clone(proxy), Rc::clone(entrance), arrival)),
     });
 }
 
@@ -189,8 +190,39 @@ fn serve(proxy: &Rc<Proxy>, arrival: Arrival) -> impl Future<Output = ()> + use<
         admission,
         open,
     } = arrival;
-    let client = Client::new(Rc::clone(proxy), Stream::tcp(tcp), ends);
+    let client = Client::new(Rc::clone(proxy), Stream::tcp(tcp), ends, None);
     open.until_aborted(connection::serve(client, listener, admission))
+}
+
+/// The same of one that begins with a handshake.
+async fn serve_secure(proxy: Rc<Proxy>, terminator: &Terminator, arrival: Arrival) {
+    let Arrival {
+        tcp,
+        ends,
+        listener,
+        admission,
+        open,
+    } = arrival;
+    // Most connections have it behind them.
+    let shaken = Box::pin(handshake::accept(&proxy, tcp, terminator)).await;
+    let (client, admission) = match shaken {
+        Ok(Outcome::Secured(stream, secured)) => {
+            proxy.observer.handshake(listener, secured.kind);
+            let client = Client::new(proxy, Stream::Tls(stream), ends, Some(secured));
+            (client, admission)
+        }
+        Ok(Outcome::Plaintext(tcp)) => {
+            proxy.observer.handshake(listener, Handshake::Plaintext);
+            let client = Client::new(proxy, Stream::tcp(tcp), ends, None);
+            (client, Admission::Plaintext)
+        }
+        Err(ended) => {
+            tracing::debug!(result = ended.as_str(), peer = %ends.peer, "no TLS handshake");
+            return proxy.observer.handshake(listener, ended);
+        }
+    };
+    open.until_aborted(connection::serve(client, listener, admission))
+        .await;
 }
 
 fn begins_with_header(settings: &Listener, peer: SocketAddr) -> bool {
@@ -198,9 +230,11 @@ fn begins_with_header(settings: &Listener, peer: SocketAddr) -> bool {
     settings.is_some_and(|settings| settings.trusted_sources.contains(peer.ip()))
 }
 
-/// The task of a connection that first tells whose it is.
-async fn introduce(proxy: Rc<Proxy>, settings: Arc<Listener>, mut arrival: Arrival) {
-    if let Some(settings) = &settings.proxy_protocol {
+/// The task of a connection that first tells whose it is, or shakes hands, or both.
+async fn introduce(proxy: Rc<Proxy>, entrance: Rc<Entrance>, mut arrival: Arrival) {
+    if begins_with_header(&entrance.settings, arrival.ends.peer)
+        && let Some(settings) = &entrance.settings.proxy_protocol
+    {
         match Box::pin(announced::receive(&proxy, &arrival.tcp, settings)).await {
             Ok(Greeting::Header(told)) => arrival.ends = arrival.ends.as_told(told),
             Ok(Greeting::None) => {}
@@ -211,7 +245,10 @@ async fn introduce(proxy: Rc<Proxy>, settings: Arc<Listener>, mut arrival: Arriv
             }
         }
     }
-    serve(&proxy, arrival).await;
+    match &entrance.tls {
+        Some(terminator) => serve_secure(proxy, terminator, arrival).await,
+        None => serve(&proxy, arrival).await,
+    }
 }
 
 #[cfg(test)]

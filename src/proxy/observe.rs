@@ -21,7 +21,7 @@ use crate::model::config::Config;
 use crate::model::config::observe::{self as settings, LogDestination};
 use crate::shm::names::Index;
 use crate::shm::recorder::{Counter, Recorder};
-use crate::shm::series::{Family, Key, Outcome};
+use crate::shm::series::{Family, Handshake, Key, Outcome};
 use export::Exporter;
 use lines::Lines;
 pub use observation::Observation;
@@ -172,6 +172,11 @@ impl Observer {
     pub fn connection_closed(&self, listener: u32) {
         self.connections.set(self.connections.get() - 1);
         self.with_listener(listener, |cells| cells.idle.sub(1));
+    }
+
+    pub(super) fn handshake(&self, listener: u32, result: Handshake) {
+        let key = Key::new(Family::Handshakes, listener, 0, result as u16);
+        self.recorder.counter(key).add(1);
     }
 
     pub fn request_began(&self) {

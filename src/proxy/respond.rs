@@ -4,8 +4,8 @@
 //! Not here: which reason becomes which status (`error`).
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HeaderName, RETRY_AFTER};
-use http::{HeaderValue, Response};
+use http::header::{CONTENT_TYPE, HeaderName, LOCATION, RETRY_AFTER};
+use http::{HeaderValue, Response, StatusCode};
 
 use super::body::Body;
 use super::error::Reason;
@@ -29,6 +29,14 @@ impl Disclosure {
             Self::Text
         }
     }
+}
+
+/// Sends the client elsewhere.
+pub(super) fn redirect(code: u16, location: HeaderValue) -> Response<Body> {
+    let mut response = Response::new(Body::Empty);
+    *response.status_mut() = StatusCode::from_u16(code).unwrap_or(StatusCode::PERMANENT_REDIRECT);
+    response.headers_mut().insert(LOCATION, location);
+    response
 }
 
 pub(super) fn refusal(reason: Reason, disclosure: Disclosure, dialect: Dialect) -> Response<Body> {

@@ -13,9 +13,12 @@ use rustix::net::RecvFlags;
 use tokio::io::{AsyncReadExt, AsyncWrite, Interest};
 use tokio::net::{TcpStream, UnixStream};
 
+use super::tls::TlsStream;
+
 pub(super) enum Stream {
     Tcp(TcpStream),
     Unix(UnixStream),
+    Tls(Box<TlsStream>),
 }
 
 /// What the kernel has of a socket's input.
@@ -38,6 +41,7 @@ impl Stream {
         match self {
             Self::Tcp(tcp) => pin!(tcp.read_buf(into)).poll(cx),
             Self::Unix(unix) => pin!(unix.read_buf(into)).poll(cx),
+            Self::Tls(tls) => tls.poll_fill(cx, into),
         }
     }
 
@@ -50,6 +54,7 @@ impl Stream {
             (Self::Tcp(tcp), [one]) => Pin::new(tcp).poll_write(cx, one),
             (Self::Tcp(tcp), many) => Pin::new(tcp).poll_write_vectored(cx, many),
             (Self::Unix(unix), many) => Pin::new(unix).poll_write_vectored(cx, many),
+            (Self::Tls(tls), pieces) => tls.poll_write(cx, pieces),
         }
     }
 
@@ -58,6 +63,15 @@ impl Stream {
         match self {
             Self::Tcp(tcp) => tcp.poll_read_ready(cx),
             Self::Unix(unix) => unix.poll_read_ready(cx),
+            Self::Tls(tls) => tls.poll_readable(cx),
+        }
+    }
+
+    /// Whether something has come that is no use without what follows it.
+    pub(super) fn is_midway(&self) -> bool {
+        match self {
+            Self::Tcp(_) | Self::Unix(_) => false,
+            Self::Tls(tls) => tls.is_midway(),
         }
     }
 
@@ -67,6 +81,10 @@ impl Stream {
         match self {
             Self::Tcp(tcp) => tcp.try_io(Interest::READABLE, || Ok(())).is_err(),
             Self::Unix(unix) => unix.try_io(Interest::READABLE, || Ok(())).is_err(),
+            Self::Tls(tls) => {
+                let unseen = || tls.tcp().try_io(Interest::READABLE, || Ok(()));
+                !tls.is_midway() && unseen().is_err()
+            }
         }
     }
 
@@ -74,9 +92,13 @@ impl Stream {
     pub(super) fn look(&self) -> Look {
         let mut byte = [0_u8; 1];
         let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
+        if self.is_midway() {
+            return Look::Bytes;
+        }
         let seen = match self {
             Self::Tcp(tcp) => rustix::net::recv(tcp, &mut byte, flags),
             Self::Unix(unix) => rustix::net::recv(unix, &mut byte, flags),
+            Self::Tls(tls) => rustix::net::recv(tls.tcp(), &mut byte, flags),
         };
         match seen {
             Err(rustix::io::Errno::WOULDBLOCK | rustix::io::Errno::INTR) => Look::Nothing,
@@ -86,19 +108,25 @@ impl Stream {
     }
 
     /// Says that nothing more will be written; the other side may go on.
-    pub(super) fn end_writing(&self) {
+    pub(super) fn end_writing(&mut self) {
         // A failure means that the connection is gone already, which is what was to be said.
-        let _ = match self {
-            Self::Tcp(tcp) => rustix::net::shutdown(tcp, rustix::net::Shutdown::Write),
-            Self::Unix(unix) => rustix::net::shutdown(unix, rustix::net::Shutdown::Write),
-        };
+        match self {
+            Self::Tcp(tcp) => drop(rustix::net::shutdown(tcp, rustix::net::Shutdown::Write)),
+            Self::Unix(unix) => drop(rustix::net::shutdown(unix, rustix::net::Shutdown::Write)),
+            Self::Tls(tls) => tls.end_writing(),
+        }
     }
 
     /// When it is closed, the peer sees a reset, not an end: what it has got is not the whole.
-    pub(super) fn reset_on_close(&self) {
-        let Self::Tcp(tcp) = self else {
+    pub(super) fn reset_on_close(&mut self) {
+        let tcp = match self {
+            Self::Tcp(tcp) => &*tcp,
             // A Unix socket has no reset.
-            return;
+            Self::Unix(_) => return,
+            Self::Tls(tls) => {
+                tls.deny_farewell();
+                tls.tcp()
+            }
         };
         // Without it the connection still closes, short of what its framing promised.
         let _ = socket2::SockRef::from(tcp).set_linger(Some(Duration::ZERO));

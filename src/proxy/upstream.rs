@@ -16,4 +16,5 @@ mod lifetime;
 pub(super) mod members;
 pub(super) mod queue;
 pub(super) mod replay;
+pub(super) mod secure;
 pub(super) mod upload;

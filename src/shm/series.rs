@@ -67,6 +67,8 @@ pub enum Family {
     HealthChecks = 21,
     /// By upstream and the verdict that it now is. Counted by the supervisor.
     HealthChanges = 22,
+    /// By listener and `Handshake`.
+    Handshakes = 23,
 }
 
 /// Does a family's value die with its process?
@@ -87,6 +89,59 @@ pub enum ConnectionState {
 pub enum Outcome {
     Written = 0,
     Dropped = 1,
+}
+
+/// How a TLS handshake with a client ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Handshake {
+    Completed,
+    /// By a session that had begun before.
+    Resumed,
+    /// The client went away, or never said a word.
+    Closed,
+    Timeout,
+    /// It was the oldest of too many.
+    Crowded,
+    /// The client spoke plain HTTP.
+    Plaintext,
+    /// What it said is no TLS, or not as TLS has it.
+    Malformed,
+    /// No version, cipher suite or protocol is common to both.
+    Unsupported,
+    /// The client's certificate is missing or not good.
+    ClientCertificate,
+    /// The client has refused: our certificate, mostly.
+    Refused,
+}
+
+impl Handshake {
+    pub const ALL: [Handshake; 10] = [
+        Handshake::Completed,
+        Handshake::Resumed,
+        Handshake::Closed,
+        Handshake::Timeout,
+        Handshake::Crowded,
+        Handshake::Plaintext,
+        Handshake::Malformed,
+        Handshake::Unsupported,
+        Handshake::ClientCertificate,
+        Handshake::Refused,
+    ];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Handshake::Completed => "completed",
+            Handshake::Resumed => "resumed",
+            Handshake::Closed => "closed",
+            Handshake::Timeout => "timeout",
+            Handshake::Crowded => "crowded",
+            Handshake::Plaintext => "plaintext",
+            Handshake::Malformed => "malformed",
+            Handshake::Unsupported => "unsupported",
+            Handshake::ClientCertificate => "client-certificate",
+            Handshake::Refused => "refused",
+        }
+    }
 }
 
 /// Method names that are labels; all others are `_other`.
@@ -153,7 +208,7 @@ impl Key {
 }
 
 impl Family {
-    pub const ALL: [Family; 22] = [
+    pub const ALL: [Family; 23] = [
         Family::Requests,
         Family::RequestDuration,
         Family::InFlight,
@@ -176,6 +231,7 @@ impl Family {
         Family::Lookups,
         Family::HealthChecks,
         Family::HealthChanges,
+        Family::Handshakes,
     ];
 
     pub fn nature(self) -> Nature {

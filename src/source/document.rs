@@ -5,24 +5,31 @@ use std::fs::OpenOptions;
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use sha2::{Digest, Sha256};
 
+use super::files::Named;
 use super::{secrets, text};
 use crate::model::diagnostic::{Diagnostic, Severity};
-use crate::model::{self, Loaded};
+use crate::model::{self, Loaded, Today};
 
 /// Text and meaning; a file that cannot be read has no text and one error.
 #[derive(Debug)]
 pub struct Document {
     pub text: String,
     pub loaded: Loaded,
+    /// The files that it names beside itself, as they were.
+    pub files: Named,
 }
 
-/// Reads and validates, with the secrets that it refers to.
-pub fn load(path: &Path) -> Document {
+/// Whether a certificate with this fingerprint may be served although it is not valid today.
+pub type Tolerates<'a> = dyn Fn(&str) -> bool + 'a;
+
+/// Reads and validates, with the secrets and certificates that it refers to.
+pub fn load(path: &Path, tolerates: &Tolerates<'_>) -> Document {
     match read(path) {
-        Ok(text) => parse(text),
+        Ok(text) => parse(text, tolerates),
         Err(error) => unreadable(path, &error),
     }
 }
@@ -31,10 +38,27 @@ pub fn read(path: &Path) -> Result<String, text::UnreadableText> {
     text::read(path, model::MAX_BYTES as u64)
 }
 
-pub fn parse(text: String) -> Document {
-    let loaded = model::load(&text, &mut secrets::resolve);
+pub fn parse(text: String, tolerates: &Tolerates<'_>) -> Document {
+    let mut files = Named::default();
+    let mut read = |path: &str| files.read(path);
+    let loaded = model::load_with(&text, &mut secrets::resolve, &mut read);
     let loaded = loaded.within(&mut |name| std::env::var(name).ok());
-    Document { text, loaded }
+    let loaded = loaded.dated(&Today {
+        now: seconds_since_1970(),
+        tolerates,
+    });
+    Document {
+        text,
+        loaded,
+        files,
+    }
+}
+
+fn seconds_since_1970() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| {
+        i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+    })
 }
 
 /// What a generation is known by: the SHA-256 of its text in hex.
@@ -69,13 +93,11 @@ pub fn unreadable(path: &Path, error: &text::UnreadableText) -> Document {
         message: format!("{} cannot be read: {error}", path.display()),
         help: "name a readable YAML file with `--config FILE`".to_owned(),
     };
-    let loaded = Loaded {
-        config: None,
-        diagnostics: vec![diagnostic],
-    };
+    let loaded = Loaded::refused(vec![diagnostic]);
     Document {
         text: String::new(),
         loaded,
+        files: Named::default(),
     }
 }
 
@@ -85,7 +107,7 @@ mod tests {
 
     #[test]
     fn a_file_that_is_not_there_is_an_error_with_a_cure() {
-        let document = load(Path::new("/nonexistent/sluice.yaml"));
+        let document = load(Path::new("/nonexistent/sluice.yaml"), &|_| false);
         assert!(document.loaded.config.is_none());
         let error = document.loaded.errors().next().unwrap();
         assert!(

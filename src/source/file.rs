@@ -1,4 +1,4 @@
-//! Tells when a configuration file may have changed, whichever way: written in place, renamed over,
+//! Tells when a configuration file, or one that it names, may have changed, whichever way: written in place, renamed over,
 //! reached through symlinks that are swapped as the kubelet swaps a ConfigMap's, gone for a moment.
 //!
 //! It watches directories, not the file: a watch on a file ends with its inode. A slow poll covers
@@ -40,10 +40,15 @@ pub struct Watch {
 
 impl Watch {
     /// To be called within a runtime.
-    pub fn begin(path: PathBuf, timing: watch::Receiver<Timing>) -> Watch {
+    /// `beside` are the files that the first one names: whatever changes one of them is a change.
+    pub fn begin(
+        path: PathBuf,
+        beside: watch::Receiver<Vec<PathBuf>>,
+        timing: watch::Receiver<Timing>,
+    ) -> Watch {
         // One hint that was not taken yet stands for all that follow.
         let (to, hints) = mpsc::channel(1);
-        let task = tokio::spawn(run(path, timing, to));
+        let task = tokio::spawn(run(path, beside, timing, to));
         Watch { hints, task }
     }
 
@@ -61,18 +66,25 @@ impl Drop for Watch {
     }
 }
 
-async fn run(path: PathBuf, mut timing: watch::Receiver<Timing>, hints: mpsc::Sender<()>) {
+async fn run(
+    path: PathBuf,
+    mut beside: watch::Receiver<Vec<PathBuf>>,
+    mut timing: watch::Receiver<Timing>,
+    hints: mpsc::Sender<()>,
+) {
     let stirred = Arc::new(Notify::new());
     let mut watched = Watched::new(&stirred);
     loop {
         // Before the look that follows a hint: what happens after it is told by the watch.
-        watched.arm(&path);
+        let files = beside.borrow_and_update().clone();
+        watched.arm(&path, &files);
         let _full = hints.try_send(());
         let Timing { debounce, poll } = *timing.borrow_and_update();
         tokio::select! {
             () = stirred.notified() => settle(&stirred, debounce).await,
             () = sleep(poll) => {}
             changed = timing.changed() => if changed.is_err() { return },
+            changed = beside.changed() => if changed.is_err() { return },
         }
     }
 }
@@ -129,11 +141,12 @@ impl Watched {
     }
 
     /// Watches what leads to the file now, and nothing else.
-    fn arm(&mut self, path: &Path) {
+    fn arm(&mut self, path: &Path, beside: &[PathBuf]) {
         let Some(mut watcher) = self.watcher.take() else {
             return;
         };
-        let wanted = hops::directories(path);
+        let mut wanted = hops::directories(path);
+        wanted.extend(beside.iter().flat_map(|path| hops::directories(path)));
         for gone in self.outdated(&wanted) {
             self.directories.remove(&gone);
             // The system has ended the watch of a directory that is gone.

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::pin::pin;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -15,19 +16,21 @@ use super::admin_port::AdminPort;
 use super::children::{Children, Inbox};
 use super::handover::{self, Inheritance, Successor};
 use super::health::Checks;
-use super::intake::{Intake, Look, Served, Stays};
-use super::launch::{First, Launch, Start};
+use super::intake::{Intake, Last, Look, Served, Stays};
+use super::launch::{Broken, First, Launch, Start};
 use super::resolver::Resolver;
 use super::returns::Returns;
 use super::roster::Roster;
 use super::signals::Signals;
 use super::sockets::Sockets;
 use super::state::{Event, KillReason, State, Ticket, WorkerId};
+use super::tickets::Tickets;
 use super::{SupervisorError, measure};
 use crate::admin::{CheckState, Command, Counts, NameState, Reply, Sources, Status, Timestamp};
-use crate::ipc::message::Packed;
+use crate::ipc::message::{Packed, TicketKeys, ToWorker};
 use crate::log;
 use crate::model::config::Config;
+use crate::model::config::tls::{SessionTickets, TicketMode};
 use crate::model::resolved::Resolved;
 use crate::shm::health;
 use crate::shm::names::{self, Index, Names};
@@ -61,6 +64,7 @@ pub(super) struct Engine {
     children: Children,
     inbox: Inbox,
     segment: Segment,
+    tickets: Tickets,
     counts: Counts,
     beats: beat::Watch,
     names: Names,
@@ -77,6 +81,8 @@ pub(super) struct Engine {
     names_described_at: Instant,
     watch: Watch,
     timing: watch::Sender<Timing>,
+    /// Those that the configuration names, to be watched with it.
+    files: watch::Sender<Vec<PathBuf>>,
     admin: AdminPort,
     commands: mpsc::Receiver<Command>,
     status: watch::Sender<Arc<Status>>,
@@ -135,16 +141,20 @@ impl Engine {
             segment: segment.clone(),
             reasons: launch.reasons,
         });
-        let served_hash = first
-            .broken
-            .as_ref()
-            .map_or(&first.wanted.hash, |broken| &broken.hash);
+        let last = first.broken.as_ref().map_or_else(
+            || Last {
+                hash: first.wanted.hash.clone(),
+                files: first.wanted.files.clone(),
+            },
+            Broken::last,
+        );
         let last_generation = inheritance
             .as_ref()
             .map_or(0, |left| left.estate.last_generation);
         let (timing, to_watch) = watch::channel(timing(&first.wanted.config));
+        let (files, files_to_watch) = watch::channel(Vec::new());
         let mut engine = Engine {
-            intake: Intake::new(launch.config.clone(), Some(served_hash.clone())),
+            intake: Intake::new(launch.config.clone(), Some(last)),
             log,
             state: State::new(last_generation),
             signals: Signals::listen()?,
@@ -152,6 +162,7 @@ impl Engine {
             children,
             inbox,
             segment,
+            tickets: Tickets::new(Vec::new(), Instant::now()),
             counts,
             beats: beat::Watch::default(),
             names: Names::default(),
@@ -164,8 +175,9 @@ impl Engine {
             resolved: Arc::default(),
             name_states: Arc::default(),
             names_described_at: Instant::now(),
-            watch: Watch::begin(launch.config.clone(), to_watch),
+            watch: Watch::begin(launch.config.clone(), files_to_watch, to_watch),
             timing,
+            files,
             admin,
             commands,
             status,
@@ -187,6 +199,7 @@ impl Engine {
             launch,
         };
         engine.inherit();
+        engine.watch_files();
         engine.begin(first).await?;
         Ok(engine)
     }
@@ -274,6 +287,35 @@ impl Engine {
         for (upstream, endpoint) in self.returns.look(endpoints, &self.segment, health::now()) {
             tracing::info!(upstream, endpoint, "endpoint back");
         }
+        self.rotate_tickets();
+    }
+
+    fn rotate_tickets(&mut self) {
+        let Some(config) = self.config() else { return };
+        if self
+            .tickets
+            .rotate(config.session_tickets.rotation, Instant::now())
+        {
+            self.send_ticket_keys(&config);
+        }
+    }
+
+    /// To all workers; those that come later get them when they are ready.
+    fn send_ticket_keys(&mut self, config: &Config) {
+        let keys = self.ticket_keys(Some(config));
+        for (worker, error) in self.children.send_to_all(&ToWorker::TicketKeys(keys)) {
+            self.check(worker, Err(error));
+        }
+    }
+
+    fn ticket_keys(&self, config: Option<&Config>) -> TicketKeys {
+        match config.map(|config| config.session_tickets) {
+            Some(SessionTickets {
+                mode: TicketMode::On,
+                rotation,
+            }) => self.tickets.keys(rotation),
+            _ => TicketKeys::default(),
+        }
     }
 
     /// So that a start with name servers that answer has addresses from its first request on.
@@ -301,6 +343,15 @@ impl Engine {
             pinned: self.state.pinned().filter(|_| stays == Stays::Yes),
         };
         self.intake.look(look, served, self.resolver.primer());
+    }
+
+    fn watch_files(&self) {
+        let wanted = self.intake.files();
+        self.files.send_if_modified(|files| {
+            let differ = *files != wanted;
+            *files = wanted;
+            differ
+        });
     }
 
     /// What is served.

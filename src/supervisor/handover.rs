@@ -19,7 +19,7 @@ use super::sockets::Sockets;
 use super::spawn::{self, Spawned};
 use crate::ipc::channel::{self, ChannelError, Receiver, Sender};
 use crate::ipc::frame::MAX_FDS;
-use crate::ipc::message::{Estate, FromSuccessor, Inherited, ToSuccessor};
+use crate::ipc::message::{Estate, FromSuccessor, Inherited, TicketKey, ToSuccessor};
 use crate::shm::{Segment, ShmError};
 
 /// How long a new binary may take until its workers serve.
@@ -65,6 +65,7 @@ impl Successor {
     pub(super) fn start(
         launch: &Launch,
         estate: &Estate,
+        tickets: Vec<TicketKey>,
         sockets: &Sockets,
         fds: Vec<OwnedFd>,
     ) -> Result<Successor, HandoverError> {
@@ -77,6 +78,7 @@ impl Successor {
             let (some, fds) = inherited.by_ref().take(MAX_FDS).unzip();
             to.send_with(&ToSuccessor::Sockets(some), fds)?;
         }
+        to.send(&ToSuccessor::TicketKeys(tickets))?;
         to.send(&ToSuccessor::Complete)?;
         Ok(Successor {
             pid,
@@ -131,6 +133,7 @@ pub(super) struct Inheritance {
     pub(super) segment: Option<Segment>,
     pub(super) admin: Option<(SocketAddr, TcpListener)>,
     pub(super) sockets: Vec<(Inherited, OwnedFd)>,
+    pub(super) tickets: Vec<TicketKey>,
     to: Sender<FromSuccessor>,
     /// Held open: its end would be taken for ours.
     _from: Receiver<ToSuccessor>,
@@ -143,7 +146,12 @@ impl Inheritance {
         let (to, mut from) = channel::open(stream)?;
         let receive = receive_all(&mut from);
         let received = tokio::time::timeout(ESTATE_TIMEOUT, receive).await;
-        let (estate, fds, sockets) = received.map_err(|_| HandoverError::Late)??;
+        let Received {
+            estate,
+            fds,
+            sockets,
+            tickets,
+        } = received.map_err(|_| HandoverError::Late)??;
         let mut fds = fds.into_iter();
         let segment = fds.next().and_then(|fd| usable(Segment::open(fd)));
         let admin = estate.admin.zip(fds.next().map(TcpListener::from));
@@ -152,6 +160,7 @@ impl Inheritance {
             segment,
             admin,
             sockets,
+            tickets,
             to,
             _from: from,
         })
@@ -174,17 +183,28 @@ fn usable(segment: Result<Segment, ShmError>) -> Option<Segment> {
     }
 }
 
-type Received = (Estate, Vec<OwnedFd>, Vec<(Inherited, OwnedFd)>);
+struct Received {
+    estate: Estate,
+    fds: Vec<OwnedFd>,
+    sockets: Vec<(Inherited, OwnedFd)>,
+    tickets: Vec<TicketKey>,
+}
 
 async fn receive_all(from: &mut Receiver<ToSuccessor>) -> Result<Received, HandoverError> {
-    let (mut estate, mut sockets) = (None, Vec::new());
+    let (mut estate, mut sockets, mut tickets) = (None, Vec::new(), Vec::new());
     loop {
         match from.receive().await?.ok_or(HandoverError::Cut)? {
             (ToSuccessor::Estate(left), fds) => estate = Some((left, fds)),
             (ToSuccessor::Sockets(some), fds) => sockets.extend(some.into_iter().zip(fds)),
+            (ToSuccessor::TicketKeys(keys), _) => tickets = keys,
             (ToSuccessor::Complete, _) => {
                 let (estate, fds) = estate.ok_or(HandoverError::Cut)?;
-                return Ok((estate, fds, sockets));
+                return Ok(Received {
+                    estate,
+                    fds,
+                    sockets,
+                    tickets,
+                });
             }
         }
     }

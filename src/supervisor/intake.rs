@@ -14,6 +14,7 @@ use super::resolver::Primer;
 use super::state::{Plan, Source, Ticket};
 use crate::model::config::Config;
 use crate::source::document::{self, Document};
+use crate::source::files::Named;
 use crate::source::text::UnreadableText;
 
 /// Why to look.
@@ -53,13 +54,13 @@ pub(super) enum Sight {
     Invalid(Broken, Vec<Ticket>),
     /// The contents that a pinned generation was brought back from, and outlasts.
     Pinned {
-        hash: String,
+        last: Last,
         generation: u64,
         tickets: Vec<Ticket>,
     },
     /// A configuration that means just what is served.
     Equal {
-        hash: String,
+        last: Last,
         tickets: Vec<Ticket>,
     },
     Plan(Box<Planned>),
@@ -70,16 +71,24 @@ pub(super) struct Planned {
     pub(super) plan: Plan,
     pub(super) text: String,
     pub(super) warnings: Vec<String>,
+    pub(super) files: Named,
     /// It follows one that was not valid, and is news even where it is served already.
     pub(super) mends: bool,
+}
+
+/// Contents: the hash of the file's own, and the files that it names.
+#[derive(Debug, Clone)]
+pub(super) struct Last {
+    pub(super) hash: String,
+    pub(super) files: Named,
 }
 
 #[derive(Debug)]
 pub(super) struct Intake {
     path: PathBuf,
-    /// Of the contents that were seen last, valid or not.
-    last: Option<String>,
-    /// The same when an earlier generation was brought back.
+    /// The contents that were seen last, valid or not.
+    last: Option<Last>,
+    /// The hash of it when an earlier generation was brought back.
     pinned: Option<String>,
     /// Whether they were not valid: what is served already is news then.
     mend: bool,
@@ -88,7 +97,7 @@ pub(super) struct Intake {
 }
 
 impl Intake {
-    pub(super) fn new(path: PathBuf, last: Option<String>) -> Intake {
+    pub(super) fn new(path: PathBuf, last: Option<Last>) -> Intake {
         Intake {
             path,
             last,
@@ -133,7 +142,7 @@ impl Intake {
 
     /// An earlier generation is brought back, whatever the file says now.
     pub(super) fn pin(&mut self) {
-        self.pinned.clone_from(&self.last);
+        self.pinned = self.last.as_ref().map(|last| last.hash.clone());
     }
 
     /// What the look that is under way has seen; pending where there is none. May be dropped.
@@ -150,18 +159,42 @@ impl Intake {
     fn remember(&mut self, sight: &Sight) {
         let (last, mend) = match sight {
             Sight::Same => return,
-            Sight::Unreadable(broken, _) => (&broken.hash, self.mend),
-            Sight::Invalid(broken, _) => (&broken.hash, true),
-            Sight::Equal { hash, .. } | Sight::Pinned { hash, .. } => (hash, false),
-            Sight::Plan(planned) => (&planned.plan.hash, false),
+            Sight::Unreadable(broken, _) => (broken.last(), self.mend),
+            Sight::Invalid(broken, _) => (broken.last(), true),
+            Sight::Equal { last, .. } | Sight::Pinned { last, .. } => (last.clone(), false),
+            Sight::Plan(planned) => (planned.last(), false),
         };
-        self.last = Some(last.clone());
+        self.last = Some(last);
         self.mend = mend;
+    }
+
+    /// What the contents that were seen last name beside themselves.
+    pub(super) fn files(&self) -> Vec<PathBuf> {
+        let files = self.last.iter().flat_map(|last| last.files.paths());
+        files.map(Path::to_owned).collect()
     }
 
     /// The look that was asked for meanwhile.
     pub(super) fn again(&mut self) -> Option<Look> {
         self.again.take()
+    }
+}
+
+impl Planned {
+    fn last(&self) -> Last {
+        Last {
+            hash: self.plan.hash.clone(),
+            files: self.files.clone(),
+        }
+    }
+}
+
+impl Broken {
+    pub(super) fn last(&self) -> Last {
+        Last {
+            hash: self.hash.clone(),
+            files: self.files.clone(),
+        }
     }
 }
 
@@ -179,7 +212,7 @@ impl Look {
 
 /// What is known when a look begins.
 struct Before {
-    last: Option<String>,
+    last: Option<Last>,
     pinned: Option<String>,
     forced: bool,
     mend: bool,
@@ -187,6 +220,27 @@ struct Before {
 }
 
 impl Before {
+    fn is_seen(&self, hash: &str) -> bool {
+        let last = self.last.as_ref().filter(|last| last.hash == hash);
+        last.is_some_and(|last| last.files.are_the_same())
+    }
+
+    /// With the files that were named when it was seen.
+    fn seen(&self, hash: String) -> Last {
+        let last = self.last.as_ref().filter(|last| last.hash == hash);
+        let files = last.map(|last| last.files.clone()).unwrap_or_default();
+        Last { hash, files }
+    }
+
+    /// What is served already goes on, whatever the day.
+    fn tolerates(&self, fingerprint: &str) -> bool {
+        let served = self.served.config.as_deref();
+        served.is_some_and(|config| {
+            let mut all = config.certificates();
+            all.any(|certificate| certificate.facts.fingerprint == fingerprint)
+        })
+    }
+
     fn is_nothing_new(&self, config: &Config) -> bool {
         let served = self.served.config.as_deref() == Some(config);
         served && self.served.stays == Stays::Yes && !self.mend
@@ -199,31 +253,38 @@ fn see(path: &Path, before: &Before, tickets: Vec<Ticket>, seen: Instant) -> Sig
         Err(error) => return unreadable(path, &error, before.last.as_ref(), tickets),
     };
     let hash = document::hash(&text);
-    if before.last.as_ref() == Some(&hash) && !before.forced {
+    if !before.forced && before.is_seen(&hash) {
         return Sight::Same;
     }
     if let Some(generation) = before.served.pinned
         && before.pinned.as_ref() == Some(&hash)
     {
         return Sight::Pinned {
-            hash,
+            last: before.seen(hash),
             generation,
             tickets,
         };
     }
     let served = before.served.config.as_deref();
-    match Wanted::from(document::parse(text), Source::File, seen) {
+    let document = document::parse(text, &|fingerprint| before.tolerates(fingerprint));
+    match Wanted::from(document, Source::File, seen) {
         Err(document) => Sight::Invalid(Broken::of(&document), tickets),
-        Ok(wanted) if before.is_nothing_new(&wanted.config) => Sight::Equal { hash, tickets },
+        Ok(wanted) if before.is_nothing_new(&wanted.config) => {
+            let files = wanted.files;
+            let last = Last { hash, files };
+            Sight::Equal { last, tickets }
+        }
         Ok(wanted) => planned(wanted, served, before.mend, tickets),
     }
 }
 
 fn planned(wanted: Wanted, served: Option<&Config>, mends: bool, tickets: Vec<Ticket>) -> Sight {
     let (hash, warnings) = (wanted.hash.clone(), wanted.warnings.clone());
+    let files = wanted.files.clone();
     let broken = |error: String| Broken {
         hash: hash.clone(),
         errors: vec![error],
+        files: files.clone(),
     };
     let kept = tickets.clone();
     match wanted.plan(served, tickets) {
@@ -231,6 +292,7 @@ fn planned(wanted: Wanted, served: Option<&Config>, mends: bool, tickets: Vec<Ti
             plan,
             text,
             warnings,
+            files: files.clone(),
             mends,
         })),
         Err(error) => Sight::Invalid(broken(error), kept),
@@ -241,12 +303,13 @@ fn planned(wanted: Wanted, served: Option<&Config>, mends: bool, tickets: Vec<Ti
 fn unreadable(
     path: &Path,
     error: &UnreadableText,
-    last: Option<&String>,
+    last: Option<&Last>,
     tickets: Vec<Ticket>,
 ) -> Sight {
     let document: Document = document::unreadable(path, error);
     let broken = Broken::of(&document);
-    match last == Some(&broken.hash) && tickets.is_empty() {
+    let is_known = last.is_some_and(|last| last.hash == broken.hash);
+    match is_known && tickets.is_empty() {
         true => Sight::Same,
         false => Sight::Unreadable(broken, tickets),
     }

@@ -10,6 +10,7 @@ use crate::admin::Timestamp;
 use crate::ipc::message::Packed;
 use crate::model::config::{Config, Log, OrphanedStreams};
 use crate::source::document::{self, Document};
+use crate::source::files::Named;
 
 #[derive(Debug, Clone)]
 pub struct Launch {
@@ -43,6 +44,7 @@ pub struct First {
 pub(super) struct Broken {
     pub(super) hash: String,
     pub(super) errors: Vec<String>,
+    pub(super) files: Named,
 }
 
 /// A configuration that could be served, and where it came from.
@@ -54,6 +56,8 @@ pub(super) struct Wanted {
     pub(super) config: Config,
     pub(super) warnings: Vec<String>,
     pub(super) seen: Instant,
+    /// What was read beside the text.
+    pub(super) files: Named,
 }
 
 impl First {
@@ -65,7 +69,8 @@ impl First {
 /// Reads the file; where it is not valid, the copy of the last one that was.
 pub fn first(launch: &Launch) -> Result<First, Box<Document>> {
     let seen = Instant::now();
-    let document = document::load(&launch.config);
+    // A certificate whose time is over is better than none of what could be served.
+    let document = document::load(&launch.config, &|_| true);
     match Wanted::from(document, Source::File, seen) {
         Ok(wanted) => Ok(First {
             wanted,
@@ -73,13 +78,15 @@ pub fn first(launch: &Launch) -> Result<First, Box<Document>> {
         }),
         Err(document) => match &launch.last_good {
             None => Err(document),
-            Some(copy) => match Wanted::from(document::load(copy), Source::LastGood, seen) {
-                Ok(wanted) => Ok(First {
-                    wanted,
-                    broken: Some(Broken::of(&document)),
-                }),
-                Err(_) => Err(document),
-            },
+            Some(copy) => {
+                match Wanted::from(document::load(copy, &|_| true), Source::LastGood, seen) {
+                    Ok(wanted) => Ok(First {
+                        wanted,
+                        broken: Some(Broken::of(&document)),
+                    }),
+                    Err(_) => Err(document),
+                }
+            }
         },
     }
 }
@@ -89,6 +96,7 @@ impl Broken {
         Broken {
             hash: document::hash(&document.text),
             errors: document.loaded.errors().map(ToString::to_string).collect(),
+            files: document.files.clone(),
         }
     }
 }
@@ -113,6 +121,7 @@ impl Wanted {
             source,
             config,
             seen,
+            files: document.files,
         })
     }
 

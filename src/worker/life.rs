@@ -11,7 +11,7 @@ use tokio::time::{Interval, MissedTickBehavior, interval};
 use super::WorkerError;
 use super::sockets::Sockets;
 use crate::ipc::channel::{Receiver, Sender};
-use crate::ipc::message::{FromWorker, Hello, Packed, Prepare, Serve, ToWorker};
+use crate::ipc::message::{FromWorker, Hello, Packed, Prepare, Serve, TicketKeys, ToWorker};
 use crate::log;
 use crate::model::config::{Config, Log, OrphanedStreams};
 use crate::model::snapshot::Snapshot;
@@ -152,6 +152,10 @@ impl Life {
             ToWorker::Leave => self.proxy.leave(),
             ToWorker::Drain { timeout } => self.drain(timeout),
             ToWorker::ReopenLogs => self.observer.reopen_logs(),
+            ToWorker::TicketKeys(TicketKeys { keys, lifetime }) => {
+                let keys = keys.iter().map(|key| (key.secret.expose(), key.name));
+                self.proxy.set_ticket_keys(keys, lifetime);
+            }
             ToWorker::LogFilter(filter) => {
                 if let Err(error) = self.log.filter(&filter) {
                     tracing::warn!(%error, "the log stays as it is");

@@ -3,6 +3,7 @@
 //!
 //! Not here: any knowledge of what the proxy should answer. That is the tests' own.
 
+pub(crate) mod certificates;
 pub(crate) mod client;
 pub(crate) mod dns;
 pub(crate) mod foreign;
@@ -14,6 +15,7 @@ pub(crate) mod log;
 pub(crate) mod nginx;
 pub(crate) mod port;
 pub(crate) mod process;
+pub(crate) mod secure;
 pub(crate) mod sluice;
 pub(crate) mod upstream;
 pub(crate) mod wait;

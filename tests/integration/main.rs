@@ -40,5 +40,6 @@ mod retries;
 mod routing;
 mod self_test;
 mod timeouts;
+mod tls;
 mod unix_sockets;
 mod upstream_connections;

@@ -133,6 +133,11 @@ pub const ACCEPTED: Metric = counter(
     &["listener"],
     "Client connections accepted.",
 );
+pub const HANDSHAKES: Metric = counter(
+    "sluice_tls_handshakes_total",
+    &["listener", "result"],
+    "TLS handshakes with clients, by how they ended.",
+);
 pub const UPSTREAM_DURATION: Metric = histogram(
     "sluice_upstream_request_duration_seconds",
     &["upstream"],
@@ -246,7 +251,7 @@ pub const NAME_AGE: Metric = gauge(
 );
 
 /// All of them.
-pub const ALL: [&Metric; 40] = [
+pub const ALL: [&Metric; 41] = [
     &BUILD_INFO,
     &POD_INFO,
     &CONFIG_INFO,
@@ -265,6 +270,7 @@ pub const ALL: [&Metric; 40] = [
     &RESPONSE_BYTES,
     &CONNECTIONS,
     &ACCEPTED,
+    &HANDSHAKES,
     &UPSTREAM_DURATION,
     &UPSTREAM_CONNECT,
     &UPSTREAM_CONNECTIONS,

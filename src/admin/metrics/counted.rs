@@ -10,7 +10,8 @@ use crate::model::health::{CheckResult, Verdict};
 use crate::model::resolved::LookupResult;
 use crate::shm::names::{Labels, label_ids};
 use crate::shm::series::{
-    ConnectionState, Family, Key, NONE, Nature, OTHER, has_no_code, split_method_and_code,
+    ConnectionState, Family, Handshake, Key, NONE, Nature, OTHER, has_no_code,
+    split_method_and_code,
 };
 
 /// As a label value: what is counted has no such name.
@@ -131,6 +132,7 @@ fn definition(family: Family) -> &'static Definition {
         Family::Lookups => &catalog::DNS_LOOKUPS,
         Family::HealthChecks => &catalog::HEALTH_CHECKS,
         Family::HealthChanges => &catalog::HEALTH_CHANGES,
+        Family::Handshakes => &catalog::HANDSHAKES,
     }
 }
 
@@ -160,6 +162,11 @@ fn values<'v>(scrape: &'v Scrape<'_>, key: Key, code: &'v mut String) -> [&'v st
         }
         Family::Connections | Family::UpstreamConnections => {
             [name(key.first()), state(key.second()), "", ""]
+        }
+        Family::Handshakes => {
+            let result = Handshake::ALL.get(usize::from(key.detail()));
+            let result = result.map_or(OTHER_NAME, |result| result.as_str());
+            [name(key.first()), result, "", ""]
         }
         Family::Accepted
         | Family::Retries

@@ -69,6 +69,10 @@ fn told() -> Status {
         labels: Arc::new(labels),
         certificates: vec![Certificate {
             name: "example.com".to_owned(),
+            hosts: vec!["example.com".to_owned()],
+            issuer: "CN=authority".to_owned(),
+            serial: "01".to_owned(),
+            fingerprint: "ab".repeat(32),
             expires_at,
         }],
         ..status()

@@ -10,6 +10,7 @@ use crate::model::headers::{self, Passage, Values, forwarded};
 use crate::model::route::{Mismatch, Route, Verdict};
 use crate::model::secret::{MASK, is_credential};
 use crate::model::snapshot::{Server, Snapshot, Target, Upstream};
+use crate::model::template::TlsFacts;
 
 #[cfg(test)]
 mod tests;
@@ -200,6 +201,7 @@ fn rewritten(upstream: &Upstream, snapshot: &Snapshot, request: &Request) -> Hea
         method: &request.method,
         path: request.uri.path(),
         request_id: forwarded::request_id(&origin, &headers).unwrap_or(REQUEST_ID),
+        tls: TlsFacts::default(),
     };
     passage.rewrite(&mut headers, &Values::default());
     headers

@@ -139,7 +139,10 @@ fn a_listener_that_stays_may_change() {
     let new = of(&format!(
         "'127.0.0.1:2', {{address: '127.0.0.1:1', {trusting}}}"
     ));
-    assert_eq!(words(&old, &new), ["listener 127.0.0.1:1 changed"]);
+    assert_eq!(
+        words(&old, &new),
+        ["listener 127.0.0.1:1 changed: proxyProtocol"]
+    );
 }
 
 #[test]

@@ -56,12 +56,15 @@ pub enum LogField {
     RequestId,
     TraceId,
     UserAgent,
+    TlsVersion,
+    TlsCipher,
+    Sni,
     Worker,
     Generation,
 }
 
 impl LogField {
-    pub const ALL: [LogField; 23] = [
+    pub const ALL: [LogField; 26] = [
         LogField::Time,
         LogField::Client,
         LogField::Method,
@@ -83,6 +86,9 @@ impl LogField {
         LogField::RequestId,
         LogField::TraceId,
         LogField::UserAgent,
+        LogField::TlsVersion,
+        LogField::TlsCipher,
+        LogField::Sni,
         LogField::Worker,
         LogField::Generation,
     ];
@@ -111,6 +117,9 @@ impl LogField {
             LogField::RequestId => "request_id",
             LogField::TraceId => "trace_id",
             LogField::UserAgent => "user_agent",
+            LogField::TlsVersion => "tls_version",
+            LogField::TlsCipher => "tls_cipher",
+            LogField::Sni => "sni",
             LogField::Worker => "worker",
             LogField::Generation => "generation",
         }

@@ -213,6 +213,12 @@ impl Shown for Unlimited {
     }
 }
 
+impl Shown for Delay {
+    fn shown(&self) -> String {
+        self.0.shown()
+    }
+}
+
 impl Shown for Duration {
     fn shown(&self) -> String {
         let millis = u64::try_from(self.as_millis()).unwrap_or(u64::MAX);

@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderValue};
 
 use super::Values;
 use crate::model::snapshot::{HeaderSetting, Snapshot};
-use crate::model::template::{Facts, Template};
+use crate::model::template::{Facts, Template, TlsFacts};
 
 /// The value of a template that says the same for every request.
 pub fn constant(template: &Template) -> Option<HeaderValue> {
@@ -20,6 +20,7 @@ pub fn constant(template: &Template) -> Option<HeaderValue> {
         path: "",
         request_id: "",
         upstream: "",
+        tls: TlsFacts::default(),
         headers: &nothing,
     };
     let value = || Values::default().value(|out| template.render(&facts, out));

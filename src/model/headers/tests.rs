@@ -36,6 +36,7 @@ fn rewritten(snapshot: &Snapshot, lines: &[(&'static str, &'static str)]) -> Hea
         method: &Method::GET,
         path: "/cart",
         request_id: HeaderValue::from_static("id-1"),
+        tls: TlsFacts::default(),
     };
     passage.rewrite(&mut headers, &Values::default());
     headers

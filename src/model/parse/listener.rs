@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use super::{Fault, networks};
+use super::{Fault, Files, networks, tls};
 use crate::model::config::{Listener, ProxyProtocol};
 use crate::model::decode::{Reader, shortened};
 use crate::model::raw::{RawListener, RawServer};
@@ -11,11 +11,18 @@ use crate::model::raw::{RawListener, RawServer};
 /// Where `listen` is left out.
 pub(super) const DEFAULT_PORT: u16 = 8080;
 
-pub(super) fn listeners(server: &RawServer<'_>, reader: &mut Reader<'_>) -> Vec<Listener> {
+pub(super) fn listeners(
+    server: &RawServer<'_>,
+    reader: &mut Reader<'_>,
+    files: &mut Files<'_, '_>,
+) -> Vec<Listener> {
     let Some(listen) = &server.listen else {
         return vec![Listener {
             address: on_all(DEFAULT_PORT),
             proxy_protocol: None,
+            tls: None,
+            redirect_https: None,
+            hsts: None,
         }];
     };
     if reader.is_empty_list(listen.at) {
@@ -29,6 +36,12 @@ pub(super) fn listeners(server: &RawServer<'_>, reader: &mut Reader<'_>) -> Vec<
     let mut listeners = Vec::new();
     for raw in listen.value.0.iter().map(|listener| &listener.value.0) {
         let proxy_protocol = proxy_protocol(raw, reader);
+        let tls = raw
+            .tls
+            .as_ref()
+            .and_then(|tls| tls::listener(tls, reader, files));
+        let redirect = tls::redirect_https(raw, reader);
+        let hsts = raw.hsts.as_ref().map(|hsts| tls::hsts(hsts, reader));
         let Some(text) = raw.address else { continue };
         let Some(address) = reader.accept(text, address(text.value)) else {
             continue;
@@ -46,6 +59,9 @@ pub(super) fn listeners(server: &RawServer<'_>, reader: &mut Reader<'_>) -> Vec<
         listeners.push(Listener {
             address,
             proxy_protocol,
+            tls,
+            redirect_https: redirect,
+            hsts,
         });
     }
     listeners

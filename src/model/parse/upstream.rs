@@ -3,7 +3,7 @@
 use rustc_hash::FxHashMap;
 
 use super::url::{self, Address, Url};
-use super::{balance, health, name, traffic};
+use super::{Files, balance, health, name, tls, traffic};
 use crate::model::config::{
     HealthCheck, Keepalive, Server, ServerRole, Target, Upstream, UpstreamHttp2, UpstreamProtocol,
 };
@@ -72,13 +72,14 @@ pub(super) fn upstreams<'t>(
     server: &RawServer<'t>,
     reader: &mut Reader<'t>,
     resolve: &mut Resolve<'_>,
+    files: &mut Files<'_, '_>,
 ) -> Upstreams<'t> {
     let mut all = Upstreams {
         indexes: FxHashMap::default(),
         entries: Vec::new(),
     };
     for raw in server.upstreams.iter().flat_map(|list| &list.value) {
-        let upstream = upstream(raw, server, reader, resolve);
+        let upstream = upstream(raw, server, reader, resolve, files);
         let Some(id) = raw.value.id else { continue };
         let index = u32::try_from(all.entries.len()).unwrap_or(u32::MAX);
         if let Some(first) = all.indexes.get(id.value) {
@@ -105,6 +106,7 @@ fn upstream<'t>(
     server: &RawServer<'t>,
     reader: &mut Reader<'t>,
     resolve: &mut Resolve<'_>,
+    files: &mut Files<'_, '_>,
 ) -> Option<Upstream> {
     let keepalive = raw
         .value
@@ -129,9 +131,11 @@ fn upstream<'t>(
     }
     let id = raw.value.id?;
     let id = reader.accept(id, name::check("an upstream's id", id.value))?;
+    let target = target?;
     Some(Upstream {
         id,
-        target: target?,
+        tls: tls::upstream(raw, &target, reader, files)?,
+        target,
         host_header: raw
             .value
             .host_header
@@ -237,6 +241,7 @@ fn server(address: Address, weight: Weight<1>, role: ServerRole) -> Server {
         host,
         port,
         authority,
+        scheme,
         base_path,
     } = address;
     Server {
@@ -245,6 +250,7 @@ fn server(address: Address, weight: Weight<1>, role: ServerRole) -> Server {
         weight: weight.0,
         role,
         authority,
+        scheme,
         base_path,
     }
 }

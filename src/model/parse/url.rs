@@ -3,10 +3,11 @@
 use std::net::IpAddr;
 
 use super::{Fault, host};
-use crate::model::config::ServerHost;
+use crate::model::config::{Scheme, ServerHost};
 use crate::model::decode::shortened;
 
 const HTTP_PORT: u16 = 80;
+const HTTPS_PORT: u16 = 443;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Url {
@@ -20,24 +21,22 @@ pub(super) struct Address {
     pub(super) host: ServerHost,
     pub(super) port: u16,
     pub(super) authority: String,
+    pub(super) scheme: Scheme,
     pub(super) base_path: String,
 }
 
-/// `host`, `host:port`, `http://host:port/base`, `dns+srv://name/base`, `unix:/path`, or
-/// `builtin://echo`.
+/// `host`, `host:port`, `http://host:port/base`, the same with `https`, `dns+srv://name/base`,
+/// `unix:/path`, or `builtin://echo`.
 pub(super) fn parse(text: &str) -> Result<Url, Fault> {
     if let Some(path) = text.strip_prefix("unix:") {
         return unix(path.strip_prefix("//").unwrap_or(path));
     }
     let (scheme, rest) = text.split_once("://").unwrap_or(("http", text));
     match scheme.to_ascii_lowercase().as_str() {
-        "http" => http(text, rest),
+        "http" => http(text, rest, Scheme::Http),
+        "https" => http(text, rest, Scheme::Https),
         "dns+srv" => service(text, rest),
         "builtin" => builtin(rest),
-        "https" => Err(Fault::new(
-            "https upstreams are not supported yet",
-            "write `http://`, and let the upstream or a sidecar of it end TLS",
-        )),
         _ => Err(Fault::new(
             format!("`{}` is not a scheme of an upstream", shortened(scheme)),
             "write `http://host:port`, `dns+srv://name`, `unix:/path`, or `builtin://echo`",
@@ -76,6 +75,7 @@ fn unix(path: &str) -> Result<Url, Fault> {
         host: ServerHost::Unix(path.to_owned()),
         port: 0,
         authority: "localhost".to_owned(),
+        scheme: Scheme::Http,
         base_path: String::new(),
     }))
 }
@@ -99,6 +99,7 @@ fn service(whole: &str, rest: &str) -> Result<Url, Fault> {
         authority: without_service(&name).to_owned(),
         host: ServerHost::Service(name),
         port: 0,
+        scheme: Scheme::Http,
         base_path,
     }))
 }
@@ -113,7 +114,7 @@ fn without_service(name: &str) -> &str {
     host.unwrap_or(name).trim_end_matches('.')
 }
 
-fn http(whole: &str, rest: &str) -> Result<Url, Fault> {
+fn http(whole: &str, rest: &str, scheme: Scheme) -> Result<Url, Fault> {
     let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
     let (authority, path) = rest.split_at(end);
     let base_path = base_path(whole, path)?;
@@ -122,14 +123,23 @@ fn http(whole: &str, rest: &str) -> Result<Url, Fault> {
         return Err(Fault::new("the url has a user name in it", help));
     }
     let (host_text, port) = split_port(authority)?;
+    let port = port.unwrap_or_else(|| usual_port(scheme));
     let host = server_host(whole, host_text)?;
-    let authority = authority_of(&host, port);
+    let authority = authority_of(&host, port, scheme);
     Ok(Url::Http(Address {
         host,
         port,
         authority,
+        scheme,
         base_path,
     }))
+}
+
+fn usual_port(scheme: Scheme) -> u16 {
+    match scheme {
+        Scheme::Http => HTTP_PORT,
+        Scheme::Https => HTTPS_PORT,
+    }
 }
 
 fn base_path(whole: &str, path: &str) -> Result<String, Fault> {
@@ -151,16 +161,18 @@ fn base_path(whole: &str, path: &str) -> Result<String, Fault> {
 }
 
 /// Splits `host:port`; an IPv6 address stands in brackets.
-fn split_port(authority: &str) -> Result<(&str, u16), Fault> {
+fn split_port(authority: &str) -> Result<(&str, Option<u16>), Fault> {
     let after_brackets = authority.rfind(']').map_or(0, |end| end + 1);
     let tail = authority.get(after_brackets..).unwrap_or_default();
     let Some(colon) = tail.rfind(':') else {
-        return Ok((authority, HTTP_PORT));
+        return Ok((authority, None));
     };
     let (host, port) = authority.split_at(after_brackets + colon);
     let port = port.trim_start_matches(':');
     match port.parse::<u16>() {
-        Ok(number) if number > 0 && port.bytes().all(|b| b.is_ascii_digit()) => Ok((host, number)),
+        Ok(number) if number > 0 && port.bytes().all(|b| b.is_ascii_digit()) => {
+            Ok((host, Some(number)))
+        }
         _ => {
             let message = format!("`{}` is not a port", shortened(port));
             Err(Fault::new(message, "write a port from 1 to 65535"))
@@ -196,7 +208,7 @@ fn server_host(whole: &str, text: &str) -> Result<ServerHost, Fault> {
     Ok(ServerHost::Name(format!("{name}{dot}")))
 }
 
-fn authority_of(host: &ServerHost, port: u16) -> String {
+fn authority_of(host: &ServerHost, port: u16, scheme: Scheme) -> String {
     let host = match host {
         ServerHost::Ip(IpAddr::V6(address)) => format!("[{address}]"),
         ServerHost::Ip(IpAddr::V4(address)) => address.to_string(),
@@ -204,7 +216,7 @@ fn authority_of(host: &ServerHost, port: u16) -> String {
             name.trim_end_matches('.').to_owned()
         }
     };
-    if port == HTTP_PORT {
+    if port == usual_port(scheme) {
         host
     } else {
         format!("{host}:{port}")

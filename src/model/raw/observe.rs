@@ -44,6 +44,9 @@ words!(LogField {
     "request_id" => Self::RequestId,
     "trace_id" => Self::TraceId,
     "user_agent" => Self::UserAgent,
+    "tls_version" => Self::TlsVersion,
+    "tls_cipher" => Self::TlsCipher,
+    "sni" => Self::Sni,
     "worker" => Self::Worker,
     "generation" => Self::Generation,
 });

@@ -4,12 +4,15 @@ use std::time::Duration;
 
 use super::balance::{BalanceForm, RawOutliers};
 use super::health::RawHealthCheck;
+use super::tls::{RawHsts, RawListenerTls, RawRedirectHttps, RawSessionTickets, RawUpstreamTls};
 use super::traffic::{
     RawCircuitBreaker, RawHedge, RawRetry, RawRuleRetry, RawRuleTimeouts, RawTimeouts,
 };
 use super::words::PathType;
 use crate::model::config::{HostHeader, ProxyHeader, UpstreamProtocol, Workers};
-use crate::model::decode::{At, Bytes, FromText, Number, OneOrMany, Short, Unlimited, section};
+use crate::model::decode::{
+    At, Bytes, FromText, Number, OneOrMany, Short, Switch, Unlimited, section,
+};
 use crate::model::proxy_protocol::Version;
 
 /// A weight against which others are weighed.
@@ -40,6 +43,8 @@ section! {
         "limits" limits: RawLimits<'t>,
         /// HTTP/2 with clients; what it says holds for each connection.
         "http2" http2: RawHttp2<'t>,
+        /// How TLS sessions are resumed.
+        "sessionTickets" session_tickets: RawSessionTickets<'t>,
     }
 }
 
@@ -51,6 +56,12 @@ section! {
         /// Load balancers in front of it say by the PROXY protocol (version 1 or 2) whom they speak for.
         /// Off without the section.
         "proxyProtocol" proxy_protocol: RawProxyProtocol<'t>,
+        /// Ends TLS; without it, plain HTTP is spoken.
+        "tls" tls: RawListenerTls<'t>,
+        /// Sends requests that come by http to https: `true`, or where to.
+        "redirectHttps" redirect_https: Switch<RawRedirectHttps<'t>>,
+        /// Tells clients that came by https to use nothing else (`Strict-Transport-Security`).
+        "hsts" hsts: RawHsts<'t>,
     }
 }
 
@@ -71,10 +82,12 @@ section! {
     RawUpstream {
         /// The name that rules, metrics and logs know it by.
         "id" id: &'t str; require,
-        /// Its only server: a host, `http://host:port/base`, `dns+srv://name`, `unix:/path`, or `builtin://echo`.
+        /// Its only server: a host, `http://host:port/base`, `https://host:port/base`, `dns+srv://name`, `unix:/path`, or `builtin://echo`.
         "url" url: &'t str,
         /// Its servers, where it has several.
         "servers" servers: Vec<At<Short<RawServerEntry<'t>>>>,
+        /// How TLS is spoken to servers with an `https://` url.
+        "tls" tls: RawUpstreamTls<'t>,
         /// Which `Host` it sees: its own name, or the client's. Without it, `server.hostHeader`.
         "hostHeader" host_header: HostHeader,
         /// What is spoken with it: `http1`, `h2c` (HTTP/2 without TLS), `h2` (HTTP/2 over TLS), or `auto`,
@@ -115,7 +128,7 @@ section! {
 section! {
     /// One of `servers`.
     RawServerEntry {
-        /// A host, `http://host:port/base`, `dns+srv://name`, or `unix:/path`.
+        /// A host, `http://host:port/base`, `https://host:port/base`, `dns+srv://name`, or `unix:/path`.
         "url" url: &'t str; require,
         /// Its share of the requests, against the other servers' weights.
         "weight" weight: Weight<1> = Number(1),
@@ -220,6 +233,10 @@ section! {
         "writeTimeout" write_timeout: Duration = Duration::from_secs(60),
         /// Client connections per worker; 503 beyond.
         "connections" connections: Number<1, 1_000_000> = Number(65_536),
+        /// From the begin of a TLS connection to the end of its handshake; closed after it.
+        "handshakeTimeout" handshake_timeout: Duration = Duration::from_secs(10),
+        /// TLS handshakes under way at once, per worker; with one more the oldest is let go.
+        "handshakes" handshakes: Number<1, 65_536> = Number(1_024),
     }
 }
 

@@ -185,12 +185,26 @@ fn name_length(text: &str) -> usize {
         let end = name.find(|c: char| !c.is_ascii_alphanumeric() && !matches!(c, '-' | '_'));
         end.unwrap_or(name.len())
     });
+    if let Some(dotted) = dotted(text) {
+        return dotted.len();
+    }
     match header {
         Some(length) if length > 0 => "header.".len() + length,
         _ => text
             .find(|c: char| !c.is_ascii_alphanumeric() && c != '_')
             .unwrap_or(text.len()),
     }
+}
+
+/// The variable with dots in its name that the text begins with: `tls.client.san`.
+fn dotted(text: &str) -> Option<&'static str> {
+    let begins = |name: &&&str| {
+        let rest = text.strip_prefix(**name);
+        let goes_on =
+            |rest: &str| rest.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_');
+        name.contains('.') && rest.is_some_and(|rest| !goes_on(rest))
+    };
+    Variable::NAMES.iter().find(begins).copied()
 }
 
 /// A variable whose name is near, or begins what was written (`$ipx` may mean `${ip}x`).

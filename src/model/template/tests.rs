@@ -25,6 +25,11 @@ fn rendered(text: &str) -> String {
         path: "/a",
         request_id: "r-1",
         upstream: "shop",
+        tls: TlsFacts {
+            version: "TLSv1.3",
+            client_subject: "CN=ada",
+            ..TlsFacts::default()
+        },
         headers: &headers,
     };
     let mut out = BytesMut::new();
@@ -38,6 +43,11 @@ fn every_variable_is_filled_in() {
         ("$ip", "192.0.2.7"),
         ("$host", "shop.example.com"),
         ("$scheme", "http"),
+        ("$tls.version", "TLSv1.3"),
+        ("<$tls.client.subject>", "<CN=ada>"),
+        ("$tls.client.subject.", "CN=ada."),
+        ("${tls.client.san}", ""),
+        ("$tls.version2", "$tls.version2"),
         ("$method", "GET"),
         ("$path", "/a"),
         ("$request_id", "r-1"),

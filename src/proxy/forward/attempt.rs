@@ -21,7 +21,7 @@ use crate::proxy::h1::{self, ConnectionField, Framing, RequestParts, ResponseHea
 use crate::proxy::outgoing::Outgoing;
 use crate::proxy::stream::Stream;
 use crate::proxy::timers::before;
-use crate::proxy::upstream::connect::connect;
+use crate::proxy::upstream::connect::{Within, connect};
 use crate::proxy::upstream::endpoint::{Endpoint, Need};
 use crate::proxy::upstream::exchange::Exchange;
 use crate::proxy::upstream::hold::Hold;
@@ -96,10 +96,14 @@ async fn reach(
     let stream = {
         let began = Instant::now();
         let _connecting = endpoint.begin_connecting();
-        let bound = errand.target.traffic.timeouts.connect;
+        let timeouts = &errand.target.traffic.timeouts;
+        let within = Within {
+            connect: timeouts.connect,
+            tls: timeouts.tls,
+        };
         let version = errand.target.upstream.proxy_protocol;
         let introduction = version.map(|version| errand.inbound.ends.introduction(version));
-        let stream = connect(endpoint, introduction, bound, alarm).await?;
+        let stream = connect(endpoint, introduction, within, alarm).await?;
         errand.connect.set(Some(began.elapsed()));
         stream
     };

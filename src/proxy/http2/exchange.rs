@@ -52,6 +52,7 @@ pub(super) async fn serve(
     let reply = Reply::new(respond, Rc::new(proxy.timers.alarm()));
     let share = Share::OneOf(Rc::clone(&link.under_way));
     let mut visit = Visit::begin(proxy, active, link.listener, link.client.ends.peer, share);
+    visit.seen.tls.clone_from(&link.client.tls);
     visit.seen.version = Version::HTTP_2;
     let method = request.method().clone();
     let dialect = Dialect::of(request.headers());
@@ -147,7 +148,12 @@ fn admit(
     };
     let inbound = Inbound {
         ends: Rc::clone(&link.client.ends),
-        scheme: "http",
+        scheme: if link.client.tls.is_some() {
+            "https"
+        } else {
+            "http"
+        },
+        tls: link.client.tls.clone(),
         authority: taken.authority,
         upgrade: taken.upgrade,
         interim: Interim::Http2(Rc::clone(reply)),

@@ -18,6 +18,7 @@ use crate::model::config::Config;
 use crate::model::config::observe::{AccessLog, AccessLogFormat, LogField};
 use crate::model::resolved::Address;
 use crate::model::secret::{MASK, is_credential};
+use crate::model::template::TlsFacts;
 use crate::proxy::date::civil;
 
 /// A longer text of a client is cut here, so that a line fits into what a pipe takes as a whole.
@@ -168,6 +169,9 @@ impl Lines {
             LogField::RequestId => header(&seen.request_id),
             LogField::TraceId => some(seen.trace.as_ref(), |trace| Value::Id(trace.trace.get())),
             LogField::UserAgent => header(&seen.user_agent),
+            LogField::TlsVersion => tls(seen, |facts| facts.version),
+            LogField::TlsCipher => tls(seen, |facts| facts.cipher),
+            LogField::Sni => tls(seen, |facts| facts.sni),
             LogField::Worker => Value::Number(self.worker.into()),
             LogField::Generation => Value::Number(seen.generation),
         }
@@ -195,6 +199,14 @@ fn path(seen: &Observation) -> &str {
 
 fn header(value: &Option<HeaderValue>) -> Value<'_> {
     some(value.as_ref(), |value| Value::Text(value.as_bytes()))
+}
+
+fn tls<'a>(seen: &'a Observation, fact: impl Fn(&TlsFacts<'a>) -> &'a str) -> Value<'a> {
+    let facts = seen.tls.as_ref().map(|tls| tls.facts());
+    match facts.map_or("", |facts| fact(&facts)) {
+        "" => Value::None,
+        text => Value::Text(text.as_bytes()),
+    }
 }
 
 fn named(names: &[Box<str>], index: Option<u32>) -> Value<'_> {

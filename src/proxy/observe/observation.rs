@@ -11,6 +11,7 @@ use super::Watched;
 use super::trace::Trace;
 use crate::model::resolved::Address;
 use crate::proxy::error::Reason;
+use crate::proxy::tls::secured::Secured;
 
 /// All that is known of one request. Made without an allocation: names are indices into the
 /// snapshot, texts share the bytes that were read.
@@ -56,6 +57,8 @@ pub struct Observation {
     pub response_bytes: u64,
     /// Those that the access log asks for, in its order.
     pub(super) headers: Vec<Option<HeaderValue>>,
+    /// Of the client's connection.
+    pub(in crate::proxy) tls: Option<Rc<Secured>>,
     /// Where requests are traced.
     pub trace: Option<Trace>,
 }
@@ -88,6 +91,7 @@ impl Observation {
             request_bytes: 0,
             response_bytes: 0,
             headers: Vec::new(),
+            tls: None,
             trace: None,
         }
     }

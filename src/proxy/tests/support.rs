@@ -12,12 +12,13 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::model::config::balance::Balancing;
+use crate::model::config::tls::{SessionTickets, TicketMode};
 use crate::model::config::traffic::TrafficChange;
 use crate::model::config::{
     Admin, Config, Drain, HostHeader, HostPattern, Http2, Keepalive, Lifecycle, Limits, Listener,
     Log, LogFormat, LogLevel, Metrics, OrphanedStreams, PathPattern, Reload, Resolver, Rule,
-    Server, ServerHost, ServerRole, Target, Upstream, UpstreamProtocol, WeightedUpstream, Worker,
-    Workers,
+    Scheme, Server, ServerHost, ServerRole, Target, Upstream, UpstreamProtocol, WeightedUpstream,
+    Worker, Workers,
 };
 use crate::model::fixtures::{traffic, upstream_http2};
 use crate::proxy::observe::{Observation, Observer};
@@ -254,10 +255,14 @@ pub(super) fn config(upstream: SocketAddr) -> Config {
         listeners: vec![Listener {
             address: ([127, 0, 0, 1], 0).into(),
             proxy_protocol: None,
+            tls: None,
+            redirect_https: None,
+            hsts: None,
         }],
         workers: Workers::Count(NonZeroU16::MIN),
         upstreams: vec![Upstream {
             id: "app".into(),
+            tls: None,
             target: Target::Servers(vec![Server {
                 host: ServerHost::Ip(upstream.ip()),
                 port: upstream.port(),
@@ -265,6 +270,7 @@ pub(super) fn config(upstream: SocketAddr) -> Config {
                 role: ServerRole::Primary,
                 authority: "app.example".into(),
                 base_path: String::new(),
+                scheme: Scheme::Http,
             }]),
             host_header: HostHeader::Upstream,
             protocol: UpstreamProtocol::Auto,
@@ -285,6 +291,11 @@ pub(super) fn config(upstream: SocketAddr) -> Config {
         trusted_proxies: Vec::new(),
         via: false,
         error_header: true,
+        system_authorities: Vec::new(),
+        session_tickets: SessionTickets {
+            mode: TicketMode::On,
+            rotation: Duration::from_secs(3600),
+        },
         limits: Limits {
             header_bytes: 32 * 1024,
             header_count: 100,
@@ -295,6 +306,8 @@ pub(super) fn config(upstream: SocketAddr) -> Config {
             body_timeout: Duration::from_secs(30),
             write_timeout: Duration::from_secs(30),
             connections: 1000,
+            handshake_timeout: Duration::from_secs(10),
+            handshakes: 64,
         },
         http2: Http2 {
             max_concurrent_streams: 128,

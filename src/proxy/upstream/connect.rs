@@ -19,22 +19,49 @@ use crate::proxy::timers::{Alarm, Patience};
 /// Between two tries at a socket whose queue is full; how many there are is the bound's business.
 const QUEUE_IS_FULL: Duration = Duration::from_millis(5);
 
+/// How long a connection may take.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::proxy) struct Within {
+    pub(in crate::proxy) connect: Duration,
+    /// Its handshake, where it has one.
+    pub(in crate::proxy) tls: Duration,
+}
+
 /// `introduction` is sent before anything else. May be dropped at any time: the attempt ends with it.
 pub(in crate::proxy) async fn connect(
     endpoint: &Endpoint,
     introduction: Option<Vec<u8>>,
-    bound: Duration,
+    within: Within,
     alarm: &Alarm,
 ) -> Result<Stream, Reason> {
-    let mut attempt = pin!(open(&endpoint.address, introduction));
+    let opening = open(&endpoint.address, introduction);
+    let stream = bounded(opening, within.connect, alarm).await;
+    let stream = stream.ok_or(Reason::ConnectTimeout)?;
+    let stream = stream.map_err(|error| reason(&error))?;
+    let (Some(tls), Stream::Tcp(_)) = (&endpoint.tls, &stream) else {
+        return Ok(stream);
+    };
+    let Stream::Tcp(tcp) = stream else {
+        return Err(Reason::UpstreamTls);
+    };
+    // Once per connection, and large.
+    let shaken = bounded(Box::pin(tls.shake(tcp)), within.tls, alarm).await;
+    let shaken = shaken.ok_or(Reason::UpstreamTlsTimeout)?;
+    shaken.map_err(|error| {
+        tls.complain(endpoint, &error, alarm);
+        Reason::UpstreamTls
+    })
+}
+
+/// `None` is too late.
+async fn bounded<T>(work: impl Future<Output = T>, bound: Duration, alarm: &Alarm) -> Option<T> {
+    let mut work = pin!(work);
     let mut patience = Patience::default();
     std::future::poll_fn(|cx| {
-        if let Poll::Ready(result) = attempt.as_mut().poll(cx) {
-            return Poll::Ready(result.map_err(|error| reason(&error)));
+        if let Poll::Ready(done) = work.as_mut().poll(cx) {
+            return Poll::Ready(Some(done));
         }
-        patience
-            .poll(cx, alarm, bound)
-            .map(|()| Err(Reason::ConnectTimeout))
+        patience.poll(cx, alarm, bound).map(|()| None)
     })
     .await
 }

@@ -16,6 +16,7 @@ use super::idle::{Idle, State};
 pub(in crate::proxy) use super::idle::{Need, Owner};
 use super::lifetime::{Lifetime, announced_by};
 use super::members::identity;
+use super::secure::ClientTls;
 use crate::model::balance::latency::{Faults, Latency};
 use crate::model::config::Keepalive;
 use crate::model::config::traffic::Bounds;
@@ -37,6 +38,7 @@ pub(in crate::proxy) struct Endpoint {
     pub(super) latency: Cell<Latency>,
     /// Its errors of late, as this worker sees them.
     pub(super) faults: Cell<Faults>,
+    pub(in crate::proxy) tls: Option<Rc<ClientTls>>,
     idle: RefCell<Vec<Idle>>,
     lifetime: RefCell<Lifetime>,
     /// Connections that are being made.
@@ -66,6 +68,8 @@ pub(in crate::proxy) struct Key {
     pub(in crate::proxy) address: Address,
     /// Its place on the health board.
     pub(in crate::proxy) id: u32,
+    /// Where it is spoken to by https; connections made with other settings are no use.
+    pub(in crate::proxy) tls: Option<Rc<ClientTls>>,
 }
 
 /// A connection that is being made.
@@ -248,13 +252,14 @@ impl Endpoints {
         place: impl FnOnce(u32) -> Option<Place>,
     ) -> Rc<Endpoint> {
         let mut all = self.by_key.borrow_mut();
-        let (address, id) = (key.address.clone(), key.id);
+        let (address, id, tls) = (key.address.clone(), key.id, key.tls.clone());
         let new = || {
             Rc::new(Endpoint {
                 identity: identity(&address),
                 address,
                 latency: Cell::default(),
                 faults: Cell::default(),
+                tls,
                 idle: RefCell::default(),
                 lifetime: RefCell::default(),
                 connecting: Cell::new(0),
@@ -322,6 +327,7 @@ mod tests {
             upstream: "app".into(),
             address: Address::Ip("127.0.0.1:1".parse().unwrap()),
             id: 0,
+            tls: None,
         }
     }
 

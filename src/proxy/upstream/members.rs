@@ -12,6 +12,7 @@ use std::sync::Arc;
 use super::account::Account;
 use super::endpoint::{Endpoint, Endpoints, Key, Owner, Place};
 use super::hold::Hold;
+use super::secure::{ClientTls, Registry};
 use crate::model::balance::{self, Among, Candidate, Moment, hash};
 use crate::model::config::balance::{Balancing, Policy};
 use crate::model::config::traffic::Bounds;
@@ -31,6 +32,7 @@ mod eligible;
 pub(in crate::proxy) struct Premises<'a> {
     pub(in crate::proxy) endpoints: &'a Endpoints,
     pub(in crate::proxy) observer: &'a Rc<Observer>,
+    pub(in crate::proxy) tls: &'a Registry,
 }
 
 /// What is made into members: one upstream of a generation.
@@ -66,6 +68,7 @@ struct Source {
     /// Lower ones first.
     tier: u32,
     at: At,
+    tls: Option<Rc<ClientTls>>,
 }
 
 enum At {
@@ -111,7 +114,7 @@ impl Members {
             upstream: before.map_or_else(name, |one| Rc::clone(&one.upstream)),
             balancing: Arc::clone(&plan.upstream.balancing),
             sources: sources
-                .map(|((at, server), id)| Source::of(at, server, id))
+                .map(|((at, server), id)| Source::of(at, server, id, premises.tls))
                 .collect(),
             now: RefCell::new(before.map(Self::copies).unwrap_or_default()),
             eligible: RefCell::default(),
@@ -169,6 +172,7 @@ impl Members {
             upstream: Rc::clone(&self.upstream),
             address: endpoint.address.clone(),
             id: endpoint.id,
+            tls: source.tls.clone(),
         };
         let place = |id| Place::find(premises.observer.recorder(), id);
         let found = premises.endpoints.at(key, place);
@@ -322,8 +326,9 @@ impl Candidate for Member {
 }
 
 impl Source {
-    fn of(at: u32, server: &Server, id: Option<u32>) -> Self {
+    fn of(at: u32, server: &Server, id: Option<u32>, registry: &Registry) -> Self {
         Self {
+            tls: server.tls.as_ref().map(|tls| registry.find(tls)),
             server: at,
             weight: server.weight,
             tier: match server.role {

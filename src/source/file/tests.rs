@@ -11,6 +11,7 @@ const DEADLINE: Duration = Duration::from_secs(30);
 struct Scene {
     folder: tempfile::TempDir,
     watch: Watch,
+    beside: watch::Sender<Vec<PathBuf>>,
     _timing: watch::Sender<Timing>,
 }
 
@@ -23,10 +24,12 @@ impl Scene {
             poll: Duration::from_secs(3600),
         };
         let (to, timing) = watch::channel(timing);
-        let watch = Watch::begin(folder.path().join("a.yaml"), timing);
+        let (beside, files) = watch::channel(Vec::new());
+        let watch = Watch::begin(folder.path().join("a.yaml"), files, timing);
         let mut scene = Scene {
             folder,
             watch,
+            beside,
             _timing: to,
         };
         // The first look, right after the watch began.
@@ -128,7 +131,8 @@ async fn a_poll_looks_where_the_system_says_nothing() {
         poll: Duration::from_millis(20),
     };
     let (_to, timing) = watch::channel(timing);
-    let mut watch = Watch::begin(PathBuf::from("/proc/self/mountinfo"), timing);
+    let (_beside, files) = watch::channel(Vec::new());
+    let mut watch = Watch::begin(PathBuf::from("/proc/self/mountinfo"), files, timing);
     for _ in 0..3 {
         assert!(timeout(DEADLINE, watch.changed()).await.is_ok());
     }
@@ -157,4 +161,23 @@ fn only_what_can_change_contents_is_relevant() {
     ] {
         assert_eq!(is_relevant(&kind), expected, "{kind:?}");
     }
+}
+
+#[tokio::test]
+async fn a_file_that_is_named_is_watched_where_its_links_lead() {
+    let mut scene = Scene::of(|folder| write(folder.join("a.yaml"), "0").unwrap()).await;
+    let other = tempfile::tempdir().unwrap();
+    let root = other.path();
+    create_dir(root.join("..1")).unwrap();
+    write(root.join("..1/tls.crt"), "one").unwrap();
+    symlink("..1", root.join("..data")).unwrap();
+    symlink("..data/tls.crt", root.join("tls.crt")).unwrap();
+    scene.beside.send_replace(vec![root.join("tls.crt")]);
+    scene.expect("the look that follows another list").await;
+
+    create_dir(root.join("..2")).unwrap();
+    write(root.join("..2/tls.crt"), "two").unwrap();
+    symlink("..2", root.join("..data_tmp")).unwrap();
+    rename(root.join("..data_tmp"), root.join("..data")).unwrap();
+    scene.expect("a swap of its volume").await;
 }

@@ -200,6 +200,7 @@ impl Engine {
             let wanted = super::timing(&plan.config);
             std::mem::replace(timing, wanted) != wanted
         });
+        self.send_ticket_keys(&plan.config);
         tracing::info!(generation = number, "generation committed");
     }
 

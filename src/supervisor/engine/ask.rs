@@ -8,6 +8,7 @@ use crate::admin::{Command, CommandError, CommandReply, Reply, Text, Verb};
 use crate::ipc::message::{Packed, ToWorker};
 use crate::model::config::Config;
 use crate::source::document;
+use crate::source::files::Named;
 use crate::supervisor::intake::Look;
 use crate::supervisor::launch::{self, Broken, Wanted};
 use crate::supervisor::state::{Event, Generation, Source, Ticket};
@@ -124,7 +125,7 @@ fn difference(served: Option<Generation>, text: Text) -> Result<CommandReply, Co
     let Some(Generation { number, plan }) = served else {
         return Err(CommandError::Conflict("nothing is served yet".to_owned()));
     };
-    let document = document::parse(text.0);
+    let document = document::parse(text.0, &|_| true);
     let Some(config) = &document.loaded.config else {
         return Err(CommandError::Refused(Broken::of(&document).errors));
     };
@@ -148,5 +149,6 @@ fn restored(packed: &Arc<Packed>, hash: String, source: Source) -> Result<Wanted
         config,
         warnings: Vec::new(),
         seen: Instant::now(),
+        files: Named::default(),
     })
 }

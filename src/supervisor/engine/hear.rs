@@ -109,6 +109,9 @@ impl Engine {
                     let sent = self.children.send(worker, &ToWorker::Endpoints(endpoints));
                     self.check(worker, sent);
                 }
+                let keys = self.ticket_keys(self.config().as_deref());
+                let sent = self.children.send(worker, &ToWorker::TicketKeys(keys));
+                self.check(worker, sent);
                 self.tell(Event::Ready(worker));
             }
             News::Message(FromWorker::Prepared { generation }) => {
@@ -128,6 +131,7 @@ impl Engine {
 
     pub(super) fn saw(&mut self, sight: Sight) {
         self.take_in(sight);
+        self.watch_files();
         if let Some(look) = self.intake.again() {
             self.look(look);
         }
@@ -162,6 +166,7 @@ impl Engine {
                     text,
                     warnings,
                     mends,
+                    ..
                 } = *planned;
                 if !mends && self.is_served(&plan) {
                     return self.unchanged(plan.tickets);

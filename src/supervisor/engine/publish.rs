@@ -1,15 +1,17 @@
 //! The supervisor's state as the admin port shows it.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
 use super::Engine;
 use crate::admin::{
-    Listener, NameState, Reload, ReloadResult, ServerState, Status, Timestamp, Worker, WorkerState,
+    Certificate, Listener, NameState, Reload, ReloadResult, ServerState, Status, Timestamp, Worker,
+    WorkerState,
 };
 use crate::container::Pod;
-use crate::model::config::ServerHost;
+use crate::model::config::{Config, ServerHost};
 use crate::shm::RowId;
 use crate::supervisor::launch::Launch;
 use crate::supervisor::resolver::{Entry, Lookup};
@@ -84,6 +86,27 @@ fn reload(record: &Record, launch: &Launch) -> Option<Reload> {
     })
 }
 
+/// Each file once, however many listeners it serves.
+fn certificates(config: &Config) -> Vec<Certificate> {
+    let mut known = BTreeMap::new();
+    for certificate in config.certificates() {
+        known.entry(&certificate.file).or_insert(&certificate.facts);
+    }
+    let told = known.into_iter().map(|(file, facts)| Certificate {
+        name: file.clone(),
+        hosts: facts.names.clone(),
+        issuer: facts.issuer.clone(),
+        serial: facts.serial.clone(),
+        fingerprint: facts.fingerprint.clone(),
+        expires_at: Timestamp::from_millis(
+            u64::try_from(facts.not_after)
+                .unwrap_or_default()
+                .saturating_mul(1000),
+        ),
+    });
+    told.collect()
+}
+
 impl Engine {
     pub(super) fn publish(&self) {
         self.status.send_replace(Arc::new(self.describe()));
@@ -105,6 +128,7 @@ impl Engine {
             pinned: self.state.pinned(),
             workers: self.workers(),
             listeners: self.listeners(),
+            certificates: committed.map_or_else(Vec::new, |g| certificates(&g.plan.config)),
             last_reload: history.latest().and_then(told),
             history: history.all().into_iter().filter_map(told).collect(),
             config: committed.map(|generation| Arc::clone(&generation.plan.config)),

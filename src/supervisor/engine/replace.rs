@@ -2,6 +2,7 @@
 //! its workers serve, this one drains.
 
 use std::process::ExitCode;
+use std::time::Instant;
 
 use super::Engine;
 use crate::ipc::message::{Estate, Packed};
@@ -9,6 +10,7 @@ use crate::shm::names::Kind;
 use crate::supervisor::handover::{self, HandoverError, Successor, Word};
 use crate::supervisor::signals::Heard;
 use crate::supervisor::state::Event;
+use crate::supervisor::tickets::Tickets;
 
 type NamedIds = Vec<(u32, Kind, String)>;
 /// Id, upstream and address.
@@ -55,7 +57,8 @@ impl Engine {
             labels: Packed::pack(&labels).map_err(std::io::Error::other)?,
             endpoints: Packed::pack(&endpoints).map_err(std::io::Error::other)?,
         };
-        Successor::start(&self.launch, &estate, &self.sockets, fds)
+        let tickets = self.tickets.all();
+        Successor::start(&self.launch, &estate, tickets, &self.sockets, fds)
     }
 
     pub(super) fn successor_says(&mut self, word: Word) {
@@ -90,6 +93,7 @@ impl Engine {
             return;
         };
         self.sockets.inherit(std::mem::take(&mut left.sockets));
+        self.tickets = Tickets::new(std::mem::take(&mut left.tickets), Instant::now());
         if let Some((configured, listener)) = left.admin.take() {
             self.admin.inherit(configured, listener);
         }

@@ -129,7 +129,7 @@ fn keys_that_are_unknown_or_misplaced() {
         (
             in_server("colour: red"),
             &[
-                "error at server.colour (line 7, column 3): unknown key `colour`; known here: listen, workers, upstreams, headers, rules, trustedProxies, hostHeader, via, errorHeader, limits, http2",
+                "error at server.colour (line 7, column 3): unknown key `colour`; known here: listen, workers, upstreams, headers, rules, trustedProxies, hostHeader, via, errorHeader, limits, http2, sessionTickets",
             ],
         ),
         (

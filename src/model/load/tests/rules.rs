@@ -76,7 +76,7 @@ fn what_works_but_hardly_as_meant() {
         (
             header("key: x\nvalue: ${remote}"),
             &[
-                "warning at server.headers[0].value (line 9, column 14): unknown variable `${remote}` is left as written; known: $ip, $host, $scheme, $method, $path, $request_id, $upstream, $header.NAME; a dollar sign is written `$$`",
+                "warning at server.headers[0].value (line 9, column 14): unknown variable `${remote}` is left as written; known: $ip, $host, $scheme, $method, $path, $request_id, $upstream, $tls.version, $tls.cipher, $tls.sni, $tls.client.subject, $tls.client.san, $tls.client.fingerprint, $header.NAME; a dollar sign is written `$$`",
             ],
         ),
         (

@@ -122,7 +122,6 @@ fn upstreams_that_cannot_be_used() {
         (upstreams("    - id: a\n      url: a\n      servers: [a]\n"), &["error at server.upstreams[0].servers (line 5, column 16): the upstream has both `url` and `servers`; keep one: `url` for a single server, `servers` for several"]),
         (upstreams("    - id: a\n      servers: []\n"), &["error at server.upstreams[0].servers (line 4, column 16): the upstream has no server; add one: `- url: http://host:port`"]),
         (upstreams("    - {id: a, url: a}\n    - {id: a, url: b}\n"), &["error at server.upstreams[1].id (line 4, column 12): the upstream `a` is defined twice; give one another id, or join their servers; the first is on line 3"]),
-        (upstreams("    - {id: a, url: 'https://a'}\n"), &["error at server.upstreams[0].url (line 3, column 20): https upstreams are not supported yet; write `http://`, and let the upstream or a sidecar of it end TLS"]),
         (upstreams("    - {id: a, url: 'ftp://a'}\n"), &["error at server.upstreams[0].url (line 3, column 20): `ftp` is not a scheme of an upstream; write `http://host:port`, `dns+srv://name`, `unix:/path`, or `builtin://echo`"]),
         (upstreams("    - {id: a, url: 'builtin://ecko'}\n"), &["error at server.upstreams[0].url (line 3, column 20): there is no builtin `ecko`; write `builtin://echo`"]),
         (upstreams("    - {id: a, url: 'a:0'}\n"), &["error at server.upstreams[0].url (line 3, column 20): `0` is not a port; write a port from 1 to 65535"]),

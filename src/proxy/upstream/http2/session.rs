@@ -13,7 +13,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use h2::client::{Builder, Connection, SendRequest};
 
-use super::super::connect::connect;
+use super::super::connect::{Within, connect};
 use super::super::endpoint::Endpoint;
 use super::sessions::Terms;
 use super::wire::Wire;
@@ -54,7 +54,11 @@ impl Session {
         proxy: &Rc<Proxy>,
     ) -> Result<Rc<Self>, Reason> {
         let (settings, bound) = (terms.settings, terms.connect);
-        let stream = connect(endpoint, None, bound, alarm).await?;
+        let within = Within {
+            connect: bound,
+            tls: bound,
+        };
+        let stream = connect(endpoint, None, within, alarm).await?;
         let read = Rc::new(Cell::new(0));
         let wire = Wire::new(stream, proxy, Rc::clone(&read));
         let (sender, connection) = handshake(settings, wire, bound, alarm).await?;

@@ -19,6 +19,7 @@ struct Stage {
     endpoints: Endpoints,
     observer: Rc<Observer>,
     balancing: Balancing,
+    tls: Registry,
 }
 
 impl Stage {
@@ -27,6 +28,7 @@ impl Stage {
         let row = segment.lease(0).unwrap();
         Self {
             endpoints: Endpoints::default(),
+            tls: Registry::default(),
             observer: Rc::new(Observer::new(Recorder::open(segment, row).unwrap())),
             balancing: Balancing {
                 policy: Policy::RoundRobin,
@@ -42,6 +44,7 @@ impl Stage {
         let recorder = Recorder::open(segment.clone(), row).unwrap();
         Self {
             endpoints: Endpoints::default(),
+            tls: Registry::default(),
             observer: Rc::new(Observer::new(recorder)),
             balancing: self.balancing.clone(),
         }
@@ -51,6 +54,7 @@ impl Stage {
         Premises {
             endpoints: &self.endpoints,
             observer: &self.observer,
+            tls: &self.tls,
         }
     }
 
@@ -94,6 +98,7 @@ impl Stage {
 fn upstream() -> config::Upstream {
     config::Upstream {
         id: "app".into(),
+        tls: None,
         target: config::Target::Echo,
         host_header: HostHeader::Upstream,
         protocol: config::UpstreamProtocol::Auto,
@@ -127,6 +132,7 @@ fn server(host: &str) -> config::Server {
         weight: 1,
         authority: "app.example".into(),
         base_path: String::new(),
+        scheme: config::Scheme::Http,
     }
 }
 

@@ -1,0 +1,213 @@
+//! The same seen by programs that others wrote: curl, OpenSSL, Python.
+
+use std::process::Stdio;
+
+use super::{certificates, config};
+use crate::harness::Sluice;
+use crate::harness::certificates::Authority;
+use crate::harness::foreign::{find, run};
+use crate::harness::upstream::ok;
+
+/// What `openssl s_client` says of a handshake with these arguments; nothing where it is not
+/// installed.
+#[track_caller]
+fn s_client(sluice: &Sluice, arguments: &[&str]) -> Option<String> {
+    let mut command = find("openssl")?;
+    let address = sluice.address().to_string();
+    let output = command
+        .args(["s_client", "-connect", &address, "-servername", "a.test"])
+        .args(arguments)
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let both = [output.stdout, output.stderr].concat();
+    Some(String::from_utf8_lossy(&both).into_owned())
+}
+
+/// A key and a certificate of RSA, signed by itself.
+fn rsa_pair(ca: &Authority) -> Option<String> {
+    let (cert, key) = (ca.path("rsa.crt"), ca.path("rsa.key"));
+    run(find("openssl")?
+        .args([
+            "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "30",
+        ])
+        .args([
+            "-subj",
+            "/CN=a.test",
+            "-addext",
+            "subjectAltName=DNS:a.test",
+        ])
+        .arg("-keyout")
+        .arg(&key)
+        .arg("-out")
+        .arg(&cert));
+    Some(format!(
+        "{{cert: {}, key: {}}}",
+        cert.display(),
+        key.display()
+    ))
+}
+
+#[test]
+fn openssl_gets_the_kind_of_key_that_it_takes() {
+    let ca = Authority::new();
+    let Some(rsa) = rsa_pair(&ca) else { return };
+    let pairs = [rsa, ca.pair("ecdsa", &["a.test"])];
+    let sluice = Sluice::start(&config(&certificates(&pairs), ""));
+    let both = s_client(&sluice, &[]).unwrap();
+    assert!(both.contains("signature type: ECDSA"), "{both}");
+    let rsa = s_client(&sluice, &["-sigalgs", "RSA-PSS+SHA256"]).unwrap();
+    assert!(rsa.contains("signature type: RSA-PSS"), "{rsa}");
+    let old = ["-tls1_2", "-cipher", "ECDHE-RSA-AES128-GCM-SHA256"];
+    let old = s_client(&sluice, &old).unwrap();
+    assert!(old.contains("signature type: RSA"), "{old}");
+}
+
+#[test]
+fn openssl_is_held_to_versions_and_ciphers() {
+    let ca = Authority::new();
+    let mut tls = certificates(&[ca.pair("a", &["a.test"])]);
+    let sluice = Sluice::start(&config(&tls, ""));
+    let Some(new) = s_client(&sluice, &["-tls1_3"]) else {
+        return;
+    };
+    assert!(new.contains("New, TLSv1.3"), "{new}");
+    let old = s_client(&sluice, &["-tls1_2"]).unwrap();
+    assert!(old.contains("New, TLSv1.2"), "{old}");
+
+    tls.push("minVersion: 1.3".to_owned());
+    tls.push("ciphers: [TLS_CHACHA20_POLY1305_SHA256]".to_owned());
+    let strict = Sluice::start(&config(&tls, ""));
+    let new = s_client(&strict, &[]).unwrap();
+    assert!(new.contains("TLS_CHACHA20_POLY1305_SHA256"), "{new}");
+    let old = s_client(&strict, &["-tls1_2"]).unwrap();
+    assert!(old.contains("alert protocol version"), "{old}");
+    let other = s_client(&strict, &["-ciphersuites", "TLS_AES_128_GCM_SHA256"]).unwrap();
+    assert!(other.contains("alert handshake failure"), "{other}");
+}
+
+#[test]
+fn openssl_resumes_with_both_versions() {
+    let ca = Authority::new();
+    let tls = certificates(&[ca.pair("a", &["a.test"])]);
+    let sluice = Sluice::start(&config(&tls, ""));
+    for version in ["-tls1_2", "-tls1_3"] {
+        let file = ca.path("session.pem");
+        let session = file.to_str().unwrap();
+        // The tickets of 1.3 come with the answer.
+        let Some(mut python) = find("python3") else {
+            return;
+        };
+        let script = "import subprocess, sys\n\
+                      p = subprocess.Popen(sys.argv[1:], stdin=subprocess.PIPE, stdout=subprocess.PIPE)\n\
+                      p.stdin.write(b'GET / HTTP/1.0\\r\\nHost: a.test\\r\\n\\r\\n'); p.stdin.flush()\n\
+                      sys.stdout.buffer.write(p.stdout.read())\n";
+        let address = sluice.address().to_string();
+        let first = run(python
+            .args(["-c", script, "openssl", "s_client", "-connect", &address])
+            .args(["-servername", "a.test", "-ign_eof", version])
+            .args(["-sess_out", session]));
+        let first = String::from_utf8_lossy(&first.stdout).into_owned();
+        assert!(
+            first.contains("New, TLSv1") && first.contains("200 OK"),
+            "{first}"
+        );
+        for _ in 0..6 {
+            let again = s_client(&sluice, &[version, "-sess_in", session]).unwrap();
+            assert!(again.contains("Reused, TLSv1"), "{again}");
+        }
+    }
+}
+
+#[test]
+fn curl_shows_its_certificate_and_is_refused_without() {
+    let ca = Authority::new();
+    let mut tls = certificates(&[ca.pair("a", &["a.test"])]);
+    tls.push(format!(
+        "clientAuth: {{ca: {}, mode: require}}",
+        ca.ca().display()
+    ));
+    let sluice = Sluice::start(&config(&tls, ""));
+    ca.write("client", &ca.issue_to("client", &["client.test"]));
+    let Some(mut curl) = find("curl") else { return };
+    let to = format!("a.test:443:{}", sluice.address());
+    let common = |curl: &mut std::process::Command| {
+        curl.args(["-sS", "--max-time", "60", "--noproxy", "*", "--connect-to"])
+            .arg(&to)
+            .arg("--cacert")
+            .arg(ca.ca());
+    };
+    common(&mut curl);
+    let answer = run(curl
+        .arg("--cert")
+        .arg(ca.path("client.crt"))
+        .arg("--key")
+        .arg(ca.path("client.key"))
+        .arg("https://a.test/"));
+    assert!(String::from_utf8_lossy(&answer.stdout).contains("\"method\":\"GET\""));
+    let mut without = find("curl").unwrap();
+    common(&mut without);
+    let refused = without.arg("https://a.test/").output().unwrap();
+    assert!(!refused.status.success(), "{refused:?}");
+}
+
+#[test]
+fn curl_speaks_http2_where_it_is_agreed_on() {
+    let ca = Authority::new();
+    let tls = certificates(&[ca.pair("a", &["a.test"])]);
+    let sluice = Sluice::start(&config(&tls, ""));
+    for (wanted, spoken) in [("--http2", "2"), ("--http1.1", "1.1")] {
+        let Some(mut curl) = find("curl") else { return };
+        let answer = run(curl
+            .args([
+                "-sS",
+                "--max-time",
+                "60",
+                "--noproxy",
+                "*",
+                wanted,
+                "--connect-to",
+            ])
+            .arg(format!("a.test:443:{}", sluice.address()))
+            .arg("--cacert")
+            .arg(ca.ca())
+            .args(["-w", " %{http_version}", "-d", "hi", "https://a.test/"]));
+        let told = String::from_utf8_lossy(&answer.stdout);
+        assert!(told.ends_with(&format!(" {spoken}")), "{told}");
+        assert!(told.contains("[\"x-forwarded-proto\",\"https\"]"), "{told}");
+    }
+}
+
+#[test]
+fn python_moves_large_bodies_both_ways() {
+    let ca = Authority::new();
+    let tls = certificates(&[ca.pair("a", &["a.test"])]);
+    let upstream = crate::harness::Upstream::per_request(|request| {
+        ok(&String::from_utf8_lossy(&request.body))
+    });
+    let yaml = config(&tls, "").replace("builtin://echo", &upstream.url());
+    let sluice = Sluice::start(&yaml);
+    let Some(mut python) = find("python3") else {
+        return;
+    };
+    let script = "
+import http.client, socket, ssl, sys
+host, port = sys.argv[1].rsplit(':', 1)
+context = ssl.create_default_context(cafile=sys.argv[2])
+class Connection(http.client.HTTPSConnection):
+    def connect(self):
+        raw = socket.create_connection((host, int(port)), 60)
+        self.sock = context.wrap_socket(raw, server_hostname='a.test')
+connection = Connection('a.test', context=context)
+for size in (0, 1, 16383, 16384, 16385, 70000, 3000000):
+    body = bytes(97 + n % 26 for n in range(size))
+    connection.request('POST', '/', body)
+    answer = connection.getresponse().read()
+    assert answer == body, (size, len(answer))
+print('whole', connection.sock.version())
+";
+    let address = sluice.address().to_string();
+    let output = run(python.args(["-c", script, &address]).arg(ca.ca()));
+    let told = String::from_utf8_lossy(&output.stdout);
+    assert!(told.contains("whole TLSv1.3"), "{told}");
+}
