@@ -49,6 +49,10 @@ fn hostile_requests_are_refused_and_never_forwarded() {
     let sluice = Sluice::to(&upstream);
     let mut wrong = Vec::new();
     for case in cases("requests/refuse") {
+        // Refused by the HTTP/1 codec, and by the proxy taken for what it is: `http2` speaks to it.
+        if case.file == "unsupported-version.http2-preface.http" {
+            continue;
+        }
         let before = upstream.requests().len();
         let mut client = sluice.connect();
         // It may be refused before all of it has been sent.

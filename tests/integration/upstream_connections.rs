@@ -121,6 +121,8 @@ fn impatient(patience: Duration, answer: String, ends: &Arc<Mutex<Vec<End>>>) ->
                 Err(_) => break End::ByServer,
             }
         };
+        // Before anybody hears of it: a request that came in between would find it open.
+        let _gone = exchange.wire.stream().shutdown(std::net::Shutdown::Both);
         ends.lock().unwrap().push(end);
         Ok(())
     })
