@@ -196,6 +196,8 @@ fn rule(n: usize, host: HostPattern, path: &str) -> Rule {
         methods: Vec::new(),
         headers: Vec::new(),
         query: Vec::new(),
+        cookies: Vec::new(),
+        mirror: None,
         upstreams: vec![WeightedUpstream {
             upstream: 0,
             weight: 1,

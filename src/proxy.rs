@@ -21,6 +21,7 @@ use active::{Active, Entrance};
 use budget::Budget;
 use buffers::Buffers;
 use date::Date;
+use mirror::Mirrors;
 use observe::{ObserveError, Observer};
 use orphan::Orphans;
 use phase::{OpenGuard, Phase, Presence};
@@ -52,6 +53,7 @@ pub mod http2;
 mod inlet;
 mod interim;
 mod listener;
+mod mirror;
 pub mod observe;
 mod orphan;
 mod outgoing;
@@ -99,6 +101,7 @@ pub struct Proxy {
     timers: Rc<Timers>,
     budget: Budget,
     orphans: Orphans,
+    mirrors: Mirrors,
     buffers: Buffers,
     scratch: Scratch,
     date: Date,
@@ -125,6 +128,7 @@ impl Proxy {
                 timers,
                 budget: budget.clone(),
                 orphans: Orphans::default(),
+                mirrors: Mirrors::default(),
                 buffers: Buffers::new(budget.clone()),
                 scratch: Scratch::default(),
                 date: Date::default(),

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::config::Log;
 use crate::model::resolved::Resolved;
-use crate::model::secret::SecretBytes;
+use crate::model::secret::{Secret, SecretBytes};
 
 /// From the supervisor to a worker.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -130,6 +130,8 @@ pub struct Estate {
     pub labels: Packed,
     /// Which endpoints have which places on its health board.
     pub endpoints: Packed,
+    /// The key of sticky cookies.
+    pub secret: Option<Secret>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

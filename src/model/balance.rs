@@ -15,6 +15,7 @@ use super::snapshot::Upstream;
 pub mod hash;
 pub mod latency;
 mod policy;
+pub mod sticky;
 #[cfg(test)]
 mod tests;
 

@@ -273,11 +273,34 @@ pub struct Rule {
     pub methods: Vec<String>,
     pub headers: Vec<ValueMatch>,
     pub query: Vec<ValueMatch>,
+    pub cookies: Vec<ValueMatch>,
     /// Never empty.
     pub upstreams: Vec<WeightedUpstream>,
     pub traffic: TrafficChange,
     /// gRPC-Web becomes gRPC.
     pub grpc_web: bool,
+    pub mirror: Option<Mirror>,
+}
+
+/// Where copies of requests go; nobody waits for what becomes of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mirror {
+    /// Index into `Config::upstreams`.
+    pub upstream: u32,
+    /// Of a hundred requests.
+    pub percent: u32,
+    /// Copies that may be under way in a worker.
+    pub max_in_flight: u32,
+    /// In bytes; a request with more is not copied.
+    pub max_body: u32,
+}
+
+impl Rule {
+    /// Whether host and path say it all.
+    pub fn has_no_conditions(&self) -> bool {
+        let wanted = [&self.headers, &self.query, &self.cookies];
+        self.methods.is_empty() && wanted.iter().all(|list| list.is_empty())
+    }
 }
 
 /// Host names are in lower case without a trailing dot or a port.
@@ -299,7 +322,7 @@ pub enum PathPattern {
     Regex(String),
 }
 
-/// A condition on a request header or a query parameter.
+/// A condition on a request header, a query parameter or a cookie.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ValueMatch {
     /// Header names are in lower case.

@@ -89,6 +89,8 @@ pub(super) fn rule(name: &str, path: PathPattern) -> Rule {
         methods: Vec::new(),
         headers: Vec::new(),
         query: Vec::new(),
+        cookies: Vec::new(),
+        mirror: None,
         upstreams: vec![WeightedUpstream {
             upstream: 0,
             weight: 1,

@@ -1,4 +1,4 @@
-//! Conditions on a request's headers and query parameters, compiled.
+//! Conditions on a request's headers, query parameters and cookies, compiled.
 //!
 //! Not here: paths and hosts, which are looked up in tables (`route`), never tried one by one.
 
@@ -6,6 +6,7 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use http::header::COOKIE;
 use http::{HeaderMap, HeaderName};
 use regex_automata::meta;
 use regex_syntax::hir::{Hir, Look};
@@ -39,6 +40,13 @@ pub struct QueryMatch {
     value: ValueMatch,
 }
 
+/// A cookie that must be there; of several of one name, any may match.
+#[derive(Debug)]
+pub struct CookieMatch {
+    name: Box<str>,
+    value: ValueMatch,
+}
+
 #[derive(Debug)]
 enum ValueMatch {
     Present,
@@ -66,6 +74,22 @@ impl QueryMatch {
     pub fn matches(&self, query: &str) -> bool {
         query_values(query, &self.name).any(|value| self.value.matches(&value))
     }
+}
+
+impl CookieMatch {
+    pub fn matches(&self, headers: &HeaderMap) -> bool {
+        cookies(headers, &self.name).any(|value| self.value.matches(value))
+    }
+}
+
+/// The values of every cookie of that name, as they were sent.
+pub fn cookies<'h>(headers: &'h HeaderMap, name: &str) -> impl Iterator<Item = &'h [u8]> {
+    let lines = headers.get_all(COOKIE).iter();
+    let pairs = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b';'));
+    pairs.filter_map(move |pair| {
+        let value = pair.trim_ascii().strip_prefix(name.as_bytes())?;
+        value.strip_prefix(b"=")
+    })
 }
 
 /// The values of every parameter of that name. Names and values are compared decoded, with `+` as a
@@ -101,6 +125,12 @@ impl MatcherCompiler {
         let value = self.value(&wanted.value)?;
         let name = wanted.name.as_bytes().into();
         Ok(QueryMatch { name, value })
+    }
+
+    pub fn cookie(&mut self, wanted: &config::ValueMatch) -> Result<CookieMatch, MatcherError> {
+        let value = self.value(&wanted.value)?;
+        let name = wanted.name.as_str().into();
+        Ok(CookieMatch { name, value })
     }
 
     fn value(&mut self, pattern: &config::ValuePattern) -> Result<ValueMatch, MatcherError> {

@@ -4,6 +4,7 @@
 //! Not here: reading YAML (`yaml`, `decode`), and compiling rules into tables (`snapshot`).
 
 mod balance;
+mod cookie;
 mod environment;
 mod header;
 mod health;
@@ -17,6 +18,7 @@ mod resolver;
 mod rule;
 mod rule_names;
 mod shadow;
+mod sticky;
 mod tls;
 mod traffic;
 mod upstream;

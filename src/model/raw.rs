@@ -17,14 +17,15 @@ use std::time::Duration;
 use super::config::{Lifecycle, LogFormat, LogLevel, OrphanedStreams};
 use super::decode::{Delay, Number, section};
 pub(super) use balance::{
-    BalanceForm, HashForm, PolicyName, RawBalance, RawHashOn, RawOutliers, WordOr,
+    BalanceForm, HashForm, PolicyName, RawAttributes, RawBalance, RawHashOn, RawOutliers,
+    RawSticky, WordOr,
 };
 pub(super) use health::RawHealthCheck;
 pub(super) use observe::{LogMode, RawAccessLog, RawTracing};
 pub(super) use resolver::RawResolver;
 pub(super) use server::{
-    RawHeader, RawHttp2, RawHttp2Keepalive, RawLimits, RawListener, RawMatch, RawRule, RawServer,
-    RawServerEntry, RawUpstream, RawUpstreamHttp2, Weight,
+    RawHeader, RawHttp2, RawHttp2Keepalive, RawLimits, RawListener, RawMatch, RawMirror, RawRule,
+    RawServer, RawServerEntry, RawUpstream, RawUpstreamHttp2, Weight,
 };
 pub(super) use tls::{
     RawCertificate, RawClientAuth, RawHsts, RawListenerTls, RawSessionTickets, RawUpstreamTls,

@@ -12,7 +12,7 @@ use self::host::Hosts;
 use self::index::build::PathIndexBuilder;
 use self::index::{PathIndex, Search};
 use super::config;
-use super::matcher::{HeaderMatch, MatcherCompiler, MatcherError, QueryMatch};
+use super::matcher::{CookieMatch, HeaderMatch, MatcherCompiler, MatcherError, QueryMatch};
 
 mod explain;
 mod host;
@@ -62,6 +62,7 @@ pub struct Route {
     pub upstreams: Arc<[WeightedUpstream]>,
     /// gRPC-Web becomes gRPC.
     pub grpc_web: bool,
+    pub mirror: Option<Box<config::Mirror>>,
     conditions: Option<Box<Conditions>>,
 }
 
@@ -88,6 +89,7 @@ struct Conditions {
     methods: Box<[Method]>,
     headers: Box<[HeaderMatch]>,
     query: Box<[QueryMatch]>,
+    cookies: Box<[CookieMatch]>,
 }
 
 impl RouteTable {
@@ -162,6 +164,10 @@ impl Conditions {
                 .query
                 .iter()
                 .all(|parameter| parameter.matches(query.parameters()))
+            && self
+                .cookies
+                .iter()
+                .all(|cookie| cookie.matches(query.headers))
     }
 
     fn takes_method(&self, query: &RouteQuery<'_>) -> bool {
@@ -196,6 +202,7 @@ impl RouteCompiler {
             name: rule.name.as_str().into(),
             upstreams: self.upstreams(&rule.upstreams),
             grpc_web: rule.grpc_web,
+            mirror: rule.mirror.map(Box::new),
             conditions: self.conditions(rule).map_err(in_rule)?,
         })
     }
@@ -217,7 +224,7 @@ impl RouteCompiler {
     }
 
     fn conditions(&mut self, rule: &config::Rule) -> Result<Option<Box<Conditions>>, MatcherError> {
-        if rule.methods.is_empty() && rule.headers.is_empty() && rule.query.is_empty() {
+        if rule.has_no_conditions() {
             return Ok(None);
         }
         let method = |name: &String| {
@@ -235,6 +242,11 @@ impl RouteCompiler {
                 .query
                 .iter()
                 .map(|one| matchers.query(one))
+                .collect::<Result<_, _>>()?,
+            cookies: rule
+                .cookies
+                .iter()
+                .map(|one| matchers.cookie(one))
                 .collect::<Result<_, _>>()?,
         })))
     }

@@ -287,13 +287,15 @@ fn upstreams(config: &Config, system: &Arc<RootCertStore>) -> Result<Vec<Upstrea
 fn check_references(config: &Config) -> Result<(), SnapshotError> {
     let count = config.upstreams.len();
     for rule in &config.rules {
-        for choice in &rule.upstreams {
-            let known = usize::try_from(choice.upstream).is_ok_and(|index| index < count);
+        let mirror = rule.mirror.map(|mirror| mirror.upstream);
+        let named = rule.upstreams.iter().map(|choice| choice.upstream);
+        for upstream in named.chain(mirror) {
+            let known = usize::try_from(upstream).is_ok_and(|index| index < count);
             if !known {
                 let rule = rule.name.clone();
                 return Err(SnapshotError::UpstreamIndex {
                     rule,
-                    upstream: choice.upstream,
+                    upstream,
                     count,
                 });
             }

@@ -66,6 +66,7 @@ impl Active {
                 servers,
                 ids,
                 label,
+                secret: index.secret.as_ref(),
             };
             let members = Members::build(&plan, before, premises);
             if members.are_looked_up() {

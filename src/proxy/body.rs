@@ -12,6 +12,7 @@ use super::error::Reason;
 use super::grpc::deadline::Bounded;
 use super::grpc::web::{WebRequest, WebResponse};
 use super::http2::StreamBody;
+use super::mirror::CopiedBody;
 use super::tunnel::Switched;
 use super::upstream::body::UpstreamBody;
 use super::upstream::http2::body::CallBody;
@@ -32,6 +33,8 @@ pub(super) enum Body {
     /// Of gRPC-Web, towards gRPC and back.
     WebRequest(Box<WebRequest>),
     WebResponse(Box<WebResponse>),
+    /// From a client, and on its way to a mirror too.
+    Copied(Box<CopiedBody>),
     /// No body: after a 101 the upstream's connection carries another protocol.
     Switched(Box<Switched>),
 }
@@ -70,6 +73,7 @@ impl Body {
             Self::Bounded(body) => body.poll_frame(cx),
             Self::WebRequest(body) => body.poll_frame(cx),
             Self::WebResponse(body) => body.poll_frame(cx),
+            Self::Copied(body) => body.poll_frame(cx),
         }
     }
 
@@ -91,6 +95,7 @@ impl Body {
             Self::Client(body) => body.wait(),
             Self::Stream(body) => body.wait(),
             Self::WebRequest(body) => body.body.wait(),
+            Self::Copied(body) => body.wait(),
             _ => Wait::Nothing,
         }
     }
@@ -105,6 +110,7 @@ impl Body {
             Self::Call(body) => body.size(),
             Self::Bounded(body) => body.size(),
             Self::WebRequest(_) | Self::WebResponse(_) => Size::Unknown,
+            Self::Copied(body) => body.size(),
         }
     }
 }

@@ -15,7 +15,7 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 
-use http::header::{EXPECT, HeaderValue};
+use http::header::{EXPECT, HeaderValue, SET_COOKIE};
 use http::{Request, Response, StatusCode, Version, request};
 
 use super::Proxy;
@@ -24,7 +24,7 @@ use super::client::Wait;
 use super::error::Reason;
 use super::h1::ResponseKind;
 use super::handler::Inbound;
-use super::placement;
+use super::placement::Placement;
 use super::timers::Patience;
 use super::tunnel::Switched;
 use super::upstream::body::Return;
@@ -57,8 +57,7 @@ struct Errand<'a> {
     body: Replay,
     repeat: Repeat,
     target: &'a Target<'a>,
-    /// What it is placed by.
-    key: Option<u64>,
+    placement: Placement,
     inbound: &'a Inbound,
     proxy: Rc<Proxy>,
     /// How long a server may take none of the request.
@@ -140,7 +139,7 @@ impl<'a> Errand<'a> {
         inbound: &'a Inbound,
         visit: &Visit,
     ) -> Self {
-        let key = placement::key(&request, target, visit);
+        let placement = Placement::of(&request, target, visit);
         let (head, body) = request.into_parts();
         let policy = &target.traffic.retry;
         let repeat = if head.method.is_idempotent() || policy.takes(&head.method) {
@@ -154,7 +153,7 @@ impl<'a> Errand<'a> {
             body: Replay::new(body, policy.buffer_bytes),
             repeat,
             target,
-            key,
+            placement,
             inbound,
             proxy: Rc::clone(&visit.proxy),
             write_timeout: visit.active.snapshot.limits.write_timeout,
@@ -184,7 +183,8 @@ impl<'a> Errand<'a> {
         let ask = Ask {
             now,
             tried: avoided,
-            key: self.key,
+            key: self.placement.key,
+            token: self.placement.token.as_deref(),
         };
         self.target.members.pick(&ask)
     }
@@ -293,7 +293,12 @@ impl<'a> Errand<'a> {
 
     fn respond(&self, reached: Reached, hold: Hold) -> Result<Response<Body>, Reason> {
         reached.carrier.commit();
-        self.response(reached, hold)
+        let cookie = hold.cookie(self.placement.token.as_deref());
+        let mut response = self.response(reached, hold)?;
+        if let Some(cookie) = cookie {
+            response.headers_mut().append(SET_COOKIE, cookie);
+        }
+        Ok(response)
     }
 
     fn response(&self, reached: Reached, hold: Hold) -> Result<Response<Body>, Reason> {

@@ -21,7 +21,7 @@ use super::respond::{self, Disclosure};
 use super::timers::{Alarm, Tick, before};
 use super::tls::secured::Secured;
 use super::visit::Visit;
-use super::{echo, forward};
+use super::{echo, forward, mirror};
 use crate::model::grpc::Dialect;
 use crate::model::headers::{self, Origin, Passage, forwarded, secure};
 use crate::model::route::{Route, RouteQuery};
@@ -195,6 +195,9 @@ async fn serve(
     let mut request = Request::from_parts(head, body);
     let web = Form::of(call.dialect).filter(|_| route.grpc_web || upstream.grpc_web);
     let web = web.and_then(|form| Some((form, web::to_grpc(&mut request, form)?)));
+    if let Some(mirror) = &route.mirror {
+        request = mirror::split(request, mirror, inbound, visit);
+    }
     let answer = pin!(async {
         match &upstream.target {
             Target::Echo => echo::answer(request, inbound, visit, route, upstream).await,

@@ -1,20 +1,40 @@
-//! What a request is placed by, where its upstream places requests: a hash of a header, a cookie, a
-//! query parameter or the client's address.
+//! What a request is placed by, where its upstream places requests: a sticky cookie, or a hash of a
+//! header, a cookie, a query parameter or the client's address.
 //!
 //! Not here: which endpoint that is (`model::balance::hash`).
 
 use std::net::IpAddr;
 
-use http::header::COOKIE;
-use http::{HeaderMap, Request};
+use http::Request;
 
 use super::forward::Target;
 use super::visit::Visit;
 use crate::model::balance::hash;
 use crate::model::config::balance::{HashOn, Policy};
+use crate::model::matcher;
+
+/// What of a request says where it is to go.
+#[derive(Default)]
+pub(super) struct Placement {
+    pub(super) key: Option<u64>,
+    /// The sticky cookie that it brings.
+    pub(super) token: Option<Box<[u8]>>,
+}
+
+impl Placement {
+    pub(super) fn of<B>(request: &Request<B>, target: &Target<'_>, visit: &Visit) -> Self {
+        let sticky = target.members.sticky();
+        let mut cookies = sticky.map(|sticky| matcher::cookies(request.headers(), sticky.cookie()));
+        let token = cookies.as_mut().and_then(Iterator::next);
+        Self {
+            key: key(request, target, visit),
+            token: token.map(Into::into),
+        }
+    }
+}
 
 /// `None` where the policy does not ask for one, or the request has no such thing.
-pub(super) fn key<B>(request: &Request<B>, target: &Target<'_>, visit: &Visit) -> Option<u64> {
+fn key<B>(request: &Request<B>, target: &Target<'_>, visit: &Visit) -> Option<u64> {
     let on = match &target.upstream.balancing.policy {
         Policy::IpHash => &HashOn::ClientAddress,
         Policy::ConsistentHash(hash) => &hash.on,
@@ -26,10 +46,14 @@ pub(super) fn key<B>(request: &Request<B>, target: &Target<'_>, visit: &Visit) -
             let value = request.headers().get(name)?;
             Some(hash::of(value.as_bytes()))
         }
-        HashOn::Cookie(name) => Some(hash::of(cookie(request.headers(), name)?)),
+        HashOn::Cookie(name) => {
+            let value = matcher::cookies(request.headers(), name).next()?;
+            Some(hash::of(value))
+        }
         HashOn::Query(name) => {
-            let value = parameter(request.uri().query()?, name)?;
-            Some(hash::of(value.as_bytes()))
+            let query = request.uri().query()?;
+            let value = matcher::query_values(query, name.as_bytes()).next()?;
+            Some(hash::of(&value))
         }
     }
 }
@@ -42,44 +66,9 @@ pub(super) fn address(client: IpAddr) -> u64 {
     }
 }
 
-/// The first cookie of that name.
-pub(super) fn cookie<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h [u8]> {
-    let lines = headers.get_all(COOKIE).iter();
-    let pairs = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b';'));
-    pairs.map(<[u8]>::trim_ascii).find_map(|pair| {
-        let value = pair.strip_prefix(name.as_bytes())?;
-        value.strip_prefix(b"=")
-    })
-}
-
-/// As it was written, escapes included.
-fn parameter<'q>(query: &'q str, name: &str) -> Option<&'q str> {
-    query.split('&').find_map(|pair| {
-        let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-        (key == name).then_some(value)
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_cookie_is_found_among_others_and_by_its_whole_name() {
-        let mut headers = HeaderMap::new();
-        headers.append(COOKIE, "xid=1; id=two; id=three".parse().unwrap());
-        headers.append(COOKIE, "late=4".parse().unwrap());
-        assert_eq!(cookie(&headers, "id"), Some(&b"two"[..]));
-        assert_eq!(cookie(&headers, "late"), Some(&b"4"[..]));
-        assert_eq!(cookie(&headers, "i"), None);
-    }
-
-    #[test]
-    fn a_parameter_is_found_by_its_whole_name() {
-        assert_eq!(parameter("user=a&userid=b&x", "userid"), Some("b"));
-        assert_eq!(parameter("user=a&userid=b&x", "x"), Some(""));
-        assert_eq!(parameter("user=a", "us"), None);
-    }
 
     #[test]
     fn an_address_is_the_same_in_either_family() {

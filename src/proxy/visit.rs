@@ -31,6 +31,14 @@ pub(super) struct Visit {
     /// Held while it takes the memory of a request under way.
     pub(super) room: Option<ExchangeGuard>,
     share: Share,
+    told: Told,
+}
+
+/// Whether the observer is to hear of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Told {
+    AtItsEnd,
+    Never,
 }
 
 impl Visit {
@@ -53,6 +61,21 @@ impl Visit {
             due: None,
             room: None,
             share,
+            told: Told::AtItsEnd,
+        }
+    }
+
+    /// Of a request that no client sent: nobody hears of it.
+    pub(super) fn unseen(proxy: &Rc<Proxy>, active: Arc<Active>, peer: SocketAddr) -> Self {
+        let seen = Observation::begin(Rc::clone(&active.watched), 0, peer);
+        Self {
+            proxy: Rc::clone(proxy),
+            active,
+            seen,
+            due: None,
+            room: None,
+            share: Share::Whole,
+            told: Told::Never,
         }
     }
 }
@@ -77,6 +100,9 @@ impl Share {
 
 impl Drop for Visit {
     fn drop(&mut self) {
+        if self.told == Told::Never {
+            return;
+        }
         let seen = &mut self.seen;
         seen.duration = seen.started.elapsed();
         if seen.status.is_none() && seen.reason.is_none() {

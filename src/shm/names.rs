@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::layout::ENDPOINTS;
 use super::series::{FIRST_NAME, Family, ID_END, Key};
 use crate::model::config::{Config, Server, ServerHost, Target};
+use crate::model::secret::Secret;
 
 /// How long the series of a name stay after a reload has removed it.
 pub const LINGER: Duration = Duration::from_secs(600);
@@ -39,6 +40,8 @@ pub struct Index {
     pub listeners: Vec<u32>,
     /// Ids that are in no list above but whose series stay for now.
     pub lingering: Vec<(Kind, u32)>,
+    /// The key of sticky cookies that have no other.
+    pub secret: Option<Secret>,
 }
 
 /// The supervisor's book of names.
@@ -47,6 +50,8 @@ pub struct Names {
     labels: Shelf<(Kind, String)>,
     /// By upstream and address. They count from 0: their ids are places on the health board.
     endpoints: Shelf<(String, String)>,
+    /// Made up once, and kept for as long as somebody serves.
+    secret: Option<Secret>,
     /// Endpoint ids that were given away and whose places have not been cleared yet.
     fresh: Vec<u32>,
 }
@@ -83,6 +88,7 @@ impl Default for Names {
         Names {
             labels: Shelf::new(FIRST_NAME, ID_END),
             endpoints: Shelf::new(0, ENDPOINTS),
+            secret: None,
             fresh: Vec::new(),
         }
     }
@@ -118,6 +124,7 @@ impl Names {
                 .map(|listener| self.label(Kind::Listener, &listener.address.to_string()))
                 .collect(),
             lingering: Vec::new(),
+            secret: self.secret.clone(),
         };
         Index {
             lingering: self.lingering(),
@@ -135,6 +142,14 @@ impl Names {
             self.fresh.push(id);
         }
         id
+    }
+
+    pub fn secret(&self) -> Option<&Secret> {
+        self.secret.as_ref()
+    }
+
+    pub fn set_secret(&mut self, secret: Secret) {
+        self.secret = Some(secret);
     }
 
     /// Endpoints with other ids are gone from `now` on.
@@ -335,7 +350,8 @@ pub fn label_ids(key: Key) -> impl Iterator<Item = u32> {
         Family::Connections | Family::Accepted | Family::Handshakes => 1,
         Family::UpstreamDuration | Family::UpstreamConnect => 1,
         Family::HealthChecks | Family::HealthChanges => 1,
-        Family::UpstreamConnections | Family::Retries | Family::Ejections => 1,
+        Family::UpstreamConnections | Family::Retries => 1,
+        Family::Ejections | Family::Mirrored => 1,
         _ => 0,
     };
     [key.first(), key.second()].into_iter().take(named)

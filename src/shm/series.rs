@@ -69,6 +69,8 @@ pub enum Family {
     HealthChanges = 22,
     /// By listener and `Handshake`.
     Handshakes = 23,
+    /// Id of the upstream, and what became of the copy.
+    Mirrored = 24,
 }
 
 /// Does a family's value die with its process?
@@ -83,6 +85,15 @@ pub enum Nature {
 pub enum ConnectionState {
     Active = 0,
     Idle = 1,
+}
+
+/// What became of a request's copy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Copied {
+    Answered = 0,
+    Failed = 1,
+    /// Not sent: too many were under way, its body was too long or broke off.
+    Dropped = 2,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -208,7 +219,7 @@ impl Key {
 }
 
 impl Family {
-    pub const ALL: [Family; 23] = [
+    pub const ALL: [Family; 24] = [
         Family::Requests,
         Family::RequestDuration,
         Family::InFlight,
@@ -232,6 +243,7 @@ impl Family {
         Family::HealthChecks,
         Family::HealthChanges,
         Family::Handshakes,
+        Family::Mirrored,
     ];
 
     pub fn nature(self) -> Nature {

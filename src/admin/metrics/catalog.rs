@@ -163,6 +163,11 @@ pub const EJECTIONS: Metric = counter(
     &["upstream"],
     "Endpoints left out for a while for what live traffic showed of them.",
 );
+pub const MIRRORED: Metric = counter(
+    "sluice_mirror_requests_total",
+    &["upstream", "outcome"],
+    "Copies of requests for an upstream: answered, failed, or dropped before they were sent.",
+);
 pub const ENDPOINT_HEALTHY: Metric = gauge(
     "sluice_upstream_endpoint_healthy",
     &["upstream", "endpoint"],
@@ -251,7 +256,7 @@ pub const NAME_AGE: Metric = gauge(
 );
 
 /// All of them.
-pub const ALL: [&Metric; 41] = [
+pub const ALL: [&Metric; 42] = [
     &BUILD_INFO,
     &POD_INFO,
     &CONFIG_INFO,
@@ -276,6 +281,7 @@ pub const ALL: [&Metric; 41] = [
     &UPSTREAM_CONNECTIONS,
     &RETRIES,
     &EJECTIONS,
+    &MIRRORED,
     &ENDPOINT_HEALTHY,
     &ERRORS,
     &CERTIFICATE_EXPIRY,

@@ -10,7 +10,7 @@ use crate::model::health::{CheckResult, Verdict};
 use crate::model::resolved::LookupResult;
 use crate::shm::names::{Labels, label_ids};
 use crate::shm::series::{
-    ConnectionState, Family, Handshake, Key, NONE, Nature, OTHER, has_no_code,
+    ConnectionState, Copied, Family, Handshake, Key, NONE, Nature, OTHER, has_no_code,
     split_method_and_code,
 };
 
@@ -133,6 +133,7 @@ fn definition(family: Family) -> &'static Definition {
         Family::HealthChecks => &catalog::HEALTH_CHECKS,
         Family::HealthChanges => &catalog::HEALTH_CHANGES,
         Family::Handshakes => &catalog::HANDSHAKES,
+        Family::Mirrored => &catalog::MIRRORED,
     }
 }
 
@@ -173,6 +174,7 @@ fn values<'v>(scrape: &'v Scrape<'_>, key: Key, code: &'v mut String) -> [&'v st
         | Family::Ejections
         | Family::UpstreamDuration
         | Family::UpstreamConnect => [name(key.first()), "", "", ""],
+        Family::Mirrored => [name(key.first()), copied(key.second()), "", ""],
         Family::Errors => listed(scrape.reasons),
         Family::LogLines => listed(&["written", "dropped"]),
         Family::Spans => listed(&["exported", "dropped"]),
@@ -190,6 +192,18 @@ fn values<'v>(scrape: &'v Scrape<'_>, key: Key, code: &'v mut String) -> [&'v st
         Family::Lookups => listed(&LookupResult::ALL.map(LookupResult::as_str)),
         Family::Restarts => listed(&RestartReason::ALL.map(RestartReason::as_str)),
         Family::InFlight | Family::DroppedSeries | Family::ApplyDuration => [""; 4],
+    }
+}
+
+fn copied(id: u32) -> &'static str {
+    const ANSWERED: u32 = Copied::Answered as u32;
+    const FAILED: u32 = Copied::Failed as u32;
+    const DROPPED: u32 = Copied::Dropped as u32;
+    match id {
+        ANSWERED => "answered",
+        FAILED => "failed",
+        DROPPED => "dropped",
+        _ => OTHER_NAME,
     }
 }
 

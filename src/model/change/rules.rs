@@ -3,7 +3,7 @@
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::{Change, differing};
-use crate::model::config::{Config, Rule};
+use crate::model::config::{Config, Mirror, Rule};
 
 pub(super) fn between(old: &Config, new: &Config) -> Vec<Change> {
     let (before, after) = middles(&old.rules, &new.rules);
@@ -130,6 +130,7 @@ fn rule_parts(old: (&Config, &Rule), new: (&Config, &Rule)) -> Vec<&'static str>
         ("headers", old.headers != new.headers),
         ("query", old.query != new.query),
         ("grpcWeb", old.grpc_web != new.grpc_web),
+        ("cookies", old.cookies != new.cookies),
         (
             "upstreams",
             !targets(old_config, old).eq(targets(new_config, new)),
@@ -137,8 +138,20 @@ fn rule_parts(old: (&Config, &Rule), new: (&Config, &Rule)) -> Vec<&'static str>
         ("timeouts", old.traffic.timeouts != new.traffic.timeouts),
         ("retry", old.traffic.retry != new.traffic.retry),
         ("hedge", old.traffic.hedge != new.traffic.hedge),
+        ("mirror", mirror(old_config, old) != mirror(new_config, new)),
     ];
     differing(compared)
+}
+
+fn mirror<'c>(config: &'c Config, rule: &Rule) -> Option<(Option<&'c str>, Mirror)> {
+    let mirror = rule.mirror?;
+    let upstream = config.upstreams.get(mirror.upstream as usize);
+    let id = upstream.map(|upstream| upstream.id.as_str());
+    let settings = Mirror {
+        upstream: 0,
+        ..mirror
+    };
+    Some((id, settings))
 }
 
 /// By name: an index means something else in another configuration.

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::model::secret::Secret;
+
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Balancing {
     pub policy: Policy,
@@ -12,6 +14,29 @@ pub struct Balancing {
     /// With a smaller share of its endpoints well than this, in percent, all of them get requests.
     pub panic_threshold: u32,
     pub outliers: Outliers,
+    /// Keeps a client with its endpoint by a cookie.
+    pub sticky: Option<Sticky>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sticky {
+    pub cookie: String,
+    /// How long the client keeps it; `None` is until it is closed.
+    pub ttl: Option<Duration>,
+    pub path: String,
+    pub domain: Option<String>,
+    pub secure: bool,
+    pub http_only: bool,
+    pub same_site: SameSite,
+    /// Of the hash that stands for the endpoint; `None` is one that nobody else has.
+    pub secret: Option<Secret>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum SameSite {
+    Strict,
+    Lax,
+    None,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -69,6 +94,7 @@ impl Default for Balancing {
             slow_start: None,
             panic_threshold: 10,
             outliers: Outliers::default(),
+            sticky: None,
         }
     }
 }

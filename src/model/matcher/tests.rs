@@ -117,3 +117,26 @@ fn equal_regexes_are_compiled_once() {
     compiler.query(&wanted).unwrap();
     assert_eq!(compiler.regexes.len(), 1);
 }
+
+#[test]
+fn a_cookie_is_found_among_others_and_by_its_whole_name() {
+    let mut headers = HeaderMap::new();
+    headers.append(COOKIE, "xid=1; id=two; id=three".parse().unwrap());
+    headers.append(COOKIE, "late=4;flag".parse().unwrap());
+    let values = |name| cookies(&headers, name).collect::<Vec<_>>();
+    assert_eq!(values("id"), [b"two".as_slice(), b"three"]);
+    assert_eq!(values("late"), [b"4"]);
+    assert!(values("i").is_empty() && values("flag").is_empty());
+
+    let cookie = |name: &str, value| {
+        let name = name.into();
+        MatcherCompiler::default()
+            .cookie(&config::ValueMatch { name, value })
+            .unwrap()
+            .matches(&headers)
+    };
+    assert!(cookie("id", config::ValuePattern::Exact("three".into())));
+    assert!(cookie("late", config::ValuePattern::Regex("[0-9]".into())));
+    assert!(!cookie("xid", config::ValuePattern::Exact("2".into())));
+    assert!(!cookie("flag", config::ValuePattern::Present));
+}

@@ -1,15 +1,20 @@
 //! How an upstream's requests are spread: `balance`, `slowStart`, `panicThreshold` and
-//! `outlierDetection`.
+//! `outlierDetection`. Not here: `sticky`.
 
-use super::header;
 use super::process::section;
+use super::{header, sticky};
 use crate::model::config::balance::{Balancing, ErrorRate, Hash, HashOn, Outliers, Policy};
 use crate::model::decode::{At, Reader};
 use crate::model::raw::{
     BalanceForm, HashForm, PolicyName, RawBalance, RawHashOn, RawOutliers, RawUpstream, WordOr,
 };
+use crate::model::secret::Resolve;
 
-pub(super) fn balancing(raw: &RawUpstream<'_>, reader: &mut Reader<'_>) -> Balancing {
+pub(super) fn balancing(
+    raw: &RawUpstream<'_>,
+    reader: &mut Reader<'_>,
+    resolve: &mut Resolve<'_>,
+) -> Balancing {
     let usual = Balancing::default();
     Balancing {
         policy: match &raw.balance {
@@ -19,6 +24,10 @@ pub(super) fn balancing(raw: &RawUpstream<'_>, reader: &mut Reader<'_>) -> Balan
         slow_start: raw.slow_start.map(|at| at.value),
         panic_threshold: raw.panic_threshold().0,
         outliers: outliers(&section(&raw.outlier_detection), reader),
+        sticky: raw
+            .sticky
+            .as_ref()
+            .and_then(|raw| sticky::sticky(&raw.value, reader, resolve)),
     }
 }
 

@@ -84,7 +84,7 @@ pub(super) fn admin(
     Some(Admin { listen, token })
 }
 
-fn token(text: &str, resolve: &mut Resolve<'_>) -> Result<Secret, Fault> {
+pub(super) fn token(text: &str, resolve: &mut Resolve<'_>) -> Result<Secret, Fault> {
     let token = template::parse_secret(text, resolve).map_err(super::header::fault)?;
     match token.expose() {
         "" => Err(Fault::new(

@@ -6,12 +6,12 @@ use rustc_hash::FxHashSet;
 
 use super::pattern::{Patterns, Reach};
 use super::upstream::Upstreams;
-use super::{Fault, header, host, name, rule_names, shadow, traffic};
+use super::{Fault, cookie, header, host, name, rule_names, shadow, traffic};
 use crate::model::config::{
-    HostPattern, PathPattern, Rule, ValueMatch, ValuePattern, WeightedUpstream,
+    HostPattern, Mirror, PathPattern, Rule, ValueMatch, ValuePattern, WeightedUpstream,
 };
 use crate::model::decode::{At, Reader, shortened};
-use crate::model::raw::{PathType, RawMatch, RawRule, RawServer};
+use crate::model::raw::{PathType, RawMatch, RawMirror, RawRule, RawServer};
 use crate::model::yaml::NodeId;
 
 /// Where a rule stands, and what its regular expression takes if it has a real one.
@@ -92,8 +92,10 @@ impl<'t> Parse<'_, 't> {
         let methods = self.methods(rule);
         let headers = self.matches(rule.headers.as_ref(), Self::header_name);
         let query = self.matches(rule.query.as_ref(), Self::parameter_name);
+        let cookies = self.matches(rule.cookies.as_ref(), Self::cookie_name);
         let upstreams = self.targets(rule);
         let traffic = traffic::of_rule(rule, self.reader);
+        let mirror = rule.mirror.as_ref().map(|raw| self.mirror(&raw.value));
         let (path, reach) = path?;
         let (host, name) = (host?, self.name(rule)?);
         let rule = Rule {
@@ -103,9 +105,14 @@ impl<'t> Parse<'_, 't> {
             methods: methods?,
             headers: headers?,
             query: query?,
+            cookies: cookies?,
             upstreams: upstreams?,
             traffic,
             grpc_web: rule.grpc_web(),
+            mirror: match mirror {
+                Some(mirror) => Some(mirror?),
+                None => None,
+            },
         };
         Some((rule, reach))
     }
@@ -249,6 +256,19 @@ impl<'t> Parse<'_, 't> {
             name => Ok(name.to_owned()),
         };
         self.reader.accept(text, result)
+    }
+
+    fn mirror(&mut self, raw: &RawMirror<'t>) -> Option<Mirror> {
+        Some(Mirror {
+            upstream: self.upstream(raw.upstream?)?,
+            percent: raw.percent().0,
+            max_in_flight: raw.max_in_flight().0,
+            max_body: raw.max_body().0,
+        })
+    }
+
+    fn cookie_name(&mut self, text: At<&'t str>) -> Option<String> {
+        self.reader.accept(text, cookie::name(text.value))
     }
 
     fn targets(&mut self, rule: &RawRule<'t>) -> Option<Vec<WeightedUpstream>> {

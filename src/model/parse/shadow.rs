@@ -260,7 +260,7 @@ impl<'r> Earlier<'r> {
 }
 
 fn is_free(rule: &Rule) -> bool {
-    rule.methods.is_empty() && rule.headers.is_empty() && rule.query.is_empty()
+    rule.has_no_conditions()
 }
 
 /// Whether every request that meets the later rule's conditions meets the earlier one's.
@@ -272,7 +272,10 @@ fn conditions_cover(earlier: &Rule, later: &Rule) -> bool {
                 .methods
                 .iter()
                 .all(|method| earlier.methods.contains(method)));
-    methods && implied(&earlier.headers, &later.headers) && implied(&earlier.query, &later.query)
+    methods
+        && implied(&earlier.headers, &later.headers)
+        && implied(&earlier.query, &later.query)
+        && implied(&earlier.cookies, &later.cookies)
 }
 
 /// Whether each of the wanted conditions follows from one of the given.

@@ -115,7 +115,7 @@ fn upstream<'t>(
         .map(|at| at.value)
         .unwrap_or_default();
     let traffic = traffic::of_upstream(&raw.value, reader);
-    let balancing = balance::balancing(&raw.value, reader);
+    let balancing = balance::balancing(&raw.value, reader, resolve);
     let health_check = health_check(raw, reader, resolve);
     let target = target(raw, reader);
     if let (Some(Target::Echo), Some(version)) = (&target, raw.value.proxy_protocol) {

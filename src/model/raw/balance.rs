@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::model::config::balance::SameSite;
 use crate::model::decode::{At, Decode, Number, Reader, Shape, section, words};
 use crate::model::yaml::{NodeId, Value};
 
@@ -65,6 +66,43 @@ section! {
         "cookie" cookie: &'t str,
         /// The name of a query parameter.
         "query" query: &'t str,
+    }
+}
+
+words!(SameSite {
+    "strict" => Self::Strict,
+    "lax" => Self::Lax,
+    "none" => Self::None,
+});
+
+section! {
+    /// `sticky:`
+    RawSticky {
+        /// The cookie's name.
+        "cookie" cookie: &'t str; require,
+        /// How long a client keeps it. Without it, until the client is closed.
+        "ttl" ttl: Duration,
+        /// How else it is set.
+        "attributes" attributes: RawAttributes<'t>,
+        /// The key of the hash that stands for an endpoint, or where it is, like `env:NAME`. Proxies that
+        /// have the same one know each other's cookies. Without it, one made up when the program starts.
+        "secret" secret: &'t str,
+    }
+}
+
+section! {
+    /// `attributes:`
+    RawAttributes {
+        /// Below which path it is sent.
+        "path" path: &'t str = "/",
+        /// To which domain it is sent. Without it, to the host that set it.
+        "domain" domain: &'t str,
+        /// Whether it is sent over TLS only.
+        "secure" secure: bool = false,
+        /// Whether it is kept from scripts.
+        "httpOnly" http_only: bool = true,
+        /// Whether it is sent with requests that other sites cause; `none` needs `secure`.
+        "sameSite" same_site: SameSite = SameSite::Lax,
     }
 }
 

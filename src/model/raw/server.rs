@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::balance::{BalanceForm, RawOutliers};
+use super::balance::{BalanceForm, RawOutliers, RawSticky};
 use super::health::RawHealthCheck;
 use super::tls::{RawHsts, RawListenerTls, RawRedirectHttps, RawSessionTickets, RawUpstreamTls};
 use super::traffic::{
@@ -115,6 +115,8 @@ section! {
         "circuitBreaker" circuit_breaker: RawCircuitBreaker<'t>,
         /// How one of several endpoints is chosen. Without it, `least-connections`.
         "balance" balance: BalanceForm<'t>,
+        /// Keeps a client with the endpoint that it was first sent to, by a cookie.
+        "sticky" sticky: RawSticky<'t>,
         /// For how long an endpoint that is new or comes back gets less than its share, first a tenth and
         /// then more and more. Without it, its whole share at once.
         "slowStart" slow_start: Duration,
@@ -175,10 +177,14 @@ section! {
         "headers" headers: Vec<At<RawMatch<'t>>>,
         /// Query parameters that must all match.
         "query" query: Vec<At<RawMatch<'t>>>,
+        /// Cookies that must all match.
+        "cookies" cookies: Vec<At<RawMatch<'t>>>,
         /// Whether gRPC-Web becomes gRPC, whichever upstream it goes to.
         "grpcWeb" grpc_web: bool = false,
         /// Ids of the upstreams that requests are balanced over.
         "upstreams" upstreams: Vec<At<Short<RawTarget<'t>>>>; require,
+        /// Copies requests to another upstream, for whose answers nobody waits.
+        "mirror" mirror: RawMirror<'t>,
         /// How long its requests may take, where that differs from what the upstream says.
         "timeouts" timeouts: RawRuleTimeouts<'t>,
         /// When its requests are sent again, where that differs from what the upstream says.
@@ -189,9 +195,23 @@ section! {
 }
 
 section! {
-    /// A condition on a header or a query parameter: one of `value`, `regex` and `present`.
+    /// `mirror:`
+    RawMirror {
+        /// The id of the upstream that gets the copies.
+        "upstream" upstream: &'t str; require,
+        /// How many of a hundred requests are copied.
+        "percent" percent: Number<0, 100> = Number(100),
+        /// Copies that may be under way in a worker; more are not made.
+        "maxInFlight" max_in_flight: Number<1, 65_536> = Number(128),
+        /// A request with a longer body is not copied.
+        "maxBody" max_body: Bytes<0, 16_777_216> = Bytes(64 * 1024),
+    }
+}
+
+section! {
+    /// A condition on a header, a query parameter or a cookie: one of `value`, `regex` and `present`.
     RawMatch {
-        /// The name of the header or parameter.
+        /// The name of the header, parameter or cookie.
         "name" name: &'t str; require,
         /// It has exactly this value.
         "value" value: &'t str,

@@ -26,6 +26,8 @@ pub enum Mismatch {
     Header(usize),
     /// The n-th of the rule's query parameters.
     Query(usize),
+    /// The n-th of the rule's cookies.
+    Cookie(usize),
 }
 
 impl RouteTable {
@@ -81,11 +83,17 @@ impl Conditions {
                 .iter()
                 .position(|one| !one.matches(query.parameters()))
         };
+        let cookie = || {
+            self.cookies
+                .iter()
+                .position(|one| !one.matches(query.headers))
+        };
         if !self.takes_method(query) {
             return Some(Mismatch::Method);
         }
         header()
             .map(Mismatch::Header)
             .or_else(|| parameter().map(Mismatch::Query))
+            .or_else(|| cookie().map(Mismatch::Cookie))
     }
 }

@@ -365,6 +365,8 @@ pub(super) fn rule(prefix: &str, upstream: u32) -> Rule {
         methods: Vec::new(),
         headers: Vec::new(),
         query: Vec::new(),
+        cookies: Vec::new(),
+        mirror: None,
         upstreams: vec![WeightedUpstream {
             upstream,
             weight: 1,

@@ -6,7 +6,7 @@
 use std::rc::Rc;
 use std::time::Instant;
 
-use http::StatusCode;
+use http::{HeaderValue, StatusCode};
 
 use super::endpoint::Endpoint;
 use super::members::{Member, Members};
@@ -25,6 +25,7 @@ pub(in crate::proxy) struct Hold {
     began: Option<Instant>,
     /// Where others may wait for its end.
     turn: Option<Turn>,
+    token: Option<Rc<str>>,
 }
 
 impl Hold {
@@ -37,6 +38,16 @@ impl Hold {
             began: members.measure_latency().then(Instant::now),
             members,
             turn: None,
+            token: member.token.clone(),
+        }
+    }
+
+    /// The value of `Set-Cookie` that keeps the client here, where it does not have that cookie yet.
+    pub(in crate::proxy) fn cookie(&self, sent: Option<&[u8]>) -> Option<HeaderValue> {
+        let (sticky, token) = (self.members.sticky()?, self.token.as_deref()?);
+        match sent == Some(token.as_bytes()) {
+            true => None,
+            false => sticky.setting(token),
         }
     }
 

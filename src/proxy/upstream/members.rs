@@ -19,6 +19,7 @@ use crate::model::config::traffic::Bounds;
 use crate::model::config::{ServerHost, ServerRole};
 use crate::model::random::Random;
 use crate::model::resolved::{Address, ResolvedEndpoint};
+use crate::model::secret::Secret;
 use crate::model::snapshot::{Server, Upstream};
 use crate::proxy::observe::Observer;
 use crate::shm::health::Millis;
@@ -27,6 +28,9 @@ use crate::shm::recorder::Counter;
 use crate::shm::series::{ConnectionState, Family, Key as Series};
 
 mod eligible;
+mod sticky;
+
+pub(in crate::proxy) use sticky::Stickiness;
 
 /// Where endpoints are found and counted.
 pub(in crate::proxy) struct Premises<'a> {
@@ -43,6 +47,8 @@ pub(in crate::proxy) struct Plan<'a> {
     pub(in crate::proxy) ids: &'a [Option<u32>],
     /// What the upstream is counted under.
     pub(in crate::proxy) label: u32,
+    /// The key of sticky cookies, where the upstream has none of its own.
+    pub(in crate::proxy) secret: Option<&'a Secret>,
 }
 
 /// One upstream of one generation.
@@ -54,6 +60,7 @@ pub(in crate::proxy) struct Members {
     /// Who may be chosen, while one is; kept for its memory.
     eligible: RefCell<Vec<u32>>,
     random: Random,
+    sticky: Option<Stickiness>,
     observer: Rc<Observer>,
     label: u32,
     account: Rc<Account>,
@@ -83,6 +90,8 @@ pub(super) struct Member {
     weight: u32,
     tier: u32,
     credit: Cell<i64>,
+    /// What stands for it in a sticky cookie.
+    pub(super) token: Option<Rc<str>>,
 }
 
 /// What a choice depends on.
@@ -91,6 +100,8 @@ pub(in crate::proxy) struct Ask<'a> {
     pub(in crate::proxy) tried: &'a Tried,
     /// The hash of what the request is placed by, where the policy wants one.
     pub(in crate::proxy) key: Option<u64>,
+    /// The sticky cookie that came with the request.
+    pub(in crate::proxy) token: Option<&'a [u8]>,
 }
 
 /// Endpoints that this request has been to: others come first.
@@ -119,6 +130,7 @@ impl Members {
             now: RefCell::new(before.map(Self::copies).unwrap_or_default()),
             eligible: RefCell::default(),
             random: Random::new(RandomState::new().hash_one(plan.label)),
+            sticky: Stickiness::of(plan),
             observer: Rc::clone(premises.observer),
             label: plan.label,
             account: before
@@ -132,6 +144,11 @@ impl Members {
 
     pub(in crate::proxy) fn upstream(&self) -> &str {
         &self.upstream
+    }
+
+    /// What the upstream is counted under.
+    pub(in crate::proxy) fn label(&self) -> u32 {
+        self.label
     }
 
     pub(in crate::proxy) fn balancing(&self) -> &Balancing {
@@ -179,8 +196,10 @@ impl Members {
         let now = self.now.borrow();
         let mut before = now.iter();
         let before = before.find(|one| Rc::ptr_eq(&one.endpoint, &found));
+        let sticky = self.sticky.as_ref();
         Member {
             credit: Cell::new(before.map_or(0, |one| one.credit.get())),
+            token: sticky.map(|sticky| sticky.token(&self.upstream, &endpoint.address)),
             endpoint: found,
             server: source.server,
             weight: source.weight.saturating_mul(endpoint.weight),
@@ -193,6 +212,7 @@ impl Members {
         let copy = |member: &Member| Member {
             endpoint: Rc::clone(&member.endpoint),
             credit: member.credit.clone(),
+            token: member.token.clone(),
             ..*member
         };
         now.iter().map(copy).collect()
@@ -230,6 +250,10 @@ impl Members {
     pub(in crate::proxy) fn idle_connections(&self) -> usize {
         let now = self.now.borrow();
         now.iter().map(|member| member.endpoint.idle_count()).sum()
+    }
+
+    pub(in crate::proxy) fn sticky(&self) -> Option<&Stickiness> {
+        self.sticky.as_ref()
     }
 
     /// Whether there is anything to choose, and so anything to learn from how requests go.
@@ -272,6 +296,9 @@ impl Members {
     }
 
     fn choose<'a>(&self, members: &'a [Member], ask: &Ask<'_>) -> Option<&'a Member> {
+        if let Some(kept) = kept(members, ask) {
+            return Some(kept);
+        }
         let mut eligible = self.eligible.borrow_mut();
         let Balancing {
             policy,
@@ -292,6 +319,15 @@ impl Members {
         };
         balance::pick(policy, &among, ask.key, &self.random)
     }
+}
+
+/// The one that the client's cookie stands for, as long as that is well.
+fn kept<'a>(members: &'a [Member], ask: &Ask<'_>) -> Option<&'a Member> {
+    let token = ask.token?;
+    let mut members = members.iter();
+    let found = members.find(|one| one.token.as_deref().map(str::as_bytes) == Some(token))?;
+    let is_well = found.endpoint.takes_traffic(ask.now) && !ask.tried.has(&found.endpoint);
+    is_well.then_some(found)
 }
 
 impl Candidate for Member {

@@ -1,11 +1,15 @@
 //! Replacing the binary: the new one is started beside this one, gets what must not be lost, and when
 //! its workers serve, this one drains.
 
+use std::hash::{BuildHasher, RandomState};
 use std::process::ExitCode;
 use std::time::Instant;
 
+use rustix::rand::{GetRandomFlags, getrandom};
+
 use super::Engine;
 use crate::ipc::message::{Estate, Packed};
+use crate::model::secret::Secret;
 use crate::shm::names::Kind;
 use crate::supervisor::handover::{self, HandoverError, Successor, Word};
 use crate::supervisor::signals::Heard;
@@ -56,6 +60,7 @@ impl Engine {
             admin,
             labels: Packed::pack(&labels).map_err(std::io::Error::other)?,
             endpoints: Packed::pack(&endpoints).map_err(std::io::Error::other)?,
+            secret: self.names.secret().cloned(),
         };
         let tickets = self.tickets.all();
         Successor::start(&self.launch, &estate, tickets, &self.sockets, fds)
@@ -87,11 +92,13 @@ impl Engine {
         }
     }
 
-    /// Takes what a predecessor has left.
+    /// Takes what a predecessor has left, and makes up what nobody has left.
     pub(super) fn inherit(&mut self) {
         let Some(left) = &mut self.inheritance else {
-            return;
+            return self.names.set_secret(made_up());
         };
+        let secret = left.estate.secret.take();
+        self.names.set_secret(secret.unwrap_or_else(made_up));
         self.sockets.inherit(std::mem::take(&mut left.sockets));
         self.tickets = Tickets::new(std::mem::take(&mut left.tickets), Instant::now());
         if let Some((configured, listener)) = left.admin.take() {
@@ -128,4 +135,16 @@ impl Engine {
         let successor = self.successor.as_ref();
         successor.filter(|successor| successor.serves && std::process::id() == 1)
     }
+}
+
+/// 256 random bits. Should the system have none to give, what the standard library's tables are keyed
+/// with has to do.
+fn made_up() -> Secret {
+    let mut bits = [0_u8; 32];
+    if getrandom(&mut bits, GetRandomFlags::empty()) != Ok(bits.len()) {
+        for (salt, part) in bits.chunks_mut(8).enumerate() {
+            part.copy_from_slice(&RandomState::new().hash_one(salt).to_be_bytes());
+        }
+    }
+    Secret::new(bits.map(|byte| format!("{byte:02x}")).concat())
 }

@@ -19,6 +19,7 @@ impl Mismatch {
             Self::Method => "method",
             Self::Header(_) => "header",
             Self::Query(_) => "query",
+            Self::Cookie(_) => "cookie",
         }
     }
 
@@ -42,6 +43,10 @@ impl Mismatch {
                 .query
                 .get(place)
                 .map_or_else(String::new, |wanted| parameter(wanted, query)),
+            Self::Cookie(place) => rule
+                .cookies
+                .get(place)
+                .map_or_else(String::new, |wanted| cookie(wanted, query)),
         }
     }
 }
@@ -92,6 +97,17 @@ fn parameter(wanted: &ValueMatch, query: &RouteQuery<'_>) -> String {
     let values = matcher::query_values(query.parameters(), wanted.name.as_bytes());
     let values = values.map(|value| Cow::Owned(String::from_utf8_lossy(&value).into_owned()));
     value(&format!("query {}", wanted.name), &wanted.value, values)
+}
+
+/// What is in a cookie may let its bearer pass for somebody.
+fn cookie(wanted: &ValueMatch, query: &RouteQuery<'_>) -> String {
+    match matcher::cookies(query.headers, &wanted.name).next() {
+        Some(_) => format!(
+            "cookie {}: its value is not the one that is asked for",
+            wanted.name
+        ),
+        None => format!("cookie {}: is not there", wanted.name),
+    }
 }
 
 fn value<'a>(

@@ -76,6 +76,7 @@ impl Stage {
             servers,
             ids: &ids,
             label: 2,
+            secret: None,
         };
         Members::build(&plan, before, &self.premises())
     }
@@ -157,6 +158,7 @@ fn pick(members: &Rc<Members>, tried: &Tried) -> Option<Hold> {
         now,
         tried,
         key: None,
+        token: None,
     })
 }
 
@@ -417,4 +419,61 @@ fn one_that_comes_back_is_started_slowly() {
         .filter(|last| **last == 1)
         .count();
     assert_eq!(first, 10, "a tenth of a share");
+}
+
+#[test]
+fn a_client_is_kept_where_its_cookie_says_until_that_is_not_well() {
+    let mut stage = Stage::set();
+    stage.balancing.sticky = Some(config::balance::Sticky {
+        cookie: "at".into(),
+        ttl: None,
+        path: "/".into(),
+        domain: None,
+        secure: false,
+        http_only: true,
+        same_site: config::balance::SameSite::Lax,
+        secret: Some(Secret::new("a secret")),
+    });
+    let members = stage.members(&["10.0.0.1", "10.0.0.2", "10.0.0.3"], None);
+    let first = pick(&members, &Tried::default()).unwrap();
+    let set = first.cookie(None).unwrap();
+    let set = set.to_str().unwrap();
+    let (name, rest) = set.split_once('=').unwrap();
+    let (token, attributes) = rest.split_once(';').unwrap();
+    assert_eq!(
+        (name, attributes),
+        ("at", " Path=/; HttpOnly; SameSite=Lax")
+    );
+    assert_eq!(
+        first.cookie(Some(token.as_bytes())),
+        None,
+        "it has it already"
+    );
+
+    let (now, tried) = (Millis(1_000), Tried::default());
+    let again = |token: &str| {
+        let token = Some(token.as_bytes());
+        let key = None;
+        let ask = Ask {
+            now,
+            tried: &tried,
+            key,
+            token,
+        };
+        members.pick(&ask).unwrap()
+    };
+    for _ in 0..5 {
+        assert!(Rc::ptr_eq(again(token).endpoint(), first.endpoint()));
+    }
+    let strangers: std::collections::HashSet<_> = (0..3)
+        .map(|_| again("0123").endpoint().address.clone())
+        .collect();
+    assert_eq!(strangers.len(), 3, "an unknown cookie is none");
+    stage.board(1).check(Verdict::Unhealthy, Millis(900));
+    let other = again(token);
+    assert!(!Rc::ptr_eq(other.endpoint(), first.endpoint()));
+    assert!(
+        other.cookie(Some(token.as_bytes())).is_some(),
+        "it is told to go there"
+    );
 }
