@@ -92,7 +92,9 @@ impl<'t> Parse<'_, 't> {
         let methods = self.methods(rule);
         let headers = self.matches(rule.headers.as_ref(), Self::header_name);
         let query = self.matches(rule.query.as_ref(), Self::parameter_name);
-        let cookies = self.matches(rule.cookies.as_ref(), Self::cookie_name);
+        let cookies = self.matches(rule.cookies.as_ref(), |parse, text| {
+            parse.reader.accept(text, cookie::name(text.value))
+        });
         let upstreams = self.targets(rule);
         let traffic = traffic::of_rule(rule, self.reader);
         let mirror = rule.mirror.as_ref().map(|raw| self.mirror(&raw.value));
@@ -265,10 +267,6 @@ impl<'t> Parse<'_, 't> {
             max_in_flight: raw.max_in_flight().0,
             max_body: raw.max_body().0,
         })
-    }
-
-    fn cookie_name(&mut self, text: At<&'t str>) -> Option<String> {
-        self.reader.accept(text, cookie::name(text.value))
     }
 
     fn targets(&mut self, rule: &RawRule<'t>) -> Option<Vec<WeightedUpstream>> {

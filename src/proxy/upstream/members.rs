@@ -146,11 +146,6 @@ impl Members {
         &self.upstream
     }
 
-    /// What the upstream is counted under.
-    pub(in crate::proxy) fn label(&self) -> u32 {
-        self.label
-    }
-
     pub(in crate::proxy) fn balancing(&self) -> &Balancing {
         &self.balancing
     }
@@ -252,10 +247,6 @@ impl Members {
         now.iter().map(|member| member.endpoint.idle_count()).sum()
     }
 
-    pub(in crate::proxy) fn sticky(&self) -> Option<&Stickiness> {
-        self.sticky.as_ref()
-    }
-
     /// Whether there is anything to choose, and so anything to learn from how requests go.
     pub(super) fn are_several(&self) -> bool {
         self.now.borrow().len() > 1
@@ -296,7 +287,7 @@ impl Members {
     }
 
     fn choose<'a>(&self, members: &'a [Member], ask: &Ask<'_>) -> Option<&'a Member> {
-        if let Some(kept) = kept(members, ask) {
+        if let Some(kept) = sticky::kept(members, ask) {
             return Some(kept);
         }
         let mut eligible = self.eligible.borrow_mut();
@@ -319,15 +310,6 @@ impl Members {
         };
         balance::pick(policy, &among, ask.key, &self.random)
     }
-}
-
-/// The one that the client's cookie stands for, as long as that is well.
-fn kept<'a>(members: &'a [Member], ask: &Ask<'_>) -> Option<&'a Member> {
-    let token = ask.token?;
-    let mut members = members.iter();
-    let found = members.find(|one| one.token.as_deref().map(str::as_bytes) == Some(token))?;
-    let is_well = found.endpoint.takes_traffic(ask.now) && !ask.tried.has(&found.endpoint);
-    is_well.then_some(found)
 }
 
 impl Candidate for Member {

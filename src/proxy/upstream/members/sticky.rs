@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use http::HeaderValue;
 
-use super::Plan;
+use super::{Ask, Member, Members, Plan};
 use crate::model::balance::sticky;
 use crate::model::resolved::Address;
 
@@ -38,4 +38,24 @@ impl Stickiness {
         let text = format!("{}={token}{}", self.cookie, self.attributes);
         HeaderValue::try_from(text).ok()
     }
+}
+
+impl Members {
+    /// What the upstream is counted under.
+    pub(in crate::proxy) fn label(&self) -> u32 {
+        self.label
+    }
+
+    pub(in crate::proxy) fn sticky(&self) -> Option<&Stickiness> {
+        self.sticky.as_ref()
+    }
+}
+
+/// The one that the client's cookie stands for, as long as that is well.
+pub(super) fn kept<'a>(members: &'a [Member], ask: &Ask<'_>) -> Option<&'a Member> {
+    let token = ask.token?;
+    let mut members = members.iter();
+    let found = members.find(|one| one.token.as_deref().map(str::as_bytes) == Some(token))?;
+    let is_well = found.endpoint.takes_traffic(ask.now) && !ask.tried.has(&found.endpoint);
+    is_well.then_some(found)
 }
