@@ -7,6 +7,8 @@
 pub mod balance;
 mod health;
 pub mod observe;
+mod reload;
+mod rule;
 pub mod tls;
 pub mod traffic;
 
@@ -20,7 +22,11 @@ use super::proxy_protocol;
 use super::secret::Secret;
 use super::template::Template;
 pub use health::{CheckType, HealthCheck, HttpProbe, Probe};
-use traffic::{CircuitBreaker, Traffic, TrafficChange};
+pub use reload::{Comparison, OrphanedStreams, Reload};
+pub use rule::{
+    HostPattern, Mirror, PathPattern, Rule, ValueMatch, ValuePattern, WeightedUpstream,
+};
+use traffic::{CircuitBreaker, Traffic};
 
 /// One generation's whole behaviour.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -263,89 +269,6 @@ pub struct HeaderSetting {
     pub value: Template,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Rule {
-    /// As written, or made from host and path; unique.
-    pub name: String,
-    pub host: HostPattern,
-    pub path: PathPattern,
-    /// Upper case; empty takes all.
-    pub methods: Vec<String>,
-    pub headers: Vec<ValueMatch>,
-    pub query: Vec<ValueMatch>,
-    pub cookies: Vec<ValueMatch>,
-    /// Never empty.
-    pub upstreams: Vec<WeightedUpstream>,
-    pub traffic: TrafficChange,
-    /// gRPC-Web becomes gRPC.
-    pub grpc_web: bool,
-    pub mirror: Option<Mirror>,
-}
-
-/// Where copies of requests go; nobody waits for what becomes of them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Mirror {
-    /// Index into `Config::upstreams`.
-    pub upstream: u32,
-    /// Of a hundred requests.
-    pub percent: u32,
-    /// Copies that may be under way in a worker.
-    pub max_in_flight: u32,
-    /// In bytes; a request with more is not copied.
-    pub max_body: u32,
-}
-
-impl Rule {
-    /// Whether host and path say it all.
-    pub fn has_no_conditions(&self) -> bool {
-        let wanted = [&self.headers, &self.query, &self.cookies];
-        self.methods.is_empty() && wanted.iter().all(|list| list.is_empty())
-    }
-}
-
-/// Host names are in lower case without a trailing dot or a port.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum HostPattern {
-    Any,
-    Exact(String),
-    /// `*.example.com`, kept as `example.com`: takes any name below it, not the name itself.
-    Wildcard(String),
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum PathPattern {
-    /// The whole path, without the query.
-    Exact(String),
-    /// By path element: `/api` takes `/api` and `/api/x`, not `/apix`.
-    Prefix(String),
-    /// A regular expression anchored at the start of path and query; compiles.
-    Regex(String),
-}
-
-/// A condition on a request header, a query parameter or a cookie.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ValueMatch {
-    /// Header names are in lower case.
-    pub name: String,
-    pub value: ValuePattern,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum ValuePattern {
-    Present,
-    Exact(String),
-    /// Matches the whole value; compiles.
-    Regex(String),
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct WeightedUpstream {
-    /// Index into `Config::upstreams`.
-    pub upstream: u32,
-    /// 0 sends nothing there; not all of a rule's are 0.
-    pub weight: u32,
-}
-
 /// What a client may ask of a worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Limits {
@@ -410,42 +333,6 @@ pub struct Drain {
     pub min_delay: Option<Duration>,
     /// How long work in flight may take to end after TERM.
     pub timeout: Duration,
-}
-
-/// How a change of the file becomes the next generation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Reload {
-    /// How long the file must be left alone before it is read.
-    pub debounce: Duration,
-    /// How often the file is looked at where the system tells of no change.
-    pub poll: Duration,
-    /// How long the workers may take to prepare a generation.
-    pub prepare_timeout: Duration,
-    pub orphaned_streams: OrphanedStreams,
-    /// Goes back by itself from a generation that turns out worse than the one before.
-    pub guard: Option<Comparison>,
-    /// Tries a generation on one worker before the others.
-    pub canary: Option<Comparison>,
-}
-
-/// When a generation counts as worse than what it is compared with: by the share of its requests that
-/// end with 5xx, or whose upstream takes no connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Comparison {
-    /// How long to look at it.
-    pub window: Duration,
-    /// By how many percentage points a share may grow.
-    pub bound: u32,
-    /// Fewer requests than that say nothing.
-    pub min_requests: u32,
-}
-
-/// What happens to a long-lived stream whose rule or upstream a reload removes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum OrphanedStreams {
-    /// It goes on until it ends by itself.
-    Keep,
-    Drain,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
