@@ -3,11 +3,15 @@
 //! Not here: how many may wait (`endpoint`), and what their ends teach (`lifetime`).
 
 use std::rc::{Rc, Weak};
+use std::time::Duration;
 
 use super::lifetime::Close;
 use crate::proxy::ends::Ends;
 use crate::proxy::stream::{Look, Stream};
 use crate::proxy::timers::Tick;
+
+/// How much later than a request believes it may be (`Alarm::about_now`).
+const COARSE: Duration = Duration::from_secs(1);
 
 pub(super) struct Idle {
     pub(super) stream: Stream,
@@ -63,10 +67,11 @@ impl Idle {
         }
     }
 
+    /// The ages that are certain, given how coarse the clock is that both ends were read from.
     pub(super) fn close(&self, now: Tick) -> Close {
         Close {
-            open_at: self.seen.since(self.since),
-            closed_at: now.since(self.since),
+            open_at: self.seen.since(self.since).saturating_sub(COARSE),
+            closed_at: now.since(self.since) + COARSE,
             found: now,
         }
     }
