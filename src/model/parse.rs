@@ -14,6 +14,7 @@ mod name;
 mod observe;
 mod pattern;
 mod process;
+mod protocol;
 mod resolver;
 mod rule;
 mod rule_names;

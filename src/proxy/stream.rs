@@ -14,6 +14,7 @@ use tokio::io::{AsyncReadExt, AsyncWrite, Interest};
 use tokio::net::{TcpStream, UnixStream};
 
 use super::tls::TlsStream;
+use crate::model::config::tls::Alpn;
 
 pub(super) enum Stream {
     Tcp(TcpStream),
@@ -104,6 +105,17 @@ impl Stream {
             Err(rustix::io::Errno::WOULDBLOCK | rustix::io::Errno::INTR) => Look::Nothing,
             Ok((1.., _)) => Look::Bytes,
             Ok(_) | Err(_) => Look::Ended,
+        }
+    }
+
+    /// Whether both sides have agreed to speak HTTP/2.
+    pub(super) fn speaks_http2(&self) -> bool {
+        match self {
+            Self::Tcp(_) | Self::Unix(_) => false,
+            Self::Tls(tls) => {
+                let agreed = tls.session().common().alpn_protocol();
+                agreed == Some(Alpn::H2.as_bytes())
+            }
         }
     }
 

@@ -5,6 +5,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Stdio};
 
 use nix::sys::signal::Signal;
 
+use crate::harness::certificates::Authority;
 use crate::harness::foreign::python;
 use crate::harness::{Client, Sluice, Upstream, eventually};
 
@@ -17,7 +18,20 @@ struct Server {
 impl Server {
     #[track_caller]
     fn start() -> Option<Server> {
+        Server::run(&[])
+    }
+
+    /// With TLS by this certificate.
+    #[track_caller]
+    fn start_with(ca: &Authority, name: &str) -> Option<Server> {
+        let file = |end: &str| ca.path(&format!("{name}.{end}"));
+        Server::run(&[file("crt"), file("key")])
+    }
+
+    #[track_caller]
+    fn run(arguments: &[std::path::PathBuf]) -> Option<Server> {
         let mut child = python("grpc", "grpc_server.py")?
+            .args(arguments)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -83,6 +97,28 @@ fn a_cancelled_call_is_cancelled_at_the_server() {
 #[test]
 fn large_messages_both_ways() {
     scenario("large");
+}
+
+#[test]
+fn all_of_it_over_tls_to_the_server() {
+    let ca = Authority::new();
+    ca.pair("app", &["app.test"]);
+    let Some(server) = Server::start_with(&ca, "app") else {
+        return;
+    };
+    let ca = ca.ca();
+    let chosen = ["protocol: h2", "protocol: auto"];
+    for (protocol, alpn) in chosen.into_iter().zip(["", ", alpn: [h2, http/1.1]"]) {
+        let url = format!(
+            "https://127.0.0.1:{}\n      {protocol}\n      tls: {{ca: {}, serverName: app.test{alpn}}}",
+            server.port,
+            ca.display()
+        );
+        let sluice = Sluice::start(&crate::harness::sluice::config(&url, ""));
+        for scenario in ["calls", "deadline", "cancellation", "large"] {
+            run(&sluice, scenario);
+        }
+    }
 }
 
 #[test]

@@ -11,6 +11,7 @@ use crate::harness::{Sluice, eventually, process, request};
 
 mod files;
 mod foreign;
+mod http2;
 mod upstreams;
 
 /// A listener with these lines under `tls:`, and one for plain HTTP, answered by the echo.

@@ -1,4 +1,5 @@
-"""A gRPC server whose messages are plain bytes. Prints its port, and ends with its standard input."""
+"""A gRPC server whose messages are plain bytes: grpc_server.py [CERT KEY]. Prints its port, and ends with
+its standard input."""
 
 import sys
 import threading
@@ -60,7 +61,12 @@ def main():
     unlimited = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
     server = grpc.server(futures.ThreadPoolExecutor(max_workers=32), options=unlimited)
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("test.Echo", handlers),))
-    port = server.add_insecure_port("127.0.0.1:0")
+    if len(sys.argv) > 1:
+        cert, key = (open(path, "rb").read() for path in sys.argv[1:])
+        secrets = grpc.ssl_server_credentials([(key, cert)])
+        port = server.add_secure_port("127.0.0.1:0", secrets)
+    else:
+        port = server.add_insecure_port("127.0.0.1:0")
     server.start()
     print(port, flush=True)
     sys.stdin.read()

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use certificates::{authorities, certificates, pair, system_authorities};
 
-use super::{Fault, Files};
+use super::{Fault, Files, protocol};
 use crate::model::config::tls::{
     Alpn, Authorities, Cipher, ClientAuth, ListenerTls, SessionTickets, UpstreamTls, Verify,
     Version, Versions,
@@ -27,8 +27,6 @@ mod certificates;
 const PRELOAD_AGE: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 /// What a listener offers that is not told.
 const USUAL_ALPN: [Alpn; 2] = [Alpn::H2, Alpn::Http11];
-/// What an upstream is offered.
-const UPSTREAM_ALPN: [Alpn; 1] = [Alpn::Http11];
 
 pub(super) fn listener(
     raw: &At<RawListenerTls<'_>>,
@@ -140,11 +138,13 @@ pub(super) fn upstream(
     let settings = section
         .map(|section| section.value.clone())
         .unwrap_or_default();
-    upstream_tls(&settings, at, reader, files).map(Some)
+    let alpn = protocol::alpn(&raw.value, reader);
+    upstream_tls(&settings, alpn, at, reader, files).map(Some)
 }
 
 fn upstream_tls(
     raw: &RawUpstreamTls<'_>,
+    alpn: Vec<Alpn>,
     at: NodeId,
     reader: &mut Reader<'_>,
     files: &mut Files<'_, '_>,
@@ -172,18 +172,6 @@ fn upstream_tls(
             return None;
         }
     };
-    let alpn = match &raw.alpn {
-        Some(list) => list.value.iter().map(|at| at.value).collect(),
-        None => UPSTREAM_ALPN.to_vec(),
-    };
-    let not_spoken = raw.alpn.iter().flat_map(|list| &list.value);
-    for at in not_spoken.filter(|at| at.value == Alpn::H2) {
-        reader.error(
-            at.at,
-            "HTTP/2 is not spoken to upstreams",
-            "write `http/1.1`",
-        );
-    }
     let bounds = (raw.min_version, raw.max_version);
     Some(UpstreamTls {
         server_name,

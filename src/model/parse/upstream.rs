@@ -3,7 +3,7 @@
 use rustc_hash::FxHashMap;
 
 use super::url::{self, Address, Url};
-use super::{Files, balance, health, name, tls, traffic};
+use super::{Files, balance, health, name, protocol, tls, traffic};
 use crate::model::config::{
     HealthCheck, Keepalive, Server, ServerRole, Target, Upstream, UpstreamHttp2, UpstreamProtocol,
 };
@@ -125,13 +125,12 @@ fn upstream<'t>(
     if let (UpstreamProtocol::H2 | UpstreamProtocol::H2c, Some(version)) =
         (raw.value.protocol(), raw.value.proxy_protocol)
     {
-        let help = "remove it, or write `protocol: http1`";
-        let message = "a connection of HTTP/2 is for many clients, and cannot name one";
-        reader.error(version.at, message, help);
+        protocol::sharing(version.at, "write `protocol: http1`", reader);
     }
     let id = raw.value.id?;
     let id = reader.accept(id, name::check("an upstream's id", id.value))?;
     let target = target?;
+    let protocol = protocol::protocol(raw, &target, reader);
     Some(Upstream {
         id,
         tls: tls::upstream(raw, &target, reader, files)?,
@@ -140,7 +139,7 @@ fn upstream<'t>(
             .value
             .host_header
             .map_or_else(|| server.host_header(), |at| at.value),
-        protocol: protocol(raw, reader)?,
+        protocol: protocol?,
         http2: http2(raw.value.http2.as_ref()),
         grpc_web: raw.value.grpc_web(),
         keepalive: Keepalive {
@@ -252,18 +251,6 @@ fn server(address: Address, weight: Weight<1>, role: ServerRole) -> Server {
         authority,
         scheme,
         base_path,
-    }
-}
-
-/// Without TLS HTTP/2 has to be known beforehand.
-fn protocol(raw: &At<RawUpstream<'_>>, reader: &mut Reader<'_>) -> Option<UpstreamProtocol> {
-    match raw.value.protocol {
-        Some(given) if given.value == UpstreamProtocol::H2 => {
-            let help = "write `h2c` for HTTP/2 without TLS";
-            reader.error(given.at, "`h2` needs TLS, and the upstream has none", help);
-            None
-        }
-        _ => Some(raw.value.protocol()),
     }
 }
 

@@ -59,7 +59,7 @@ section! {
         "clientCert" client_cert: &'t str,
         /// A PEM file with its private key.
         "clientKey" client_key: &'t str,
-        /// The protocols that are offered, in the order of preference; without it, `http/1.1`.
+        /// The protocols that are offered, in the order of preference; without it, `http/1.1`, or `h2` with `protocol: h2`.
         "alpn" alpn: Vec<At<Alpn>>,
         /// The oldest version of TLS that is spoken.
         "minVersion" min_version: Version = Version::V1_2,

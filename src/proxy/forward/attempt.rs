@@ -10,10 +10,10 @@ use std::time::Instant;
 
 use http::HeaderMap;
 
-use super::{Errand, over_http2};
-use crate::model::config::UpstreamProtocol;
+use super::Errand;
+use super::over_http2::{self, Arrival};
 use crate::model::headers;
-use crate::model::snapshot::{Server, Upstream};
+use crate::model::snapshot::Server;
 use crate::proxy::body::Size;
 use crate::proxy::client::Wait;
 use crate::proxy::error::Reason;
@@ -21,12 +21,13 @@ use crate::proxy::h1::{self, ConnectionField, Framing, RequestParts, ResponseHea
 use crate::proxy::outgoing::Outgoing;
 use crate::proxy::stream::Stream;
 use crate::proxy::timers::before;
-use crate::proxy::upstream::connect::{Within, connect};
+use crate::proxy::upstream::connect::{Opening, connect};
 use crate::proxy::upstream::endpoint::{Endpoint, Need};
 use crate::proxy::upstream::exchange::Exchange;
 use crate::proxy::upstream::hold::Hold;
 use crate::proxy::upstream::http2::call::Call;
 use crate::proxy::upstream::replay::Replay;
+use crate::proxy::upstream::secure::Purpose;
 use crate::proxy::upstream::upload::{Gate, Repeat, Upload};
 
 /// A server's answer, as far as its head.
@@ -71,19 +72,39 @@ pub(super) async fn attempt(
     reached.unwrap_or(Err(Reason::UpstreamTryTimeout))
 }
 
-/// Over an idle connection if there is one, else, or if that one was dead, over a new one.
 async fn reach(
     errand: &Errand<'_>,
     endpoint: &Rc<Endpoint>,
     server: &Server,
+    body: Replay,
+) -> Result<Reached, Reason> {
+    if !over_http2::is_spoken(errand, endpoint) {
+        return reach_over_http1(errand, endpoint, server, None, body).await;
+    }
+    match Box::pin(over_http2::reach(errand, endpoint, server, body)).await? {
+        Arrival::Reached(reached) => Ok(*reached),
+        Arrival::Http1(stream, body) => {
+            reach_over_http1(errand, endpoint, server, stream, body).await
+        }
+    }
+}
+
+/// Over the connection that is there already, or an idle one if there is one; else, or if that one
+/// was dead, over a new one.
+async fn reach_over_http1(
+    errand: &Errand<'_>,
+    endpoint: &Rc<Endpoint>,
+    server: &Server,
+    given: Option<Stream>,
     mut body: Replay,
 ) -> Result<Reached, Reason> {
-    if speaks_http2(errand.target.upstream) {
-        return Box::pin(over_http2::reach(errand, endpoint, server, body)).await;
-    }
     errand.count_send();
     let alarm = &errand.inbound.alarm;
-    if let Some(stream) = endpoint.take(errand.need(), alarm.about_now(), &errand.owner()) {
+    let kept = match given {
+        Some(_) => None,
+        None => endpoint.take(errand.need(), alarm.about_now(), &errand.owner()),
+    };
+    if let Some(stream) = kept {
         match converse(errand, stream, server, body).await {
             Ok(reached) => return Ok(reached),
             Err(Miss::Dead(again)) => {
@@ -93,20 +114,14 @@ async fn reach(
             Err(Miss::Failed(reason)) => return Err(reason),
         }
     }
-    let stream = {
-        let began = Instant::now();
-        let _connecting = endpoint.begin_connecting();
-        let timeouts = &errand.target.traffic.timeouts;
-        let within = Within {
-            connect: timeouts.connect,
-            tls: timeouts.tls,
-        };
-        let version = errand.target.upstream.proxy_protocol;
-        let introduction = version.map(|version| errand.inbound.ends.introduction(version));
-        let stream = connect(endpoint, introduction, within, alarm).await?;
-        errand.connect.set(Some(began.elapsed()));
-        stream
+    let stream = match given {
+        Some(stream) => stream,
+        None => open(errand, endpoint).await?,
     };
+    if stream.speaks_http2() {
+        let over = over_http2::reach_over(stream, errand, endpoint, server, body);
+        return Box::pin(over).await;
+    }
     match converse(errand, stream, server, body).await {
         Ok(reached) => {
             // What a server says of all its connections it says on each.
@@ -118,11 +133,21 @@ async fn reach(
     }
 }
 
-fn speaks_http2(upstream: &Upstream) -> bool {
-    match upstream.protocol {
-        UpstreamProtocol::H2c | UpstreamProtocol::H2 => true,
-        UpstreamProtocol::Auto | UpstreamProtocol::Http1 => false,
-    }
+async fn open(errand: &Errand<'_>, endpoint: &Endpoint) -> Result<Stream, Reason> {
+    let began = Instant::now();
+    let _connecting = endpoint.begin_connecting();
+    let version = errand.target.upstream.proxy_protocol;
+    let opening = Opening {
+        introduction: version.map(|version| errand.inbound.ends.introduction(version)),
+        purpose: match errand.inbound.upgrade {
+            Some(_) => Purpose::Upgrade,
+            None => Purpose::Any,
+        },
+        within: (&errand.target.traffic.timeouts).into(),
+    };
+    let stream = connect(endpoint, opening, &errand.inbound.alarm).await?;
+    errand.connect.set(Some(began.elapsed()));
+    Ok(stream)
 }
 
 enum Miss {

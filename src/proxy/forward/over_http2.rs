@@ -13,36 +13,82 @@ use http::{Request, Uri, Version, request};
 
 use super::Errand;
 use super::attempt::{Carrier, Reached};
+use crate::model::config::UpstreamProtocol;
 use crate::model::headers;
 use crate::model::snapshot::{Server, Upstream};
 use crate::proxy::body::Size;
 use crate::proxy::client::Wait;
 use crate::proxy::error::Reason;
+use crate::proxy::stream::Stream;
 use crate::proxy::upstream::endpoint::Endpoint;
 use crate::proxy::upstream::http2::call::{Bounds, Call};
-use crate::proxy::upstream::http2::sessions::{self, Terms};
+use crate::proxy::upstream::http2::sessions::{self, Seated, Terms};
 use crate::proxy::upstream::replay::Replay;
+use crate::proxy::upstream::secure::Speech;
 
 /// A connection that was about to end when the request took its seat counts for nothing; so many of
 /// them in a row are an upstream that is not there.
 const SEATS: u32 = 3;
+
+/// Where a request has got to.
+pub(super) enum Arrival {
+    Reached(Box<Reached>),
+    /// Nowhere yet: the server speaks HTTP/1.1, over this connection if there is one already.
+    Http1(Option<Stream>, Replay),
+}
+
+/// Whether this is tried first. A server that was asked and has chosen HTTP/1.1 is asked again with
+/// each connection, and a request that changes the protocol takes none that others share.
+pub(super) fn is_spoken(errand: &Errand<'_>, endpoint: &Endpoint) -> bool {
+    let speech = match (&endpoint.tls, errand.target.upstream.protocol) {
+        (Some(tls), _) => tls.speech,
+        (None, UpstreamProtocol::H2c) => Speech::Http2,
+        (None, _) => Speech::Http1,
+    };
+    match speech {
+        Speech::Http1 => false,
+        Speech::Http2 => true,
+        Speech::Either => errand.inbound.upgrade.is_none() && !endpoint.sessions().are_declined(),
+    }
+}
+
+/// The server has agreed to HTTP/2 over a connection that HTTP/1.1 was expected on.
+pub(super) async fn reach_over(
+    stream: Stream,
+    errand: &Errand<'_>,
+    endpoint: &Rc<Endpoint>,
+    server: &Server,
+    body: Replay,
+) -> Result<Reached, Reason> {
+    let (alarm, proxy) = (&errand.inbound.alarm, &errand.proxy);
+    sessions::adopt(stream, endpoint, &terms(errand), alarm, proxy).await?;
+    match reach(errand, endpoint, server, body).await? {
+        Arrival::Reached(reached) => Ok(*reached),
+        // It has changed its mind twice.
+        Arrival::Http1(..) => Err(Reason::UpstreamClosed),
+    }
+}
 
 pub(super) async fn reach(
     errand: &Errand<'_>,
     endpoint: &Rc<Endpoint>,
     server: &Server,
     mut body: Replay,
-) -> Result<Reached, Reason> {
+) -> Result<Arrival, Reason> {
     let (method, interim) = (&errand.head.method, &errand.inbound.interim);
     let mut seats = SEATS;
     loop {
-        let mut call = begin(errand, endpoint, server, body).await?;
+        let mut call = match begin(errand, endpoint, server, body).await? {
+            Begun::Call(call) => call,
+            Begun::Http1(stream, body) => return Ok(Arrival::Http1(stream, body)),
+        };
         let answered = call.head(method, interim).await;
         seats -= 1;
         match (answered, call.again()) {
             (Ok(head), _) => {
-                let carrier = Carrier::Http2(Box::new(call));
-                return Ok(Reached { head, carrier });
+                let carrier = Carrier::Http2(call);
+                let reached = Box::new(Reached { head, carrier });
+                return Ok(Arrival::Reached(reached));
             }
             (Err(_), Some(again)) if seats > 0 => body = again,
             (Err(reason), _) => return Err(reason),
@@ -50,18 +96,19 @@ pub(super) async fn reach(
     }
 }
 
+/// What became of the wish for a seat.
+enum Begun {
+    Call(Box<Call>),
+    Http1(Option<Stream>, Replay),
+}
+
 async fn begin(
     errand: &Errand<'_>,
     endpoint: &Rc<Endpoint>,
     server: &Server,
     mut body: Replay,
-) -> Result<Call, Reason> {
+) -> Result<Begun, Reason> {
     let (upstream, timeouts) = (errand.target.upstream, errand.target.traffic.timeouts);
-    let terms = Terms {
-        settings: &upstream.http2,
-        connect: timeouts.connect,
-        idle: upstream.keepalive.idle_timeout,
-    };
     let bounds = Bounds {
         response_header: timeouts.response_header,
         write: errand.write_timeout,
@@ -70,15 +117,27 @@ async fn begin(
     let (alarm, proxy) = (&errand.inbound.alarm, &errand.proxy);
     for _ in 0..SEATS {
         let opened = |took| errand.connect.set(Some(took));
-        let seat = sessions::seat(endpoint, &terms, alarm, proxy, opened).await?;
+        let seat = match sessions::seat(endpoint, &terms(errand), alarm, proxy, opened).await? {
+            Seated::Here(seat) => seat,
+            Seated::Http1(stream) => return Ok(Begun::Http1(stream, body)),
+        };
         errand.count_send();
         let sent = outgoing(&errand.head, &body, upstream, server)?;
         match Call::begin(seat, sent, body, bounds, alarm) {
-            Ok(call) => return Ok(call),
+            Ok(call) => return Ok(Begun::Call(Box::new(call))),
             Err(again) => body = again,
         }
     }
     Err(Reason::UpstreamClosed)
+}
+
+fn terms<'a>(errand: &Errand<'a>) -> Terms<'a> {
+    let (upstream, timeouts) = (errand.target.upstream, &errand.target.traffic.timeouts);
+    Terms {
+        settings: &upstream.http2,
+        within: timeouts.into(),
+        idle: upstream.keepalive.idle_timeout,
+    }
 }
 
 /// The request as this server is to see it.
@@ -93,8 +152,12 @@ fn outgoing(
     let whole = head.uri.path_and_query();
     let path = headers::target(whole.map_or("/", PathAndQuery::as_str), server);
     let path = PathAndQuery::try_from(path.as_ref()).map_err(|_| Reason::BadTarget)?;
+    let scheme = match server.tls {
+        Some(_) => Scheme::HTTPS,
+        None => Scheme::HTTP,
+    };
     let uri = Uri::builder()
-        .scheme(Scheme::HTTP)
+        .scheme(scheme)
         .authority(authority)
         .path_and_query(path);
     let mut request = Request::new(());

@@ -11,6 +11,8 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpStream, UnixStream};
 
 use super::endpoint::Endpoint;
+use super::secure::Purpose;
+use crate::model::config::traffic::Timeouts;
 use crate::model::resolved::Address;
 use crate::proxy::error::Reason;
 use crate::proxy::stream::Stream;
@@ -27,13 +29,34 @@ pub(in crate::proxy) struct Within {
     pub(in crate::proxy) tls: Duration,
 }
 
-/// `introduction` is sent before anything else. May be dropped at any time: the attempt ends with it.
+impl From<&Timeouts> for Within {
+    fn from(timeouts: &Timeouts) -> Self {
+        Self {
+            connect: timeouts.connect,
+            tls: timeouts.tls,
+        }
+    }
+}
+
+/// A connection that is to be made.
+pub(in crate::proxy) struct Opening {
+    /// Sent before anything else.
+    pub(in crate::proxy) introduction: Option<Vec<u8>>,
+    pub(in crate::proxy) purpose: Purpose,
+    pub(in crate::proxy) within: Within,
+}
+
+/// May be dropped at any time: the attempt ends with it.
 pub(in crate::proxy) async fn connect(
     endpoint: &Endpoint,
-    introduction: Option<Vec<u8>>,
-    within: Within,
+    opening: Opening,
     alarm: &Alarm,
 ) -> Result<Stream, Reason> {
+    let Opening {
+        introduction,
+        purpose,
+        within,
+    } = opening;
     let opening = open(&endpoint.address, introduction);
     let stream = bounded(opening, within.connect, alarm).await;
     let stream = stream.ok_or(Reason::ConnectTimeout)?;
@@ -45,7 +68,7 @@ pub(in crate::proxy) async fn connect(
         return Err(Reason::UpstreamTls);
     };
     // Once per connection, and large.
-    let shaken = bounded(Box::pin(tls.shake(tcp)), within.tls, alarm).await;
+    let shaken = bounded(Box::pin(tls.shake(tcp, purpose)), within.tls, alarm).await;
     let shaken = shaken.ok_or(Reason::UpstreamTlsTimeout)?;
     shaken.map_err(|error| {
         tls.complain(endpoint, &error, alarm);

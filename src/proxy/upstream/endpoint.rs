@@ -16,7 +16,7 @@ use super::idle::{Idle, State};
 pub(in crate::proxy) use super::idle::{Need, Owner};
 use super::lifetime::{Lifetime, announced_by};
 use super::members::identity;
-use super::secure::ClientTls;
+use super::secure::{ClientTls, Speech};
 use crate::model::balance::latency::{Faults, Latency};
 use crate::model::config::Keepalive;
 use crate::model::config::traffic::Bounds;
@@ -104,8 +104,14 @@ impl Endpoint {
             .is_some_and(|board| board.experience().until > now)
     }
 
-    pub(super) fn sessions(&self) -> &Sessions {
+    pub(in crate::proxy) fn sessions(&self) -> &Sessions {
         &self.sessions
+    }
+
+    /// Whether the server chooses between HTTP/2 and HTTP/1.1.
+    pub(in crate::proxy) fn is_choosy(&self) -> bool {
+        let tls = self.tls.as_ref();
+        tls.is_some_and(|tls| tls.speech == Speech::Either)
     }
 
     /// Requests that all workers together have under way there.

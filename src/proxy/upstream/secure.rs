@@ -16,6 +16,7 @@ use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
 
 use super::endpoint::Endpoint;
+use crate::model::config::tls::Alpn;
 use crate::model::snapshot::tls::ServerTls;
 use crate::proxy::stream::Stream;
 use crate::proxy::timers::{Alarm, Tick};
@@ -28,9 +29,31 @@ const COMPLAINTS: Duration = Duration::from_secs(10);
 /// remembers; and connections that were made with others are no use.
 pub(in crate::proxy) struct ClientTls {
     config: Arc<ClientConfig>,
+    /// What is spoken over connections that are made with it.
+    pub(in crate::proxy) speech: Speech,
+    /// The same without HTTP/2, where `config` offers both.
+    plain: Option<Arc<ClientConfig>>,
     name: ServerName<'static>,
     identity: [u8; 32],
     complained: Cell<Option<Tick>>,
+}
+
+/// What may be spoken with a server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::proxy) enum Speech {
+    Http1,
+    Http2,
+    /// What it agrees to.
+    Either,
+}
+
+/// What a connection is wanted for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::proxy) enum Purpose {
+    /// Whatever the server agrees to.
+    Any,
+    /// A change to a protocol that takes a connection of HTTP/1.1.
+    Upgrade,
 }
 
 /// Those that a generation uses.
@@ -49,6 +72,8 @@ impl Registry {
         known.retain(|_, one| one.strong_count() > 0);
         let made = Rc::new(ClientTls {
             config: Arc::clone(&tls.client),
+            speech: Speech::of(&tls.client),
+            plain: plain(&tls.client),
             name: tls.name.clone(),
             identity: tls.identity,
             complained: Cell::new(None),
@@ -60,14 +85,22 @@ impl Registry {
 
 impl ClientTls {
     /// May be dropped at any time.
-    pub(super) async fn shake(&self, tcp: TcpStream) -> io::Result<Stream> {
-        let session = Session::client(Arc::clone(&self.config), self.name.clone());
+    pub(super) async fn shake(&self, tcp: TcpStream, purpose: Purpose) -> io::Result<Stream> {
+        let config = match purpose {
+            Purpose::Any => &self.config,
+            Purpose::Upgrade => self.plain.as_ref().unwrap_or(&self.config),
+        };
+        let session = Session::client(Arc::clone(config), self.name.clone());
         // Fails on a dead socket only, which the first write reports.
         let _ = tcp.set_nodelay(true);
         let mut stream = Box::new(TlsStream::new(tcp, session.map_err(io::Error::other)?));
         stream.begin().map_err(io::Error::other)?;
         poll_fn(|cx| stream.poll_handshake(cx, &mut || {})).await?;
-        Ok(Stream::Tls(stream))
+        let stream = Stream::Tls(stream);
+        if self.speech == Speech::Http2 && !stream.speaks_http2() {
+            return Err(io::Error::other("the server does not agree to HTTP/2"));
+        }
+        Ok(stream)
     }
 
     /// Says in the log why there is no connection.
@@ -84,6 +117,29 @@ impl ClientTls {
         let (address, name) = (&endpoint.address, self.name.to_str());
         tracing::warn!(%address, %name, error = %why, "no TLS with a server");
     }
+}
+
+impl Speech {
+    fn of(config: &ClientConfig) -> Self {
+        let has = |alpn: Alpn| {
+            let mut offered = config.alpn_protocols.iter();
+            offered.any(|one| one == alpn.as_bytes())
+        };
+        match (has(Alpn::H2), has(Alpn::Http11)) {
+            (true, true) => Self::Either,
+            (true, false) => Self::Http2,
+            (false, _) => Self::Http1,
+        }
+    }
+}
+
+fn plain(config: &ClientConfig) -> Option<Arc<ClientConfig>> {
+    if Speech::of(config) != Speech::Either {
+        return None;
+    }
+    let mut plain = config.clone();
+    plain.alpn_protocols = vec![Alpn::Http11.as_bytes().to_vec()];
+    Some(Arc::new(plain))
 }
 
 impl PartialEq for ClientTls {

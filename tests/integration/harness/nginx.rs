@@ -20,10 +20,15 @@ impl Nginx {
     /// is not installed.
     #[track_caller]
     pub(crate) fn serving(server: &str) -> Option<Nginx> {
+        // nginx does not tell which port it took.
+        Nginx::serving_at(port::free_address(), server)
+    }
+
+    /// The same at an address that is free.
+    #[track_caller]
+    pub(crate) fn serving_at(address: SocketAddr, server: &str) -> Option<Nginx> {
         let mut command = find("nginx")?;
         let folder = tempfile::tempdir().unwrap();
-        // nginx does not tell which port it took.
-        let address = port::free_address();
         let path = folder.path().join("nginx.conf");
         let server = server
             .replace("PORT", &address.port().to_string())

@@ -1,6 +1,6 @@
 //! Mistakes in addresses, upstreams and headers.
 
-use super::{beside_server, check, header, in_server, upstreams};
+use super::{beside_server, check, header, in_server, load, secrets, upstreams};
 
 #[test]
 fn addresses() {
@@ -214,4 +214,59 @@ fn headers_that_cannot_be_set() {
             ],
         ),
     ]);
+}
+
+#[test]
+fn protocols_that_cannot_be_spoken() {
+    let tls = "tls: {verify: false, alpn: [h2, http/1.1]}";
+    for (keys, expected) in [
+        (
+            "url: http://a, protocol: h2".to_owned(),
+            "`h2` needs TLS, and not all of the upstream's servers have it; write `https://` before every host, or `protocol: h2c` for HTTP/2 without TLS",
+        ),
+        (
+            format!("servers: [https://a, http://b], protocol: h2, {tls}"),
+            "`h2` needs TLS, and not all of the upstream's servers have it; ",
+        ),
+        (
+            "url: builtin://echo, protocol: h2".to_owned(),
+            "`h2` needs TLS, and not all of the upstream's servers have it; ",
+        ),
+        (
+            format!("url: https://a, protocol: h2c, {tls}"),
+            "`h2c` is HTTP/2 without TLS, and a server has an `https://` url; write `protocol: h2`",
+        ),
+        (
+            format!("url: https://a, protocol: h2, {tls}"),
+            "with `protocol: h2`, `h2` alone is offered; remove `alpn`, or `protocol` to speak what the server agrees to",
+        ),
+        (
+            format!("url: https://a, protocol: http1, {tls}"),
+            "with `protocol: http1`, `h2` is not spoken; remove `h2`, or `protocol` to speak what the server agrees to",
+        ),
+        (
+            format!("url: https://a, proxyProtocol: v2, {tls}"),
+            "a connection of HTTP/2 is for many clients, and cannot name one; remove it, or write `alpn: [http/1.1]`",
+        ),
+        (
+            "url: http://a, proxyProtocol: v1, protocol: h2c".to_owned(),
+            "a connection of HTTP/2 is for many clients, and cannot name one; remove it, or write `protocol: http1`",
+        ),
+    ] {
+        let yaml = upstreams(&format!("    - {{id: a, {keys}}}\n"));
+        let loaded = load(&yaml, &mut secrets);
+        let errors: Vec<_> = loaded.errors().map(ToString::to_string).collect();
+        let first = errors.first().map_or("", String::as_str);
+        assert!(first.contains(expected), "{yaml}{errors:#?}");
+        assert!(loaded.config.is_none());
+    }
+    for keys in [
+        format!("url: https://a, {tls}"),
+        "url: https://a, protocol: h2, tls: {verify: false}".to_owned(),
+        "servers: [https://a, http://b], tls: {verify: false, alpn: [h2]}".to_owned(),
+    ] {
+        let yaml = upstreams(&format!("    - {{id: a, {keys}}}\n"));
+        let loaded = load(&yaml, &mut secrets);
+        assert_eq!(loaded.errors().count(), 0, "{yaml}");
+    }
 }

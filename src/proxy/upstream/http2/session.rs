@@ -13,14 +13,16 @@ use std::time::Duration;
 use bytes::Bytes;
 use h2::client::{Builder, Connection, SendRequest};
 
-use super::super::connect::{Within, connect};
+use super::super::connect::{Opening, connect};
 use super::super::endpoint::Endpoint;
+use super::super::secure::Purpose;
 use super::sessions::Terms;
 use super::wire::Wire;
 use crate::model::config::UpstreamHttp2;
 use crate::proxy::Proxy;
 use crate::proxy::error::Reason;
 use crate::proxy::http2::Pulse;
+use crate::proxy::stream::Stream;
 use crate::proxy::timers::{Alarm, Patience, Tick};
 
 /// Bytes of one request that wait to be written, beside what its task holds.
@@ -46,19 +48,29 @@ enum State {
 }
 
 impl Session {
-    /// Connects, and leaves the connection to a task of its own.
-    pub(super) async fn open(
+    /// Connects; what that leads to is for `over`, if it is HTTP/2.
+    pub(super) async fn connect(
+        endpoint: &Endpoint,
+        terms: &Terms<'_>,
+        alarm: &Alarm,
+    ) -> Result<Stream, Reason> {
+        let opening = Opening {
+            introduction: None,
+            purpose: Purpose::Any,
+            within: terms.within,
+        };
+        connect(endpoint, opening, alarm).await
+    }
+
+    /// Speaks HTTP/2 over a new connection, and leaves it to a task of its own.
+    pub(super) async fn over(
+        stream: Stream,
         endpoint: &Rc<Endpoint>,
         terms: &Terms<'_>,
         alarm: &Alarm,
         proxy: &Rc<Proxy>,
     ) -> Result<Rc<Self>, Reason> {
-        let (settings, bound) = (terms.settings, terms.connect);
-        let within = Within {
-            connect: bound,
-            tls: bound,
-        };
-        let stream = connect(endpoint, None, within, alarm).await?;
+        let (settings, bound) = (terms.settings, terms.within.connect);
         let read = Rc::new(Cell::new(0));
         let wire = Wire::new(stream, proxy, Rc::clone(&read));
         let (sender, connection) = handshake(settings, wire, bound, alarm).await?;

@@ -12,11 +12,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use h2::client::SendRequest;
 
+use super::super::connect::Within;
 use super::super::endpoint::Endpoint;
 use super::session::Session;
 use crate::model::config::UpstreamHttp2;
 use crate::proxy::Proxy;
 use crate::proxy::error::Reason;
+use crate::proxy::stream::Stream;
 use crate::proxy::timers::{Alarm, Patience, Tick};
 
 #[derive(Default)]
@@ -28,13 +30,31 @@ pub(in crate::proxy) struct Sessions {
     waiting: RefCell<Vec<Waker>>,
     /// How many they are; some may have been woken.
     waiters: Cell<u32>,
+    /// What the last handshake came to, where it is the server's choice.
+    agreed: Cell<Agreed>,
+}
+
+/// What a server has agreed to speak.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Agreed {
+    /// HTTP/2, or nothing yet.
+    #[default]
+    Http2,
+    Http1,
+}
+
+/// What a request without a seat comes to.
+pub(in crate::proxy) enum Seated {
+    Here(Seat),
+    /// The server speaks HTTP/1.1: over this connection, where this request was the one to find out.
+    Http1(Option<Stream>),
 }
 
 /// On which connections are made and kept.
 pub(in crate::proxy) struct Terms<'a> {
     pub(in crate::proxy) settings: &'a UpstreamHttp2,
     /// How long connecting, or waiting for a seat, may take.
-    pub(in crate::proxy) connect: Duration,
+    pub(in crate::proxy) within: Within,
     /// How long a connection may be without a request.
     pub(in crate::proxy) idle: Duration,
 }
@@ -53,6 +73,7 @@ struct Counted<'a>(&'a Cell<u32>);
 enum Turn {
     Taken(Rc<Session>),
     Open,
+    Http1,
 }
 
 /// Takes a seat in a connection to the endpoint. `opened` is told how long a new connection took.
@@ -62,7 +83,7 @@ pub(in crate::proxy) async fn seat(
     alarm: &Rc<Alarm>,
     proxy: &Rc<Proxy>,
     opened: impl Fn(Duration),
-) -> Result<Seat, Reason> {
+) -> Result<Seated, Reason> {
     let sessions = endpoint.sessions();
     let turn = {
         let _waits = Counted::one(&sessions.waiters);
@@ -70,17 +91,25 @@ pub(in crate::proxy) async fn seat(
         poll_fn(|cx| match sessions.poll_turn(cx, terms.settings) {
             Poll::Ready(turn) => Poll::Ready(Ok(turn)),
             Poll::Pending => patience
-                .poll(cx, alarm, terms.connect)
+                .poll(cx, alarm, terms.within.connect)
                 .map(|()| Err(Reason::UpstreamQueueTimeout)),
         })
         .await?
     };
     let session = match turn {
         Turn::Taken(session) => session,
+        Turn::Http1 => return Ok(Seated::Http1(None)),
         Turn::Open => {
             let began = std::time::Instant::now();
             let opening = Opening::begin(sessions);
-            let session = Session::open(endpoint, terms, alarm, proxy).await?;
+            let stream = Session::connect(endpoint, terms, alarm).await?;
+            if endpoint.is_choosy() && !stream.speaks_http2() {
+                opened(began.elapsed());
+                sessions.agreed.set(Agreed::Http1);
+                drop(opening);
+                return Ok(Seated::Http1(Some(stream)));
+            }
+            let session = Session::over(stream, endpoint, terms, alarm, proxy).await?;
             opened(began.elapsed());
             sessions.open.borrow_mut().push(Rc::clone(&session));
             session.enter();
@@ -88,11 +117,27 @@ pub(in crate::proxy) async fn seat(
             session
         }
     };
-    Ok(Seat {
+    Ok(Seated::Here(Seat {
         session,
         endpoint: Rc::clone(endpoint),
         alarm: Rc::clone(alarm),
-    })
+    }))
+}
+
+/// Takes in a connection over which HTTP/2 was agreed on where HTTP/1.1 was expected.
+pub(in crate::proxy) async fn adopt(
+    stream: Stream,
+    endpoint: &Rc<Endpoint>,
+    terms: &Terms<'_>,
+    alarm: &Alarm,
+    proxy: &Rc<Proxy>,
+) -> Result<(), Reason> {
+    let sessions = endpoint.sessions();
+    sessions.agreed.set(Agreed::Http2);
+    let session = Session::over(stream, endpoint, terms, alarm, proxy).await?;
+    sessions.open.borrow_mut().push(session);
+    sessions.wake();
+    Ok(())
 }
 
 /// A connection on its way; when it is there, or has failed, those who wait look again.
@@ -124,6 +169,9 @@ impl Sessions {
             session.enter();
             return Poll::Ready(Turn::Taken(session));
         }
+        if self.agreed.get() == Agreed::Http1 {
+            return Poll::Ready(Turn::Http1);
+        }
         let opening = self.opening.get();
         let connections = self.open.borrow().len() as u64 + u64::from(opening);
         let expected = u64::from(opening) * u64::from(most);
@@ -137,6 +185,11 @@ impl Sessions {
             waiting.push(cx.waker().clone());
         }
         Poll::Pending
+    }
+
+    /// Whether the server, asked, has chosen HTTP/1.1.
+    pub(in crate::proxy) fn are_declined(&self) -> bool {
+        self.agreed.get() == Agreed::Http1
     }
 
     /// The fullest that has room: the others empty, and can be closed.
