@@ -20,7 +20,7 @@ pub(super) use balance::{
     BalanceForm, HashForm, PolicyName, RawAttributes, RawBalance, RawHashOn, RawOutliers,
     RawSticky, WordOr,
 };
-pub(super) use health::RawHealthCheck;
+pub(super) use health::{RawCheckHeader, RawHealthCheck};
 pub(super) use observe::{LogMode, RawAccessLog, RawTracing};
 pub(super) use resolver::RawResolver;
 pub(super) use server::{

@@ -9,13 +9,17 @@ use std::time::Instant;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::sleep_until;
 
+use crate::model::config::Config;
 use crate::model::health::Verdict;
+use crate::model::snapshot::tls::UpstreamTls;
 
 mod ledger;
 mod probe;
+mod secure;
 
 use ledger::Ledger;
-pub(super) use ledger::{Change, Outcome, Target, Watched};
+pub(super) use ledger::{Change, Language, Outcome, Target, Watched};
+use secure::SecureChecks;
 
 /// Checks under way. One that hangs holds its place until its timeout.
 const AT_ONCE: usize = 256;
@@ -24,6 +28,7 @@ const AT_ONCE: usize = 256;
 pub(super) struct Checks {
     ledger: Ledger,
     running: JoinSet<(Arc<Target>, Outcome)>,
+    secure: SecureChecks,
 }
 
 /// A check has ended.
@@ -43,6 +48,18 @@ impl Checks {
         known: &dyn Fn(u32) -> Verdict,
     ) -> Vec<u32> {
         self.ledger.update(targets, known, Instant::now())
+    }
+
+    /// To be called before `tls` is asked of another generation.
+    pub(super) fn prepare_tls(&mut self, generation: u64, config: &Config) {
+        if self.secure.generation != generation {
+            self.secure = SecureChecks::of(generation, config);
+        }
+    }
+
+    /// What checks of an upstream's https servers speak, where they speak TLS.
+    pub(super) fn tls(&self, upstream: &str) -> Option<&UpstreamTls> {
+        self.secure.find(upstream)
     }
 
     pub(super) fn all(&self) -> impl Iterator<Item = (&u32, &Watched)> {

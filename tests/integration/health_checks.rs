@@ -1,13 +1,17 @@
 //! Active health checks: who fails them gets no requests, and gets them again once it is well.
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::os::unix::net::UnixListener;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
+use crate::harness::dns::Dns;
 use crate::harness::upstream::ok;
 use crate::harness::{Gate, Sluice, Upstream, eventually, get};
+
+mod secure;
 
 const UNWELL: &str = "HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n";
 
@@ -56,7 +60,8 @@ fn config(servers: &[String], check: &str) -> String {
 }
 
 #[track_caller]
-fn wait_for(sluice: &Sluice, address: SocketAddr, health: &str) -> String {
+fn wait_for(sluice: &Sluice, address: impl ToString, health: &str) -> String {
+    let address = address.to_string();
     eventually(&format!("{address} is {health}"), || {
         let page: serde_json::Value = serde_json::from_str(&upstreams(sluice)).unwrap();
         let endpoints = page["upstreams"][0]["endpoints"]
@@ -64,7 +69,7 @@ fn wait_for(sluice: &Sluice, address: SocketAddr, health: &str) -> String {
             .unwrap()
             .clone();
         let mut endpoints = endpoints.into_iter();
-        let one = endpoints.find(|one| one["address"] == address.to_string())?;
+        let one = endpoints.find(|one| one["address"] == address)?;
         (one["health"] == health).then(|| one["checkError"].as_str().unwrap_or_default().to_owned())
     })
 }
@@ -269,4 +274,61 @@ fn a_server_that_speaks_no_http2_fails_a_grpc_check() {
     });
     let sluice = Sluice::start(&config(&[server.url()], ", type: grpc"));
     assert!(!wait_for(&sluice, server.address(), "unhealthy").is_empty());
+}
+
+#[test]
+fn unix_sockets_are_checked() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("app.sock");
+    let address = format!("unix:{}", path.display());
+    let sluice = Sluice::start(&config(
+        std::slice::from_ref(&address),
+        ", path: /healthz, host: app.test, expectedBody: app.test",
+    ));
+    let error = wait_for(&sluice, &address, "unhealthy");
+    assert!(error.contains("cannot connect"), "{error}");
+    let listener = UnixListener::bind(&path).unwrap();
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let mut head = [0; 1024];
+            let size = stream.read(&mut head).unwrap();
+            let asked = String::from_utf8_lossy(&head[..size]).into_owned();
+            assert!(asked.starts_with("GET /healthz HTTP/1.1\r\n"), "{asked}");
+            let host = asked.lines().find_map(|line| line.strip_prefix("host: "));
+            stream.write_all(ok(host.unwrap()).as_bytes()).unwrap();
+        }
+    });
+    wait_for(&sluice, &address, "healthy");
+}
+
+/// Each address of a name is an endpoint, checked by itself; new ones are from when they are known.
+#[test]
+fn every_address_of_a_name_is_checked() {
+    let dns = Dns::start();
+    let everywhere = TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0)).unwrap();
+    let upstream = Upstream::on(everywhere, |exchange| {
+        while exchange.request()?.is_some() {
+            let here = exchange.wire.stream().local_addr()?.ip();
+            match here.to_string() == "127.0.0.3" {
+                true => exchange.write(UNWELL)?,
+                false => exchange.write(ok(&here.to_string()))?,
+            }
+        }
+        Ok(())
+    });
+    let port = upstream.address().port();
+    let loopback = |last: u8| std::net::IpAddr::V4(Ipv4Addr::new(127, 0, 0, last));
+    dns.addresses("shop.test.", &[loopback(2), loopback(3)], 1);
+    let server = format!("http://shop.test:{port}");
+    let yaml = config(std::slice::from_ref(&server), "");
+    let sluice = Sluice::start(&format!("{yaml}{}", dns.config("")));
+    let at = |last: u8| format!("127.0.0.{last}:{port}");
+    wait_for(&sluice, at(2), "healthy");
+    assert_eq!(wait_for(&sluice, at(3), "unhealthy"), "status 503");
+    assert!(answers(&sluice, 10).iter().all(|one| one == "127.0.0.2"));
+    dns.addresses("shop.test.", &[loopback(3), loopback(4)], 1);
+    wait_for(&sluice, at(4), "healthy");
+    wait_for(&sluice, at(3), "unhealthy");
+    assert!(answers(&sluice, 10).iter().all(|one| one == "127.0.0.4"));
 }

@@ -48,6 +48,14 @@ def fail(request, context):
     context.abort(grpc.StatusCode.NOT_FOUND, "nothing here")
 
 
+def check(request, context):
+    """The health service: this one serves, any other is unknown."""
+    service = request[2:].decode()
+    if service not in ("", "test.Echo"):
+        context.abort(grpc.StatusCode.NOT_FOUND, "unknown service")
+    return b"\x08\x01"
+
+
 def main():
     handlers = {
         "Unary": grpc.unary_unary_rpc_method_handler(unary),
@@ -61,6 +69,9 @@ def main():
     unlimited = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
     server = grpc.server(futures.ThreadPoolExecutor(max_workers=32), options=unlimited)
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("test.Echo", handlers),))
+    health = {"Check": grpc.unary_unary_rpc_method_handler(check)}
+    name = "grpc.health.v1.Health"
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(name, health),))
     if len(sys.argv) > 1:
         cert, key = (open(path, "rb").read() for path in sys.argv[1:])
         secrets = grpc.ssl_server_credentials([(key, cert)])

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::Scheme;
 use crate::model::secret::Secret;
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -11,6 +12,8 @@ pub struct HealthCheck {
     pub probe: Probe,
     /// Instead of the endpoint's own.
     pub port: Option<u16>,
+    /// Instead of what the server's url says.
+    pub scheme: Option<Scheme>,
     pub interval: Duration,
     /// Added to the interval, by chance and at most.
     pub jitter: Duration,

@@ -68,7 +68,7 @@ fn value(
     Some(parsed.template)
 }
 
-fn warn_unknown(text: At<&str>, unknown: UnknownVariable, reader: &mut Reader<'_>) {
+pub(super) fn warn_unknown(text: At<&str>, unknown: UnknownVariable, reader: &mut Reader<'_>) {
     let UnknownVariable { written, meant } = unknown;
     let message = format!(
         "unknown variable `{}` is left as written",

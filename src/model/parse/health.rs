@@ -1,13 +1,13 @@
 //! `healthCheck:`: how endpoints are asked whether they are well.
 
-use http::{HeaderName, HeaderValue, Method};
+use http::{HeaderName, Method};
 
 use super::{Fault, name};
-use crate::model::config::{CheckType, HealthCheck, HttpProbe, Probe};
+use crate::model::config::{CheckType, HealthCheck, HttpProbe, Probe, Scheme, Server, Target};
 use crate::model::decode::{At, Reader, shortened};
-use crate::model::raw::{RawHeader, RawHealthCheck};
+use crate::model::raw::{RawCheckHeader, RawHealthCheck};
 use crate::model::secret::{Resolve, Secret};
-use crate::model::template;
+use crate::model::template::{self, Piece, Template};
 
 const HTTP_ONLY: [&str; 5] = [
     "path",
@@ -29,12 +29,32 @@ pub(super) fn health_check(
     Some(HealthCheck {
         probe: probe?,
         port: port.and_then(|at| u16::try_from(at.value.0).ok()),
+        scheme: check.scheme.map(|at| at.value),
         interval: check.interval(),
         jitter: jitter.map_or(check.interval() / 10, |at| at.value.0),
         timeout: check.timeout(),
         healthy_threshold: check.healthy_threshold().0,
         unhealthy_threshold: check.unhealthy_threshold().0,
     })
+}
+
+/// How TLS is spoken is known of servers with an `https://` url alone.
+pub(super) fn refuse_tls_without_settings(
+    raw: &At<RawHealthCheck<'_>>,
+    target: &Target,
+    reader: &mut Reader<'_>,
+) {
+    let Some(scheme) = raw.value.scheme else {
+        return;
+    };
+    let without = |servers: &[Server]| servers.iter().any(|one| one.scheme == Scheme::Http);
+    if let (Scheme::Https, Target::Servers(servers)) = (scheme.value, target)
+        && without(servers)
+    {
+        let message = "a server has an `http://` url, so nothing says how to speak TLS with it";
+        let help = "write `https://` there, or remove `scheme`";
+        reader.error(scheme.at, message, help);
+    }
 }
 
 /// A key that this type of check would not look at is a mistake.
@@ -138,25 +158,37 @@ fn method(text: &str) -> Result<String, Fault> {
 }
 
 fn header(
-    raw: &RawHeader<'_>,
+    raw: &RawCheckHeader<'_>,
     reader: &mut Reader<'_>,
     resolve: &mut Resolve<'_>,
 ) -> Option<(String, Secret)> {
     let (key, value) = (raw.key?, raw.value?);
     let name = reader.accept(key, super::header::settable(key.value))?;
-    let secret = template::parse_secret(value.value, resolve).map_err(super::header::fault);
-    let secret = reader.accept(value, secret.and_then(sendable))?;
-    Some((HeaderName::as_str(&name).to_owned(), secret))
+    let parsed = template::parse(value.value, resolve).map_err(super::header::fault);
+    let parsed = reader.accept(value, parsed)?;
+    for unknown in parsed.unknown {
+        super::header::warn_unknown(value, unknown, reader);
+    }
+    let value = reader.accept(value, constant(&parsed.template))?;
+    Some((HeaderName::as_str(&name).to_owned(), value))
 }
 
-fn sendable(value: Secret) -> Result<Secret, Fault> {
-    match HeaderValue::from_str(value.expose()) {
-        Ok(_) => Ok(value),
-        Err(_) => Err(Fault::new(
-            "the value cannot be sent in a header",
-            "write it without line feeds and other control characters",
-        )),
+/// There is no request that a variable could be filled in from.
+fn constant(template: &Template) -> Result<Secret, Fault> {
+    let mut text = String::new();
+    for piece in template.pieces() {
+        match piece {
+            Piece::Text(part) => text.push_str(part),
+            Piece::Secret(secret) => text.push_str(secret.expose()),
+            Piece::Variable(variable) => {
+                let message =
+                    format!("`${variable}` is of a request, and a check is sent for none");
+                let help = "write the value itself, or a secret like `env:NAME`; a dollar sign is written `$$`";
+                return Err(Fault::new(message, help));
+            }
+        }
     }
+    Ok(Secret::new(text))
 }
 
 fn statuses(raw: &RawHealthCheck<'_>, reader: &mut Reader<'_>) -> Option<Vec<(u16, u16)>> {

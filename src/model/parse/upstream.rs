@@ -127,6 +127,9 @@ fn upstream<'t>(
     {
         protocol::sharing(version.at, "write `protocol: http1`", reader);
     }
+    if let (Some(check), Some(target)) = (&raw.value.health_check, &target) {
+        health::refuse_tls_without_settings(check, target, reader);
+    }
     let id = raw.value.id?;
     let id = reader.accept(id, name::check("an upstream's id", id.value))?;
     let target = target?;

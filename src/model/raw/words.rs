@@ -3,8 +3,8 @@
 use std::num::NonZeroU16;
 
 use crate::model::config::{
-    HostHeader, Lifecycle, LogFormat, LogLevel, OrphanedStreams, ProxyHeader, UpstreamProtocol,
-    Workers,
+    HostHeader, Lifecycle, LogFormat, LogLevel, OrphanedStreams, ProxyHeader, Scheme,
+    UpstreamProtocol, Workers,
 };
 use crate::model::decode::{Decode, Reader, Shape, Shown, words};
 use crate::model::proxy_protocol::Version;
@@ -40,6 +40,11 @@ words!(ProxyHeader {
 words!(Version {
     "v1" => Self::V1,
     "v2" => Self::V2,
+});
+
+words!(Scheme {
+    "http" => Self::Http,
+    "https" => Self::Https,
 });
 
 words!(UpstreamProtocol {

@@ -6,12 +6,15 @@ use std::time::Instant;
 
 use super::Engine;
 use crate::admin::{CheckState, Timestamp};
-use crate::model::config::{HealthCheck, Server, ServerHost, Target as Servers, Upstream};
+use crate::model::config::{
+    HealthCheck, Server, ServerHost, Target as Servers, Upstream, UpstreamProtocol,
+};
 use crate::model::health::{CheckResult, Verdict};
 use crate::model::proxy_protocol::encode;
 use crate::model::resolved::Address;
+use crate::model::snapshot::tls::{ServerTls, UpstreamTls};
 use crate::shm::health;
-use crate::supervisor::health::{News, Target};
+use crate::supervisor::health::{Language, News, Target};
 
 impl Engine {
     /// Who is to be checked follows from what is served and where it is.
@@ -19,7 +22,8 @@ impl Engine {
         let segment = self.segment.clone();
         let verdict = |id| segment.board(id).map(|board| board.checked().verdict);
         let known = |id| verdict(id).unwrap_or(Verdict::Unknown);
-        for id in self.checks.update(self.targets(), &known) {
+        let targets = self.targets();
+        for id in self.checks.update(targets, &known) {
             // What nobody looks at any more takes traffic, as before the first look.
             if let Some(board) = self.segment.board(id) {
                 board.check(Verdict::Unknown, health::now());
@@ -74,22 +78,24 @@ impl Engine {
         self.check_states = Arc::new(states.collect());
     }
 
-    fn targets(&self) -> Vec<Target> {
+    fn targets(&mut self) -> Vec<Target> {
         let Some(generation) = self.state.committed() else {
             return Vec::new();
         };
-        let Some(labels) = self.labels.get(&generation.number) else {
+        let (number, config) = (generation.number, Arc::clone(&generation.plan.config));
+        self.checks.prepare_tls(number, &config);
+        let Some(labels) = self.labels.get(&number) else {
             return Vec::new();
         };
         let index = &labels.index;
-        let upstreams = generation.plan.config.upstreams.iter();
-        let numbered = upstreams.zip(&index.upstreams).zip(&index.endpoints);
+        let numbered = config.upstreams.iter().zip(&index.upstreams);
         let mut targets = Vec::new();
-        for ((upstream, label), ids) in numbered {
+        for ((upstream, label), ids) in numbered.zip(&index.endpoints) {
             if let (Some(check), Servers::Servers(servers)) =
                 (&upstream.health_check, &upstream.target)
             {
-                let scheme = Scheme::of(upstream, *label, check);
+                let tls = self.checks.tls(&upstream.id);
+                let scheme = Scheme::of(upstream, *label, check, tls);
                 for (server, id) in servers.iter().zip(ids) {
                     self.add_targets(&scheme, server, *id, &mut targets);
                 }
@@ -126,10 +132,16 @@ struct Scheme<'a> {
     label: u32,
     check: Arc<HealthCheck>,
     greeting: Option<Vec<u8>>,
+    tls: Option<&'a UpstreamTls>,
 }
 
 impl<'a> Scheme<'a> {
-    fn of(upstream: &'a Upstream, label: u32, check: &HealthCheck) -> Scheme<'a> {
+    fn of(
+        upstream: &'a Upstream,
+        label: u32,
+        check: &HealthCheck,
+        tls: Option<&'a UpstreamTls>,
+    ) -> Scheme<'a> {
         // A check speaks for nobody; on a port of its own there is no such header to expect.
         let version = upstream.proxy_protocol.filter(|_| check.port.is_none());
         Scheme {
@@ -137,6 +149,7 @@ impl<'a> Scheme<'a> {
             label,
             check: Arc::new(check.clone()),
             greeting: version.map(|version| encode(version, None)),
+            tls,
         }
     }
 
@@ -148,7 +161,23 @@ impl<'a> Scheme<'a> {
             address,
             authority: server.authority.clone(),
             greeting: self.greeting.clone(),
+            tls: self.tls_of(server),
+            language: self.language(),
             check: Arc::clone(&self.check),
+        }
+    }
+
+    /// Its name was good for the snapshot that all workers have built.
+    fn tls_of(&self, server: &Server) -> Option<ServerTls> {
+        let settings = self.upstream.tls.as_ref()?;
+        self.tls?.of(server, settings).ok().flatten()
+    }
+
+    /// As requests are sent; on a port of its own nothing is known of it.
+    fn language(&self) -> Language {
+        match self.upstream.protocol {
+            UpstreamProtocol::H2c if self.check.port.is_none() => Language::Http2,
+            _ => Language::Http1,
         }
     }
 }

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use crate::model::config::HealthCheck;
 use crate::model::health::Verdict;
 use crate::model::resolved::Address;
+use crate::model::snapshot::tls::ServerTls;
 
 /// New endpoints are looked at so far apart, but all of them within their interval.
 const SPREAD: Duration = Duration::from_millis(20);
@@ -28,7 +29,17 @@ pub(in crate::supervisor) struct Target {
     /// As the `Host` header names its server.
     pub(in crate::supervisor) authority: String,
     pub(in crate::supervisor) greeting: Option<Vec<u8>>,
+    /// As requests are sent there, with what the check offers; sessions are not resumed.
+    pub(in crate::supervisor) tls: Option<ServerTls>,
+    /// What is spoken where no handshake says it.
+    pub(in crate::supervisor) language: Language,
     pub(in crate::supervisor) check: Arc<HealthCheck>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::supervisor) enum Language {
+    Http1,
+    Http2,
 }
 
 /// What a check found; an error says what is wrong.
@@ -152,6 +163,8 @@ impl Target {
                 address,
                 authority,
                 greeting,
+                tls,
+                language,
                 check,
                 ..
             } = target;
@@ -160,6 +173,8 @@ impl Target {
                 address.clone(),
                 authority.clone(),
                 greeting.clone(),
+                tls.clone(),
+                *language,
                 Arc::clone(check),
             )
         };

@@ -6,10 +6,12 @@ use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::{Buf, Bytes};
-use http::{HeaderMap, Request, Response, StatusCode, header};
+use http::uri::Scheme;
+use http::{HeaderMap, Request, Response, header};
 use http_body::{Body, Frame};
 use hyper::body::Incoming;
 use hyper::client::conn::{http1, http2};
@@ -18,16 +20,18 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
 
-use super::ledger::{Outcome, Target};
+use super::ledger::{Language, Outcome, Target};
 use crate::model::config::{HttpProbe, Probe};
 use crate::model::resolved::Address;
+
+mod grpc;
+mod secured;
+
+use secured::Secured;
 
 /// Of an answer's body, what is looked at.
 const MOST_BODY: usize = 64 * 1024;
 const AGENT: &str = concat!("sluice/", env!("CARGO_PKG_VERSION"), " health-check");
-const GRPC_PATH: &str = "/grpc.health.v1.Health/Check";
-/// Flag and length before a message of gRPC.
-const GRPC_PREFIX: usize = 5;
 
 /// Whatever a check travels over.
 trait Connection: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -44,39 +48,94 @@ async fn run(target: &Target) -> Outcome {
     let connection = connect(target)
         .await
         .map_err(|error| format!("cannot connect: {error}"))?;
+    let opened = secure(target, connection).await?;
     match &target.check.probe {
         Probe::Tcp => Ok(()),
-        Probe::Http(probe) => http(target, probe, connection).await,
+        Probe::Http(probe) => http(target, probe, opened).await,
         Probe::Grpc { service, host } => {
             let host = host.as_ref().unwrap_or(&target.authority);
-            grpc(host, service, connection).await
+            grpc::ask(host, service, opened).await
         }
     }
 }
 
 /// The one place that opens what a check travels over.
-async fn connect(target: &Target) -> io::Result<BoxedConnection> {
-    let mut connection: BoxedConnection = match &target.address {
+async fn connect(target: &Target) -> io::Result<Raw> {
+    let mut raw = match &target.address {
         Address::Ip(address) => {
             let port = target.check.port.unwrap_or(address.port());
-            Box::new(TcpStream::connect(SocketAddr::new(address.ip(), port)).await?)
+            Raw::Tcp(TcpStream::connect(SocketAddr::new(address.ip(), port)).await?)
         }
-        Address::Unix(path) => Box::new(UnixStream::connect(&**path).await?),
+        Address::Unix(path) => Raw::Unix(UnixStream::connect(&**path).await?),
     };
     if let Some(greeting) = &target.greeting {
-        connection.write_all(greeting).await?;
+        match &mut raw {
+            Raw::Tcp(tcp) => tcp.write_all(greeting).await?,
+            Raw::Unix(unix) => unix.write_all(greeting).await?,
+        }
     }
-    Ok(connection)
+    Ok(raw)
 }
 
-async fn http(target: &Target, probe: &HttpProbe, connection: BoxedConnection) -> Outcome {
+enum Raw {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+/// A connection over which the question can be asked.
+struct Opened {
+    stream: BoxedConnection,
+    scheme: Scheme,
+    language: Language,
+}
+
+/// Shakes hands where that is how requests come to the endpoint.
+async fn secure(target: &Target, raw: Raw) -> Result<Opened, String> {
+    let (tcp, tls) = match (raw, &target.tls) {
+        (Raw::Tcp(tcp), Some(tls)) => (tcp, tls),
+        (raw, _) => {
+            return Ok(Opened {
+                stream: match raw {
+                    Raw::Tcp(tcp) => Box::new(tcp),
+                    Raw::Unix(unix) => Box::new(unix),
+                },
+                scheme: Scheme::HTTP,
+                language: target.language,
+            });
+        }
+    };
+    let config = Arc::clone(&tls.client);
+    let stream = Secured::shake(config, tls.name.clone(), tcp).await;
+    let stream = stream.map_err(|error| format!("no TLS: {error}"))?;
+    let language = match stream.speaks_http2() {
+        true => Language::Http2,
+        false => Language::Http1,
+    };
+    if matches!(target.check.probe, Probe::Grpc { .. }) && language != Language::Http2 {
+        return Err("the server does not agree to HTTP/2".to_owned());
+    }
+    Ok(Opened {
+        stream: Box::new(stream),
+        scheme: Scheme::HTTPS,
+        language,
+    })
+}
+
+async fn http(target: &Target, probe: &HttpProbe, opened: Opened) -> Outcome {
     let host = probe.host.as_ref().unwrap_or(&target.authority);
-    let mut request = Request::builder()
+    let request = Request::builder()
         .method(probe.method.as_str())
-        .uri(&probe.path)
-        .header(header::HOST, host)
-        .header(header::USER_AGENT, AGENT)
-        .header(header::CONNECTION, "close");
+        .header(header::USER_AGENT, AGENT);
+    let mut request = match opened.language {
+        Language::Http1 => request
+            .uri(&probe.path)
+            .header(header::HOST, host)
+            .header(header::CONNECTION, "close"),
+        Language::Http2 => {
+            let scheme = opened.scheme.as_str();
+            request.uri(format!("{scheme}://{host}{}", probe.path))
+        }
+    };
     for (name, value) in &probe.headers {
         if let Some(headers) = request.headers_mut() {
             headers.remove(name);
@@ -86,18 +145,51 @@ async fn http(target: &Target, probe: &HttpProbe, connection: BoxedConnection) -
     let request = request
         .body(Whole(None))
         .map_err(|error| error.to_string())?;
-    let handshake = http1::handshake(TokioIo::new(connection)).await;
-    let (mut sender, connection) = handshake.map_err(|error| error.to_string())?;
-    let _driver = Driver(tokio::spawn(async move {
-        // What goes wrong here is told by the request that waits for it.
-        let _ended = connection.await;
-    }));
-    let response = sender.send_request(request).await;
-    judge(response.map_err(|error| whole(&error))?, probe).await
+    let response = match opened.language {
+        Language::Http1 => over_http1(opened.stream, request).await?,
+        Language::Http2 => over_http2(opened.stream, request).await?,
+    };
+    judge(response, probe).await
 }
 
-async fn judge(response: Response<Incoming>, probe: &HttpProbe) -> Outcome {
-    let status = response.status();
+/// An answer, and the connection that the rest of it comes over.
+struct Answer {
+    response: Response<Incoming>,
+    _driver: Driver,
+}
+
+async fn over_http1(
+    connection: BoxedConnection,
+    request: Request<Whole>,
+) -> Result<Answer, String> {
+    let handshake = http1::handshake(TokioIo::new(connection)).await;
+    let (mut sender, connection) = handshake.map_err(|error| whole(&error))?;
+    // What goes wrong there is told by the request that waits for it.
+    let driver = Driver(tokio::spawn(async move { drop(connection.await) }));
+    let response = sender.send_request(request).await;
+    Ok(Answer {
+        response: response.map_err(|error| whole(&error))?,
+        _driver: driver,
+    })
+}
+
+async fn over_http2(
+    connection: BoxedConnection,
+    request: Request<Whole>,
+) -> Result<Answer, String> {
+    let handshake = http2::handshake(TokioExecutor::new(), TokioIo::new(connection)).await;
+    let (mut sender, connection) = handshake.map_err(|error| whole(&error))?;
+    // What goes wrong there is told by the request that waits for it.
+    let driver = Driver(tokio::spawn(async move { drop(connection.await) }));
+    let response = sender.send_request(request).await;
+    Ok(Answer {
+        response: response.map_err(|error| whole(&error))?,
+        _driver: driver,
+    })
+}
+
+async fn judge(answer: Answer, probe: &HttpProbe) -> Outcome {
+    let status = answer.response.status();
     let mut ranges = probe.statuses.iter();
     if !ranges.any(|(first, last)| (*first..=*last).contains(&status.as_u16())) {
         return Err(format!("status {}", status.as_u16()));
@@ -105,90 +197,11 @@ async fn judge(response: Response<Incoming>, probe: &HttpProbe) -> Outcome {
     let Some(wanted) = &probe.body else {
         return Ok(());
     };
-    let (body, _) = read(response.into_body()).await?;
+    let (body, _) = read(answer.response.into_body()).await?;
     let found = memchr::memmem::find(&body, wanted.as_bytes());
     found
         .map(drop)
         .ok_or_else(|| "the body has not the expected text".to_owned())
-}
-
-async fn grpc(host: &str, service: &str, connection: BoxedConnection) -> Outcome {
-    let request = Request::post(format!("http://{host}{GRPC_PATH}"))
-        .header(header::CONTENT_TYPE, "application/grpc")
-        .header(header::TE, "trailers")
-        .header(header::USER_AGENT, AGENT)
-        .body(Whole(Some(question(service))))
-        .map_err(|error| error.to_string())?;
-    let handshake = http2::handshake(TokioExecutor::new(), TokioIo::new(connection)).await;
-    let (mut sender, connection) = handshake.map_err(|error| whole(&error))?;
-    let _driver = Driver(tokio::spawn(async move {
-        // What goes wrong here is told by the request that waits for it.
-        let _ended = connection.await;
-    }));
-    let response = sender
-        .send_request(request)
-        .await
-        .map_err(|error| whole(&error))?;
-    let (head, body) = response.into_parts();
-    if head.status != StatusCode::OK {
-        return Err(format!("status {}", head.status.as_u16()));
-    }
-    let (message, trailers) = read(body).await?;
-    let trailers = trailers.unwrap_or(head.headers);
-    grpc_status(&trailers)?;
-    match serving_status(&message) {
-        Some(1) => Ok(()),
-        Some(2) => Err("NOT_SERVING".to_owned()),
-        Some(3) => Err("SERVICE_UNKNOWN".to_owned()),
-        Some(0) => Err("UNKNOWN".to_owned()),
-        _ => Err("the answer is no HealthCheckResponse".to_owned()),
-    }
-}
-
-fn grpc_status(trailers: &HeaderMap) -> Outcome {
-    let status = trailers
-        .get("grpc-status")
-        .and_then(|value| value.to_str().ok());
-    match status {
-        Some("0") => Ok(()),
-        Some(code) => Err(format!("grpc-status {}", code.escape_debug())),
-        None => Err("the answer has no grpc-status".to_owned()),
-    }
-}
-
-/// `HealthCheckRequest { string service = 1; }` with its prefix.
-fn question(service: &str) -> Bytes {
-    let mut message = Vec::new();
-    if !service.is_empty() {
-        message.push(0x0a);
-        put_varint(&mut message, service.len());
-        message.extend_from_slice(service.as_bytes());
-    }
-    let mut framed = vec![0];
-    framed.extend_from_slice(
-        &u32::try_from(message.len())
-            .unwrap_or_default()
-            .to_be_bytes(),
-    );
-    framed.append(&mut message);
-    framed.into()
-}
-
-fn put_varint(into: &mut Vec<u8>, mut value: usize) {
-    while value >= 0x80 {
-        into.push((value & 0x7f | 0x80) as u8);
-        value >>= 7;
-    }
-    into.push(value as u8);
-}
-
-/// Of `HealthCheckResponse { ServingStatus status = 1; }`: 0 where it is left out, as protobuf has it.
-fn serving_status(framed: &[u8]) -> Option<u8> {
-    match framed.get(GRPC_PREFIX..)? {
-        [] => Some(0),
-        [0x08, status @ 0..0x80, ..] => Some(*status),
-        _ => None,
-    }
 }
 
 /// As much of a body as is looked at, and its trailers.
@@ -246,20 +259,5 @@ impl Body for Whole {
 
     fn is_end_stream(&self) -> bool {
         self.0.is_none()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn messages_of_grpc_are_those_of_the_protocol() {
-        assert_eq!(&question("")[..], [0, 0, 0, 0, 0]);
-        assert_eq!(&question("ab")[..], [0, 0, 0, 0, 4, 0x0a, 2, b'a', b'b']);
-        assert_eq!(serving_status(&[0, 0, 0, 0, 2, 8, 1]), Some(1));
-        assert_eq!(serving_status(&[0, 0, 0, 0, 0]), Some(0));
-        assert_eq!(serving_status(b"<html>"), None);
-        assert_eq!(serving_status(b""), None);
     }
 }

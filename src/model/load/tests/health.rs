@@ -77,3 +77,32 @@ fn health_checks_that_cannot_be() {
         ),
     ]);
 }
+
+#[test]
+fn headers_and_schemes_of_checks() {
+    let variable = "error at server.upstreams[0].healthCheck.headers[0].value (line 3, column 65): `$ip` is of a request, and a check is sent for none; write the value itself, or a secret like `env:NAME`; a dollar sign is written `$$`";
+    check(&[
+        (
+            upstream("headers: [{key: x-a, value: 'for $ip'}]"),
+            &[variable],
+        ),
+        (
+            upstream("headers: [{key: x-a, value: '${header.x-b}'}]"),
+            &[
+                "error at server.upstreams[0].healthCheck.headers[0].value (line 3, column 65): `$header.x-b` is of a request, and a check is sent for none; write the value itself, or a secret like `env:NAME`; a dollar sign is written `$$`",
+            ],
+        ),
+        (
+            upstream("headers: [{key: x-a, value: 'a$$b env:TOKEN'}]"),
+            &[],
+        ),
+        (upstream("headers: [{key: x-a, value: env:TOKEN}]"), &[]),
+        (
+            upstream("scheme: https"),
+            &[
+                "error at server.upstreams[0].healthCheck.scheme (line 3, column 45): a server has an `http://` url, so nothing says how to speak TLS with it; write `https://` there, or remove `scheme`",
+            ],
+        ),
+        (upstream("scheme: http, port: 81"), &[]),
+    ]);
+}

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use rustls::client::Resumption;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
@@ -64,6 +65,20 @@ impl UpstreamTls {
         })
     }
 
+    /// The same for checks: each is a handshake of its own, so that a certificate that has expired
+    /// since is not overlooked. A protocol that has to be spoken is the only one offered.
+    pub fn for_checks(&self, needed: Option<config::Alpn>) -> Self {
+        let mut client = ClientConfig::clone(&self.client);
+        client.resumption = Resumption::disabled();
+        if let Some(alpn) = needed {
+            client.alpn_protocols = vec![alpn.as_bytes().to_vec()];
+        }
+        Self {
+            client: Arc::new(client),
+            identity: self.identity,
+        }
+    }
+
     /// `None` where a server is spoken to by http.
     pub fn of(
         &self,
@@ -87,6 +102,15 @@ impl UpstreamTls {
         }))
     }
 }
+
+/// By what it was made of: the rest follows from that.
+impl PartialEq for ServerTls {
+    fn eq(&self, other: &Self) -> bool {
+        self.identity == other.identity && self.name == other.name
+    }
+}
+
+impl Eq for ServerTls {}
 
 fn own(file: &str, certificates: &[config::Der]) -> Result<Arc<RootCertStore>, InvalidTls> {
     tls::roots(certificates).map_err(|fault| InvalidTls::Certificate {

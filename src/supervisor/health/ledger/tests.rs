@@ -7,6 +7,7 @@ fn check() -> HealthCheck {
     HealthCheck {
         probe: Probe::Tcp,
         port: None,
+        scheme: None,
         interval: INTERVAL,
         jitter: Duration::from_secs(1),
         timeout: Duration::from_secs(2),
@@ -23,6 +24,8 @@ fn target(id: u32, check: &HealthCheck) -> Target {
         address: Address::Ip(([10, 0, 0, 1], 80).into()),
         authority: "app".to_owned(),
         greeting: None,
+        tls: None,
+        language: Language::Http1,
         check: Arc::new(check.clone()),
     }
 }
