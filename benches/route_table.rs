@@ -10,7 +10,6 @@ use std::time::Duration;
 use http::{HeaderMap, Method};
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeValLike;
-use sluice::model::config::traffic::TrafficChange;
 use sluice::model::config::{HostPattern, PathPattern, Rule, WeightedUpstream};
 use sluice::model::route::{RouteQuery, RouteTable};
 
@@ -202,7 +201,7 @@ fn rule(n: usize, host: HostPattern, path: &str) -> Rule {
             upstream: 0,
             weight: 1,
         }],
-        traffic: TrafficChange::default(),
+        traffic: None,
         grpc_web: false,
     }
 }

@@ -23,6 +23,7 @@ mod resolver;
 mod returns;
 mod roster;
 mod signals;
+mod slack;
 mod sockets;
 mod spawn;
 pub mod state;

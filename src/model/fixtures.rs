@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::config::balance::Balancing;
-use super::config::traffic::{Backoff, Retry, RetryBudget, Timeouts, Traffic, TrafficChange};
+use super::config::traffic::{Backoff, Retry, RetryBudget, Timeouts, Traffic};
 use super::config::{
     HostHeader, HostPattern, Keepalive, PathPattern, Rule, Scheme, Server, ServerHost, ServerRole,
     Target, Upstream, UpstreamHttp2, UpstreamProtocol, WeightedUpstream,
@@ -95,7 +95,7 @@ pub(super) fn rule(name: &str, path: PathPattern) -> Rule {
             upstream: 0,
             weight: 1,
         }],
-        traffic: TrafficChange::default(),
+        traffic: None,
         grpc_web: false,
     }
 }

@@ -253,15 +253,14 @@ fn traffic(upstream: &config::Upstream, change: &TrafficChange) -> Result<Traffi
 }
 
 fn changed(config: &Config) -> Result<HashMap<(u32, u32), Traffic>, SnapshotError> {
-    let unchanged = TrafficChange::default();
     let mut all = HashMap::new();
     for (route, rule) in (0..).zip(&config.rules) {
-        if rule.traffic == unchanged {
+        let Some(change) = &rule.traffic else {
             continue;
-        }
+        };
         for choice in &rule.upstreams {
             if let Some(upstream) = config.upstreams.get(choice.upstream as usize) {
-                let changed = traffic(upstream, &rule.traffic)?;
+                let changed = traffic(upstream, change)?;
                 all.insert((route, choice.upstream), changed);
             }
         }

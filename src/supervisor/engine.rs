@@ -25,7 +25,7 @@ use super::signals::Signals;
 use super::sockets::Sockets;
 use super::state::{Event, KillReason, State, Ticket, WorkerId};
 use super::tickets::Tickets;
-use super::{SupervisorError, measure};
+use super::{SupervisorError, measure, slack};
 use crate::admin::{CheckState, Command, Counts, NameState, Reply, Sources, Status, Timestamp};
 use crate::ipc::message::{Packed, TicketKeys, ToWorker};
 use crate::log;
@@ -102,6 +102,8 @@ pub(super) struct Engine {
     /// When to look whether the last client connection has ended.
     idle_looks: Interval,
     started_at: Timestamp,
+    /// A configuration was read and settled: what that took has not been given back yet.
+    slack: bool,
     interrupts: u32,
     exit: Option<ExitCode>,
     /// From a predecessor that waits to hear that all is served.
@@ -192,6 +194,7 @@ impl Engine {
             second: every(SECOND),
             idle_looks: every(IDLE_LOOK),
             started_at,
+            slack: false,
             interrupts: 0,
             exit: None,
             inheritance,
@@ -288,6 +291,9 @@ impl Engine {
             tracing::info!(upstream, endpoint, "endpoint back");
         }
         self.rotate_tickets();
+        if std::mem::take(&mut self.slack) {
+            tokio::task::spawn_blocking(slack::give_back);
+        }
     }
 
     fn rotate_tickets(&mut self) {

@@ -3,6 +3,7 @@
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::{Change, differing};
+use crate::model::config::traffic::TrafficChange;
 use crate::model::config::{Config, Mirror, Rule};
 
 pub(super) fn between(old: &Config, new: &Config) -> Vec<Change> {
@@ -123,6 +124,7 @@ pub(super) fn longest_rising(values: &[usize]) -> FxHashSet<usize> {
 
 fn rule_parts(old: (&Config, &Rule), new: (&Config, &Rule)) -> Vec<&'static str> {
     let ((old_config, old), (new_config, new)) = (old, new);
+    let traffic = (old.traffic.as_deref(), new.traffic.as_deref());
     let compared = [
         ("host", old.host != new.host),
         ("path", old.path != new.path),
@@ -135,12 +137,19 @@ fn rule_parts(old: (&Config, &Rule), new: (&Config, &Rule)) -> Vec<&'static str>
             "upstreams",
             !targets(old_config, old).eq(targets(new_config, new)),
         ),
-        ("timeouts", old.traffic.timeouts != new.traffic.timeouts),
-        ("retry", old.traffic.retry != new.traffic.retry),
-        ("hedge", old.traffic.hedge != new.traffic.hedge),
+        ("timeouts", differ(traffic, |change| &change.timeouts)),
+        ("retry", differ(traffic, |change| &change.retry)),
+        ("hedge", differ(traffic, |change| &change.hedge)),
         ("mirror", mirror(old_config, old) != mirror(new_config, new)),
     ];
     differing(compared)
+}
+
+type Changes<'c> = (Option<&'c TrafficChange>, Option<&'c TrafficChange>);
+
+fn differ<T: Default + PartialEq>(changes: Changes, part: fn(&TrafficChange) -> &T) -> bool {
+    let nothing = TrafficChange::default();
+    part(changes.0.unwrap_or(&nothing)) != part(changes.1.unwrap_or(&nothing))
 }
 
 fn mirror<'c>(config: &'c Config, rule: &Rule) -> Option<(Option<&'c str>, Mirror)> {

@@ -19,7 +19,8 @@ pub struct Rule {
     pub cookies: Vec<ValueMatch>,
     /// Never empty.
     pub upstreams: Vec<WeightedUpstream>,
-    pub traffic: TrafficChange,
+    /// `None` is as its upstreams have it; apart, since few rules say anything and there may be many.
+    pub traffic: Option<Box<TrafficChange>>,
     /// gRPC-Web becomes gRPC.
     pub grpc_web: bool,
     pub mirror: Option<Mirror>,

@@ -44,7 +44,15 @@ pub(super) fn breaker(raw: &RawUpstream<'_>) -> Option<CircuitBreaker> {
 }
 
 /// What a rule says otherwise.
-pub(super) fn of_rule<'t>(raw: &RawRule<'t>, reader: &mut Reader<'t>) -> TrafficChange {
+pub(super) fn of_rule<'t>(
+    raw: &RawRule<'t>,
+    reader: &mut Reader<'t>,
+) -> Option<Box<TrafficChange>> {
+    let change = change(raw, reader);
+    (change != TrafficChange::default()).then(|| Box::new(change))
+}
+
+fn change<'t>(raw: &RawRule<'t>, reader: &mut Reader<'t>) -> TrafficChange {
     let timeouts: RawRuleTimeouts<'t> = section(&raw.timeouts);
     let retry: RawRuleRetry<'t> = section(&raw.retry);
     let backoff: RawRuleBackoff<'t> = section(&retry.backoff);

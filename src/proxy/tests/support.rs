@@ -13,7 +13,6 @@ use tokio::net::{TcpListener, TcpStream};
 
 use crate::model::config::balance::Balancing;
 use crate::model::config::tls::{SessionTickets, TicketMode};
-use crate::model::config::traffic::TrafficChange;
 use crate::model::config::{
     Admin, Config, Drain, HostHeader, HostPattern, Http2, Keepalive, Lifecycle, Limits, Listener,
     Log, LogFormat, LogLevel, Metrics, OrphanedStreams, PathPattern, Reload, Resolver, Rule,
@@ -371,7 +370,7 @@ pub(super) fn rule(prefix: &str, upstream: u32) -> Rule {
             upstream,
             weight: 1,
         }],
-        traffic: TrafficChange::default(),
+        traffic: None,
         grpc_web: false,
     }
 }

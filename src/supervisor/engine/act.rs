@@ -209,6 +209,7 @@ impl Engine {
             return;
         };
         self.sockets.retire(&plan.settings);
+        self.slack = true;
         self.labels.retain(|kept, _| *kept >= number);
         self.announced
             .retain(|address, _| plan.settings.listeners.contains(address));
@@ -225,6 +226,7 @@ impl Engine {
     }
 
     fn conclude(&mut self, record: &Record, tickets: Vec<Ticket>) {
+        self.slack = true;
         let Record {
             generation,
             hash,

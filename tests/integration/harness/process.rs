@@ -27,6 +27,21 @@ pub(crate) fn children(parent: u32) -> Vec<u32> {
     pids.filter(child).collect()
 }
 
+/// In bytes: what is in no file and shared with nobody.
+pub(crate) fn anonymous_memory(pid: u32) -> u64 {
+    let rollup = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap();
+    let line = rollup
+        .lines()
+        .find_map(|line| line.strip_prefix("Anonymous:"));
+    let kib: u64 = line
+        .unwrap()
+        .trim()
+        .trim_end_matches(" kB")
+        .parse()
+        .unwrap();
+    kib * 1024
+}
+
 /// The most memory a process has had resident at any time, in bytes.
 pub(crate) fn peak_memory(pid: u32) -> u64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();

@@ -1,0 +1,20 @@
+//! Memory that was freed goes back to the system. Reading a configuration of ten thousand hosts takes
+//! several times the memory that is kept of it, in small pieces among those that stay, which the
+//! allocator would hold on to for the rest of this process's life (docs/adr/0028).
+//!
+//! Not here: the workers, which never read a configuration's text.
+#![expect(
+    unsafe_code,
+    reason = "the C library's call has no safe form; it takes no pointer and keeps none"
+)]
+
+/// Takes milliseconds where there is much: nothing for the loop.
+#[cfg(target_env = "gnu")]
+pub(super) fn give_back() {
+    // SAFETY: it may be called at any time, from any thread, and moves nothing that is in use.
+    unsafe { nix::libc::malloc_trim(0) };
+}
+
+/// Other C libraries give it back by themselves.
+#[cfg(not(target_env = "gnu"))]
+pub(super) fn give_back() {}
