@@ -27,10 +27,9 @@ use super::state::{Event, KillReason, State, Ticket, WorkerId};
 use super::tickets::Tickets;
 use super::{SupervisorError, measure, slack};
 use crate::admin::{CheckState, Command, Counts, NameState, Reply, Sources, Status, Timestamp};
-use crate::ipc::message::{Packed, TicketKeys, ToWorker};
+use crate::ipc::message::Packed;
 use crate::log;
 use crate::model::config::Config;
-use crate::model::config::tls::{SessionTickets, TicketMode};
 use crate::model::resolved::Resolved;
 use crate::shm::health;
 use crate::shm::names::{self, Index, Names};
@@ -43,6 +42,7 @@ mod act;
 mod ask;
 mod checks;
 mod hear;
+mod keys;
 mod publish;
 mod replace;
 
@@ -293,34 +293,6 @@ impl Engine {
         self.rotate_tickets();
         if std::mem::take(&mut self.slack) {
             tokio::task::spawn_blocking(slack::give_back);
-        }
-    }
-
-    fn rotate_tickets(&mut self) {
-        let Some(config) = self.config() else { return };
-        if self
-            .tickets
-            .rotate(config.session_tickets.rotation, Instant::now())
-        {
-            self.send_ticket_keys(&config);
-        }
-    }
-
-    /// To all workers; those that come later get them when they are ready.
-    fn send_ticket_keys(&mut self, config: &Config) {
-        let keys = self.ticket_keys(Some(config));
-        for (worker, error) in self.children.send_to_all(&ToWorker::TicketKeys(keys)) {
-            self.check(worker, Err(error));
-        }
-    }
-
-    fn ticket_keys(&self, config: Option<&Config>) -> TicketKeys {
-        match config.map(|config| config.session_tickets) {
-            Some(SessionTickets {
-                mode: TicketMode::On,
-                rotation,
-            }) => self.tickets.keys(rotation),
-            _ => TicketKeys::default(),
         }
     }
 
