@@ -86,7 +86,7 @@ section! {
         /// How long the workers may take to prepare a new configuration before it is given up.
         "prepareTimeout" prepare_timeout: Duration = Duration::from_secs(10),
         /// What happens to a long-lived stream whose rule or upstream a reload removes:
-        /// `keep` lets it go on, `drain` ends it.
+        /// `keep` lets it go on, `drain` ends it within `drain.timeout`, so that not all end at once.
         "orphanedStreams" orphaned_streams: OrphanedStreams = OrphanedStreams::Keep,
         /// Goes back to the generation before, and stays there until the file changes, when a new one
         /// turns out worse than that. Off without the section.

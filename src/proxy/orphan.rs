@@ -45,9 +45,6 @@ pub(super) struct Ground {
     pub(super) upstream: Option<u32>,
 }
 
-/// Ends are told apart by so many steps of the window.
-const STEPS: u32 = 64;
-
 impl Ground {
     pub(super) fn of(seen: &Observation) -> Self {
         Self {
@@ -97,13 +94,17 @@ impl Orphans {
             || upstream.is_some_and(|upstream| !kept.upstreams.contains(&*upstream.id))
     }
 
-    /// The condemned go one after the other, and begin anew when the window is full.
     fn sentence(&self) -> Pin<Box<Sleep>> {
-        let place = self.condemned.get();
-        self.condemned.set(place.wrapping_add(1));
-        let part = f64::from(place % STEPS) / f64::from(STEPS);
-        Box::pin(sleep(self.kept.borrow().window.mul_f64(part)))
+        let place = self.condemned.get().wrapping_add(1);
+        self.condemned.set(place);
+        Box::pin(sleep(self.kept.borrow().window.mul_f64(part(place))))
     }
+}
+
+/// Where in the window the nth of the condemned goes: in the middle of the longest stretch in which
+/// none goes yet, so that they are spread over all of it however many there are.
+fn part(place: u32) -> f64 {
+    f64::from(place.reverse_bits()) / (f64::from(u32::MAX) + 1.0)
 }
 
 impl Proxy {
@@ -140,4 +141,22 @@ pub(super) async fn unless_orphaned<T>(
         }
     })
     .await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::part;
+
+    #[test]
+    fn few_and_many_ends_are_spread_over_the_whole_window() {
+        assert_eq!([1, 2, 3].map(part), [0.5, 0.25, 0.75]);
+        for count in [10, 64, 1000] {
+            let mut parts: Vec<f64> = (1..=count).map(part).collect();
+            parts.extend([0.0, 1.0]);
+            parts.sort_by(f64::total_cmp);
+            let longest = parts.windows(2).map(|two| two[1] - two[0]);
+            let longest = longest.fold(0.0, f64::max);
+            assert!(longest <= 2.0 / f64::from(count), "{longest} of {count}");
+        }
+    }
 }
