@@ -175,12 +175,17 @@ impl Proxy {
     }
 
     /// The next request on any connection is served by it; those under way end with theirs.
+    /// Connections whose listener it lacks are closed when nothing is under way on them.
     pub fn commit(&self, prepared: Prepared) {
         self.observer.commit(&prepared.active.watched);
         self.orphans.note(&prepared.active);
         self.handshakes
             .set(prepared.active.snapshot.limits.handshakes as usize);
-        self.active.store(Some(prepared.active));
+        let before = self.active.swap(Some(Arc::clone(&prepared.active)));
+        let before = before.iter().flat_map(|before| before.listeners());
+        if self.presence.listeners(prepared.active.listeners(), before) {
+            self.timers.ring_all();
+        }
     }
 
     /// What connections and requests may take of memory, in bytes; `None` is as much as there is.

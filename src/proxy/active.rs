@@ -94,6 +94,11 @@ impl Active {
             .map(|(_, entrance)| entrance)
     }
 
+    /// The ids of the listeners.
+    pub(super) fn listeners(&self) -> impl Iterator<Item = u32> + Clone {
+        self.entrances.iter().map(|(id, _)| *id)
+    }
+
     fn by_upstream(&self) -> HashMap<&str, &Members> {
         let members = self.members.iter().flatten();
         members

@@ -29,14 +29,16 @@ pub(super) use incoming::{ClientBody, Incoming, Wait};
 
 /// Pipelined bytes that are read ahead while a request is under way, to notice the client's end.
 const READ_AHEAD: usize = 16 * 1024;
-/// How long a connection may wait for a request, its first or the next, while the worker drains. A
-/// client that has just been served or let in may be about to ask, and cannot know that there is a
+/// How long a connection may wait for a request, its first or the next, while the worker drains or
+/// after the connection's listener is gone. A client that has just been served or let in may be about to ask, and cannot know that there is a
 /// reason not to; what it asks is answered, and the answer tells it to go elsewhere.
 pub(super) const LAST_REQUEST: Duration = Duration::from_secs(1);
 
 pub(super) struct Client {
     pub(super) proxy: Rc<Proxy>,
     pub(super) ends: Rc<Ends>,
+    /// The id of the one that it came in by.
+    listener: u32,
     pub(super) alarm: Rc<Alarm>,
     /// Where it is a connection of TLS.
     pub(super) tls: Option<Rc<Secured>>,
@@ -82,6 +84,7 @@ impl Client {
         proxy: Rc<Proxy>,
         stream: Stream,
         ends: Ends,
+        listener: u32,
         tls: Option<Rc<Secured>>,
     ) -> Rc<Self> {
         let alarm = Rc::new(proxy.timers.alarm());
@@ -95,10 +98,22 @@ impl Client {
         Rc::new(Self {
             proxy,
             ends: Rc::new(ends),
+            listener,
             alarm,
             tls,
             io: RefCell::new(io),
         })
+    }
+
+    /// Whether it is to be closed as soon as nothing is under way on it: the worker drains, or its
+    /// listener is gone from the configuration.
+    pub(super) fn is_to_end(&self) -> bool {
+        self.proxy.is_draining() || self.proxy.presence.is_closed(self.listener)
+    }
+
+    /// Whether its client is to make the next connection, here or elsewhere.
+    pub(super) fn is_to_leave(&self) -> bool {
+        self.proxy.is_leaving() || self.proxy.presence.is_closed(self.listener)
     }
 
     /// Waits without a buffer.
@@ -112,7 +127,7 @@ impl Client {
         if self.io.borrow().stream.poll_readable(cx).is_ready() {
             return Poll::Ready(Woken::Readable);
         }
-        let bound = match self.proxy.is_draining() {
+        let bound = match self.is_to_end() {
             true => bound.min(LAST_REQUEST),
             false => bound,
         };

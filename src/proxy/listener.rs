@@ -190,7 +190,7 @@ fn serve(proxy: &Rc<Proxy>, arrival: Arrival) -> impl Future<Output = ()> + use<
         admission,
         open,
     } = arrival;
-    let client = Client::new(Rc::clone(proxy), Stream::tcp(tcp), ends, None);
+    let client = Client::new(Rc::clone(proxy), Stream::tcp(tcp), ends, listener, None);
     open.until_aborted(connection::serve(client, listener, admission))
 }
 
@@ -208,12 +208,12 @@ async fn serve_secure(proxy: Rc<Proxy>, terminator: &Terminator, arrival: Arriva
     let (client, admission) = match shaken {
         Ok(Outcome::Secured(stream, secured)) => {
             proxy.observer.handshake(listener, secured.kind);
-            let client = Client::new(proxy, Stream::Tls(stream), ends, Some(secured));
+            let client = Client::new(proxy, Stream::Tls(stream), ends, listener, Some(secured));
             (client, admission)
         }
         Ok(Outcome::Plaintext(tcp)) => {
             proxy.observer.handshake(listener, Handshake::Plaintext);
-            let client = Client::new(proxy, Stream::tcp(tcp), ends, None);
+            let client = Client::new(proxy, Stream::tcp(tcp), ends, listener, None);
             (client, Admission::Plaintext)
         }
         Err(ended) => {

@@ -27,6 +27,8 @@ pub(super) enum Phase {
 pub(super) struct Presence {
     pub(super) phase: Cell<Phase>,
     pub(super) open: Cell<u32>,
+    /// The ids of listeners that were there and are not any more; their connections end.
+    closed: RefCell<Vec<u32>>,
     /// Who waits for either to change: accept loops and the one who drains.
     waiting: RefCell<Vec<Waker>>,
 }
@@ -37,6 +39,24 @@ impl Presence {
         if !waiting.iter().any(|known| known.will_wake(waker)) {
             waiting.push(waker.clone());
         }
+    }
+
+    /// A generation has these listeners where another had those; true when one of them is gone.
+    pub(super) fn listeners(
+        &self,
+        now: impl Iterator<Item = u32> + Clone,
+        before: impl Iterator<Item = u32>,
+    ) -> bool {
+        let mut closed = self.closed.borrow_mut();
+        let is_there = |id: u32| now.clone().any(|one| one == id);
+        closed.retain(|id| !is_there(*id));
+        let known = closed.len();
+        closed.extend(before.filter(|id| !is_there(*id)));
+        closed.len() > known
+    }
+
+    pub(super) fn is_closed(&self, listener: u32) -> bool {
+        self.closed.borrow().contains(&listener)
     }
 
     pub(super) fn enter(&self, phase: Phase) {

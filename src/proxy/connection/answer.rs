@@ -114,7 +114,7 @@ fn shape(client: &Client, status: StatusCode, size: Size, asked: &Asked) -> Shap
     };
     let mut persistence = asked.persistence;
     let rest_is_small = client.with_incoming(|incoming| incoming.rest_is_within(DISCARDED));
-    if framing == Framing::UntilClose || client.proxy.is_leaving() || !rest_is_small {
+    if framing == Framing::UntilClose || client.is_to_leave() || !rest_is_small {
         persistence = Persistence::Close;
     }
     Shape {

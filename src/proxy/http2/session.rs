@@ -258,10 +258,10 @@ impl Session {
     }
 
     fn is_to_leave(&self) -> bool {
-        let proxy = &self.link.client.proxy;
+        let client = &self.link.client;
         let in_use = !self.exchanges.is_empty();
-        let unwanted = proxy.is_leaving() || self.link.admission == Admission::Refuse;
-        proxy.is_draining() || (in_use && unwanted)
+        let unwanted = client.is_to_leave() || self.link.admission == Admission::Refuse;
+        client.is_to_end() || (in_use && unwanted)
     }
 
     fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<()> {
