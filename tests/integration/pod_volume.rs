@@ -27,7 +27,7 @@ fn assert_serves(sluice: &Sluice, path: &str) {
 }
 
 fn committed(sluice: &Sluice) -> usize {
-    sluice.log().all("generation committed").len()
+    sluice.log().all("reload done").len()
 }
 
 /// Makes an edit and waits for it: what happened before has been seen or never will be.

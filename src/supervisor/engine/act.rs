@@ -201,7 +201,7 @@ impl Engine {
             std::mem::replace(timing, wanted) != wanted
         });
         self.send_ticket_keys(&plan.config);
-        tracing::info!(generation = number, "generation committed");
+        tracing::debug!(generation = number, "generation committed");
     }
 
     fn retire(&mut self, number: u64) {

@@ -198,7 +198,7 @@ async def upstream_reset_at_every_byte(options):
                         + f"    - {{id: bad, url: 'http://127.0.0.1:{port}'}}\n"
                         + "  rules:\n" + open(proxy.path).read().split("  rules:\n")[1])
             def switched():
-                found = [l for l in proxy.lines() if (l.get("fields") or l).get("message") == "generation committed"]
+                found = [l for l in proxy.lines() if (l.get("fields") or l).get("message") == "reload done"]
                 return len(found) >= count + 1
             await asyncio.get_running_loop().run_in_executor(None, proxy.wait, switched, "reload")
             try:

@@ -45,7 +45,7 @@ async def config_unreadable(options):
         await still_good(proxy)
         proxy.write(text.replace("rules:\n", "rules:\n    - {path: /new, upstreams: [good]}\n"))
         def taken():
-            return len([line for line in proxy.lines() if line.get("message") == "generation committed"]) >= 2
+            return len([line for line in proxy.lines() if line.get("message") == "reload done"]) >= 2
         await off_loop(proxy.wait, taken, "generation after the folder came back")
         cases.expect(await ask(proxy.port, "/new"), ["200"], "a rule of the new file")
     return await cases.attack(options, act)
@@ -63,7 +63,7 @@ async def config_forbidden(options):
         proxy.write(text.replace("rules:\n", "rules:\n    - {path: /new, upstreams: [good]}\n"))
         os.chmod(proxy.path, 0o644)
         def taken():
-            return len([line for line in proxy.lines() if line.get("message") == "generation committed"]) >= 2
+            return len([line for line in proxy.lines() if line.get("message") == "reload done"]) >= 2
         await off_loop(proxy.wait, taken, "generation after the folder could be read again")
         cases.expect(await ask(proxy.port, "/new"), ["200"], "a rule of the new file")
     return await cases.attack(options, act, user=NOBODY if os.getuid() == 0 else None)

@@ -266,7 +266,7 @@ async def soak(options, folder):
             raise Failed(f"workers {workers} became {proxy.pids()}")
         if late[0] > early[0] * GROWTH + 2048 or late[1] > early[1] + 64:
             raise Failed(f"memory and descriptors grew from {early} to {late}")
-        committed = sum(1 for line in proxy.lines() if line.get("message") == "generation committed")
+        committed = sum(1 for line in proxy.lines() if line.get("message") == "reload done")
         each = ", ".join(f"{count} {kind}" for kind, count in sorted(figures.done.items()))
         return (f"{options.soak} s, {committed} generations, 0 failed: {each}; memory {early[0]} -> {late[0]} KiB, "
                 f"descriptors {early[1]} -> {late[1]}; a connection with one request p50 "
