@@ -1,6 +1,7 @@
 //! A configuration file as it stands on disk now: its text, what that means within this environment,
 //! and everything wrong with it. One way for every process and command that reads one.
 
+use std::cell::RefCell;
 use std::fs::OpenOptions;
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -12,6 +13,7 @@ use sha2::{Digest, Sha256};
 use super::files::Named;
 use super::{secrets, text};
 use crate::model::diagnostic::{Diagnostic, Severity};
+use crate::model::secret::SecretRef;
 use crate::model::{self, Loaded, Today};
 
 /// Text and meaning; a file that cannot be read has no text and one error.
@@ -39,9 +41,10 @@ pub fn read(path: &Path) -> Result<String, text::UnreadableText> {
 }
 
 pub fn parse(text: String, tolerates: &Tolerates<'_>) -> Document {
-    let mut files = Named::default();
-    let mut read = |path: &str| files.read(path);
-    let loaded = model::load_with(&text, &mut secrets::resolve, &mut read);
+    let files = RefCell::new(Named::default());
+    let mut resolve = |secret: &SecretRef| secrets::resolve(secret, &mut files.borrow_mut());
+    let mut read = |path: &str| files.borrow_mut().read(path);
+    let loaded = model::load_with(&text, &mut resolve, &mut read);
     let loaded = loaded.within(&mut |name| std::env::var(name).ok());
     let loaded = loaded.dated(&Today {
         now: seconds_since_1970(),
@@ -50,7 +53,7 @@ pub fn parse(text: String, tolerates: &Tolerates<'_>) -> Document {
     Document {
         text,
         loaded,
-        files,
+        files: files.into_inner(),
     }
 }
 

@@ -1,7 +1,7 @@
-//! The files that a configuration names beside itself: certificates, keys, authorities. What was read
+//! The files that a configuration names beside itself: certificates, keys, authorities, secrets. What was read
 //! is remembered, so that a change of one of them is a change of the configuration.
 //!
-//! Not here: what the contents mean (`model::tls`), and when to look again (`file`).
+//! Not here: what the contents mean (`model::tls`, `secrets`), and when to look again (`file`).
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -33,8 +33,13 @@ impl Named {
             }
             path => path,
         };
-        let read = contents(Path::new(path));
-        self.seen.insert(PathBuf::from(path), sum(&read));
+        self.read_at(Path::new(path))
+    }
+
+    /// The same without a word that stands for a file.
+    pub fn read_at(&mut self, path: &Path) -> Result<Vec<u8>, String> {
+        let read = contents(path);
+        self.seen.insert(path.to_owned(), sum(&read));
         read
     }
 

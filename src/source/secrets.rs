@@ -4,17 +4,18 @@
 
 use std::path::Path;
 
-use super::text::{self, UnreadableText};
+use super::files::Named;
 use crate::model::secret::SecretRef;
 
 /// The largest file that holds a secret, in bytes.
-pub const MAX_BYTES: u64 = 64 * 1024;
+pub const MAX_BYTES: usize = 64 * 1024;
 
-/// Reads one secret. A file loses one newline at its end, because editors and `kubectl` put one there.
-pub fn resolve(reference: &SecretRef) -> Result<String, String> {
+/// Reads one secret. A file is remembered in `files`, so that a change of it is noticed; it loses one
+/// newline at its end, because editors and `kubectl` put one there.
+pub fn resolve(reference: &SecretRef, files: &mut Named) -> Result<String, String> {
     match reference {
         SecretRef::Env(name) => from_environment(name),
-        SecretRef::File(path) => from_file(Path::new(path)).map_err(|error| error.to_string()),
+        SecretRef::File(path) => text(files.read_at(Path::new(path))?),
     }
 }
 
@@ -25,8 +26,11 @@ fn from_environment(name: &str) -> Result<String, String> {
     })
 }
 
-fn from_file(path: &Path) -> Result<String, UnreadableText> {
-    let mut text = text::read(path, MAX_BYTES)?;
+fn text(contents: Vec<u8>) -> Result<String, String> {
+    if contents.len() > MAX_BYTES {
+        return Err(format!("it is larger than {MAX_BYTES} bytes"));
+    }
+    let mut text = String::from_utf8(contents).map_err(|_| "it is not UTF-8".to_owned())?;
     if text.ends_with('\n') {
         text.pop();
         if text.ends_with('\r') {
@@ -39,6 +43,10 @@ fn from_file(path: &Path) -> Result<String, UnreadableText> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn resolve(reference: &SecretRef) -> Result<String, String> {
+        super::resolve(reference, &mut Named::default())
+    }
 
     fn file(contents: &[u8]) -> (tempfile::TempDir, SecretRef) {
         let folder = tempfile::tempdir().unwrap();
@@ -77,6 +85,21 @@ mod tests {
         assert!(resolve(&none).unwrap_err().contains("No such file"));
         let none = SecretRef::Env("SLUICE_TEST_NEVER_SET".to_owned());
         assert_eq!(resolve(&none), Err("it is not set".to_owned()));
+    }
+
+    #[test]
+    fn a_file_is_remembered_whether_it_could_be_read_or_not() {
+        let (folder, reference) = file(b"one");
+        let mut files = Named::default();
+        super::resolve(&reference, &mut files).unwrap();
+        assert!(files.are_the_same());
+        std::fs::write(folder.path().join("secret"), "two").unwrap();
+        assert!(!files.are_the_same());
+
+        let (_folder, too_large) = file(&vec![b'a'; 70_000]);
+        let mut files = Named::default();
+        super::resolve(&too_large, &mut files).unwrap_err();
+        assert!(files.are_the_same(), "as unusable as before");
     }
 
     #[test]

@@ -3,12 +3,11 @@
 
 use std::path::{Path, PathBuf};
 
-/// Whether the path itself, with no symlink at its end, is where something is mounted.
+/// Whether the path, or the end of the symlinks that it leads to, is where something is mounted.
 pub fn is_single_file_mount(path: &Path) -> bool {
-    let is_file = std::fs::symlink_metadata(path).is_ok_and(|found| found.is_file());
     let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
     let real = path.canonicalize().unwrap_or_else(|_| path.to_owned());
-    is_file && is_mounted(&mounts, &real)
+    real.is_file() && is_mounted(&mounts, &real)
 }
 
 /// The fifth field of a line of mountinfo is the mount point.
