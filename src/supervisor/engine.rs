@@ -313,7 +313,8 @@ impl Engine {
             true => Stays::No,
             false => Stays::Yes,
         };
-        let config = self.config();
+        let committed = self.state.committed();
+        let config = committed.map(|g| (Arc::clone(&g.plan.config), g.plan.hash.clone()));
         let served = Served {
             config,
             stays,

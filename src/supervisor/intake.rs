@@ -29,10 +29,26 @@ pub(super) enum Look {
 /// What is served when a look begins.
 #[derive(Debug)]
 pub(super) struct Served {
-    pub(super) config: Option<Arc<Config>>,
+    /// With the hash of its text.
+    pub(super) config: Option<(Arc<Config>, String)>,
     pub(super) stays: Stays,
     /// An earlier generation was brought back, which stays until the file has other contents.
     pub(super) pinned: Option<u64>,
+}
+
+/// The summary of an edit that changes nothing else.
+const REWORDED: &str = "other words with the same meaning";
+
+impl Served {
+    fn config(&self) -> Option<&Config> {
+        self.config.as_ref().map(|(config, _)| &**config)
+    }
+
+    /// A text that means what is served, and is not that text.
+    fn is_reworded_by(&self, plan: &Plan) -> bool {
+        let served = self.config.as_ref();
+        served.is_some_and(|(_, hash)| plan.changes.is_empty() && *hash != plan.hash)
+    }
 }
 
 /// Whether anything else is on its way to the workers. Then a file that says what is served is news:
@@ -58,7 +74,7 @@ pub(super) enum Sight {
         generation: u64,
         tickets: Vec<Ticket>,
     },
-    /// A configuration that means just what is served.
+    /// What is served, to the letter.
     Equal {
         last: Last,
         tickets: Vec<Ticket>,
@@ -234,15 +250,18 @@ impl Before {
 
     /// What is served already goes on, whatever the day.
     fn tolerates(&self, fingerprint: &str) -> bool {
-        let served = self.served.config.as_deref();
+        let served = self.served.config();
         served.is_some_and(|config| {
             let mut all = config.certificates();
             all.any(|certificate| certificate.facts.fingerprint == fingerprint)
         })
     }
 
-    fn is_nothing_new(&self, config: &Config) -> bool {
-        let served = self.served.config.as_deref() == Some(config);
+    /// Other words with the same meaning are news: what is known of a generation is its text's hash.
+    fn is_nothing_new(&self, wanted: &Wanted) -> bool {
+        let served = self.served.config.as_ref();
+        let served =
+            served.is_some_and(|(config, hash)| **config == wanted.config && *hash == wanted.hash);
         served && self.served.stays == Stays::Yes && !self.mend
     }
 }
@@ -265,20 +284,19 @@ fn see(path: &Path, before: &Before, tickets: Vec<Ticket>, seen: Instant) -> Sig
             tickets,
         };
     }
-    let served = before.served.config.as_deref();
     let document = document::parse(text, &|fingerprint| before.tolerates(fingerprint));
     match Wanted::from(document, Source::File, seen) {
         Err(document) => Sight::Invalid(Broken::of(&document), tickets),
-        Ok(wanted) if before.is_nothing_new(&wanted.config) => {
+        Ok(wanted) if before.is_nothing_new(&wanted) => {
             let files = wanted.files;
             let last = Last { hash, files };
             Sight::Equal { last, tickets }
         }
-        Ok(wanted) => planned(wanted, served, before.mend, tickets),
+        Ok(wanted) => planned(wanted, &before.served, before.mend, tickets),
     }
 }
 
-fn planned(wanted: Wanted, served: Option<&Config>, mends: bool, tickets: Vec<Ticket>) -> Sight {
+fn planned(wanted: Wanted, served: &Served, mends: bool, tickets: Vec<Ticket>) -> Sight {
     let (hash, warnings) = (wanted.hash.clone(), wanted.warnings.clone());
     let files = wanted.files.clone();
     let broken = |error: String| Broken {
@@ -287,14 +305,19 @@ fn planned(wanted: Wanted, served: Option<&Config>, mends: bool, tickets: Vec<Ti
         files: files.clone(),
     };
     let kept = tickets.clone();
-    match wanted.plan(served, tickets) {
-        Ok((plan, text)) => Sight::Plan(Box::new(Planned {
-            plan,
-            text,
-            warnings,
-            files: files.clone(),
-            mends,
-        })),
+    match wanted.plan(served.config(), tickets) {
+        Ok((mut plan, text)) => {
+            if served.is_reworded_by(&plan) {
+                plan.changes.push(REWORDED.to_owned());
+            }
+            Sight::Plan(Box::new(Planned {
+                plan,
+                text,
+                warnings,
+                files: files.clone(),
+                mends,
+            }))
+        }
         Err(error) => Sight::Invalid(broken(error), kept),
     }
 }

@@ -9,6 +9,7 @@ mod load;
 mod mixed;
 mod replace;
 mod streams;
+mod watching;
 
 use std::collections::BTreeSet;
 
@@ -71,7 +72,7 @@ fn answered_by(response: &Response) -> Option<u64> {
 }
 
 fn committed(sluice: &Sluice) -> BTreeSet<u64> {
-    let events = sluice.log().all("generation committed");
+    let events = sluice.log().all("reload done");
     events
         .iter()
         .map(|event| event.number("generation"))

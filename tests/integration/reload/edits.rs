@@ -21,6 +21,12 @@ fn text(mark: u64) -> String {
     format!("{}admin:\n  listen: 127.0.0.1:0\n", config(mark, 1))
 }
 
+fn sha256(text: &str) -> String {
+    use sha2::{Digest, Sha256};
+    let digest = Sha256::digest(text.as_bytes());
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 #[test]
 fn each_way_to_edit_is_one_reload_and_a_touch_is_none() {
     let sluice = start(&config(1, 1));
@@ -47,9 +53,20 @@ fn each_way_to_edit_is_one_reload_and_a_touch_is_none() {
         "{}",
         answer.text()
     );
+    // Contents are compared, not what they mean: the hash of what is served is that of the file.
+    let reworded = format!("# five\n{}", text(5));
+    fs::write(&path, &reworded).unwrap();
+    assert_eq!(post(&sluice, "/reload").status, 200);
+    let seen = status(&sluice);
+    assert_eq!(
+        seen["lastReload"]["changes"][0],
+        "other words with the same meaning"
+    );
+    let hash = sha256(&reworded);
+    assert!(hash.starts_with(seen["configHash"].as_str().unwrap()));
     assert_eq!(
         generation(&sluice),
-        5,
+        6,
         "one generation for each edit: {:?}",
         committed(&sluice)
     );
