@@ -76,21 +76,32 @@ impl Handle {
 
     /// A level, or levels by target: `info,sluice::proxy=debug`.
     pub fn filter(&self, filter: &str) -> Result<(), LogError> {
-        let parsed: Targets = filter
-            .parse()
-            .map_err(|_| LogError::Filter(filter.to_owned()))?;
+        let parsed = match filter.trim().parse() {
+            Ok(level) => of_this_program(level),
+            Err(_) => filter
+                .parse()
+                .map_err(|_| LogError::Filter(filter.to_owned()))?,
+        };
         Ok(self.filter.reload(parsed)?)
     }
 }
 
 fn at_level(level: LogLevel) -> Targets {
-    Targets::new().with_default(match level {
+    of_this_program(match level {
         LogLevel::Error => tracing::Level::ERROR,
         LogLevel::Warn => tracing::Level::WARN,
         LogLevel::Info => tracing::Level::INFO,
         LogLevel::Debug => tracing::Level::DEBUG,
         LogLevel::Trace => tracing::Level::TRACE,
     })
+}
+
+/// Libraries say what is wrong, and no more: among what they trace is each event of a watched
+/// directory, and the log itself may be written there. Who wants it all the same names their targets.
+fn of_this_program(level: tracing::Level) -> Targets {
+    Targets::new()
+        .with_target(env!("CARGO_PKG_NAME"), level)
+        .with_default(level.min(tracing::Level::WARN))
 }
 
 fn is_json(format: LogFormat) -> bool {
@@ -260,6 +271,24 @@ mod tests {
         assert_eq!(json["message"], "reload rejected");
         assert_eq!(json["generation"], 7);
         assert_eq!(json["level"], "warn");
+    }
+
+    #[test]
+    fn a_level_is_that_of_this_program_and_libraries_only_warn() {
+        let filter = at_level(LogLevel::Trace);
+        for (target, level, written) in [
+            ("sluice::proxy", tracing::Level::TRACE, true),
+            ("notify::inotify", tracing::Level::WARN, true),
+            ("notify::inotify", tracing::Level::INFO, false),
+        ] {
+            assert_eq!(
+                filter.would_enable(target, &level),
+                written,
+                "{target} {level}"
+            );
+        }
+        let filter = at_level(LogLevel::Error);
+        assert!(!filter.would_enable("h2", &tracing::Level::WARN));
     }
 
     #[test]
