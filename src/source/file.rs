@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use notify::event::{AccessKind, AccessMode, EventKind, ModifyKind};
@@ -19,6 +19,7 @@ use tokio::time::{sleep, timeout};
 mod hops;
 mod mounts;
 
+use hops::Ways;
 pub use mounts::is_single_file_mount;
 
 /// A file that never comes to rest is looked at after so many debounce times nevertheless.
@@ -99,6 +100,14 @@ async fn settle(stirred: &Notify, debounce: Duration) {
     }
 }
 
+/// Whether it can mean other contents of what is watched for. One that names no place may hide
+/// anything.
+fn matters(event: &notify::Event, ways: &Mutex<Ways>) -> bool {
+    let ways = ways.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut paths = event.paths.iter();
+    is_relevant(&event.kind) && (event.paths.is_empty() || paths.any(|path| ways.lead_by(path)))
+}
+
 /// Which of the system's events can mean other contents. Reading the file, as is done after each of
 /// them, is none, nor is a change of its owner or mode, of which the kubelet makes many.
 fn is_relevant(kind: &EventKind) -> bool {
@@ -112,6 +121,8 @@ fn is_relevant(kind: &EventKind) -> bool {
 /// The directories that are watched, each as the directory it was when its watch began.
 struct Watched {
     watcher: Option<RecommendedWatcher>,
+    /// What the watcher tells events that matter from others by.
+    ways: Arc<Mutex<Ways>>,
     directories: BTreeMap<PathBuf, Identity>,
     complained: bool,
 }
@@ -122,14 +133,17 @@ type Identity = (u64, u64);
 impl Watched {
     fn new(stirred: &Arc<Notify>) -> Watched {
         let stirred = Arc::clone(stirred);
+        let ways = Arc::<Mutex<Ways>>::default();
+        let known = Arc::clone(&ways);
         let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
             // An error, such as an overflow of the queue, may hide anything.
-            if event.map_or(true, |event| is_relevant(&event.kind)) {
+            if event.map_or(true, |event| matters(&event, &known)) {
                 stirred.notify_one();
             }
         });
         let mut watched = Watched {
             watcher: None,
+            ways,
             directories: BTreeMap::new(),
             complained: false,
         };
@@ -145,8 +159,10 @@ impl Watched {
         let Some(mut watcher) = self.watcher.take() else {
             return;
         };
-        let mut wanted = hops::directories(path);
-        wanted.extend(beside.iter().flat_map(|path| hops::directories(path)));
+        let beside = beside.iter().map(PathBuf::as_path);
+        let ways = Ways::to([path].into_iter().chain(beside));
+        let wanted = ways.directories.clone();
+        *self.ways.lock().unwrap_or_else(PoisonError::into_inner) = ways;
         for gone in self.outdated(&wanted) {
             self.directories.remove(&gone);
             // The system has ended the watch of a directory that is gone.

@@ -1,14 +1,39 @@
 //! The directories in which something can change what a path leads to: that of the file, that of each
 //! symlink on the way, and where something is missing, the one in which it would appear.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeSet, HashSet, VecDeque};
 use std::ffi::OsString;
 use std::path::{Component, Path, PathBuf};
 
 /// As many as the kernel follows.
 const MAX_LINKS: usize = 40;
 
-pub(super) fn directories(path: &Path) -> BTreeSet<PathBuf> {
+/// What leads to some files.
+#[derive(Debug, Default)]
+pub(super) struct Ways {
+    /// To be watched.
+    pub(super) directories: BTreeSet<PathBuf>,
+    /// Whatever else happens in those directories changes nothing: others keep their logs there.
+    pub(super) places: HashSet<PathBuf>,
+}
+
+impl Ways {
+    pub(super) fn to<'p>(paths: impl Iterator<Item = &'p Path>) -> Ways {
+        let mut ways = Ways::default();
+        for path in paths {
+            let found = directories(path, &mut ways.places);
+            ways.directories.extend(found);
+        }
+        ways
+    }
+
+    /// Whether an event at this path may be of importance.
+    pub(super) fn lead_by(&self, path: &Path) -> bool {
+        self.places.contains(path) || self.directories.contains(path)
+    }
+}
+
+fn directories(path: &Path, places: &mut HashSet<PathBuf>) -> BTreeSet<PathBuf> {
     let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     let mut found = BTreeSet::new();
     let (mut here, mut rest, mut links) = (PathBuf::from("/"), parts(&path), 0);
@@ -18,6 +43,7 @@ pub(super) fn directories(path: &Path) -> BTreeSet<PathBuf> {
             continue;
         }
         let next = here.join(&part);
+        places.insert(next.clone());
         match std::fs::read_link(&next) {
             Ok(target) => {
                 found.insert(here.clone());
@@ -57,6 +83,10 @@ mod tests {
     use std::fs::{create_dir_all, write};
     use std::os::unix::fs::symlink;
 
+    fn directories(path: &Path) -> BTreeSet<PathBuf> {
+        Ways::to([path].into_iter()).directories
+    }
+
     fn folder() -> (tempfile::TempDir, PathBuf) {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().canonicalize().unwrap();
@@ -81,8 +111,22 @@ mod tests {
         write(root.join("..2026_1/a.yaml"), "").unwrap();
         symlink("..2026_1", root.join("..data")).unwrap();
         symlink("..data/a.yaml", root.join("a.yaml")).unwrap();
-        let found = directories(&root.join("a.yaml"));
-        assert_eq!(found, set(&[root.clone(), root.join("..2026_1")]));
+        let ways = Ways::to([root.join("a.yaml").as_path()].into_iter());
+        assert_eq!(
+            ways.directories,
+            set(&[root.clone(), root.join("..2026_1")])
+        );
+        for (place, leads) in [
+            ("a.yaml", true),
+            ("..data", true),
+            ("..2026_1", true),
+            ("..2026_1/a.yaml", true),
+            ("..2026_1/b.yaml", false),
+            ("..data_tmp", false),
+            ("access.log", false),
+        ] {
+            assert_eq!(ways.lead_by(&root.join(place)), leads, "{place}");
+        }
     }
 
     #[test]

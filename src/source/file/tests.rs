@@ -125,6 +125,17 @@ async fn reading_the_file_stirs_nothing() {
 }
 
 #[tokio::test]
+async fn what_others_do_in_the_directory_stirs_nothing() {
+    let mut scene = Scene::of(|folder| write(folder.join("a.yaml"), "0").unwrap()).await;
+    write(scene.path("access.log"), "a line").unwrap();
+    rename(scene.path("access.log"), scene.path("access.log.1")).unwrap();
+    let quiet = timeout(Duration::from_millis(300), scene.watch.changed()).await;
+    assert!(quiet.is_err(), "it is not what leads to the file");
+    write(scene.path("a.yaml"), "1").unwrap();
+    scene.expect("the file itself").await;
+}
+
+#[tokio::test]
 async fn a_poll_looks_where_the_system_says_nothing() {
     let timing = Timing {
         debounce: Duration::from_millis(1),
