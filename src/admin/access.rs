@@ -19,7 +19,7 @@ pub(super) enum Access {
 /// a page's request carries `Origin` and has to bring the token.
 pub(super) fn check(peer: IpAddr, headers: &HeaderMap, token: Option<&str>) -> Access {
     if let Some(shown) = headers.get(AUTHORIZATION) {
-        let shown = shown.as_bytes().strip_prefix(b"Bearer ");
+        let shown = bearer(shown.as_bytes());
         let right = shown
             .zip(token)
             .is_some_and(|(shown, token)| same(shown, token.as_bytes()));
@@ -37,6 +37,13 @@ pub(super) fn check(peer: IpAddr, headers: &HeaderMap, token: Option<&str>) -> A
         (true, true) => Access::Forbidden,
         (false, _) => Access::Unauthorized,
     }
+}
+
+/// The name of the scheme may be written in any case (RFC 9110, section 11.1).
+fn bearer(shown: &[u8]) -> Option<&[u8]> {
+    const SCHEME: &[u8] = b"Bearer ";
+    let (scheme, token) = shown.split_at_checked(SCHEME.len())?;
+    scheme.eq_ignore_ascii_case(SCHEME).then_some(token)
 }
 
 /// In a time that does not tell how much of the token was right: digests of equal length are
@@ -77,6 +84,10 @@ mod tests {
     #[test]
     fn the_right_token_opens_and_a_wrong_one_closes() {
         let bearer = |token| [("authorization", token)];
+        assert_eq!(
+            access(OTHER, &bearer("bearer s3cret"), Some("s3cret")),
+            Access::Granted
+        );
         assert_eq!(
             access(OTHER, &bearer("Bearer s3cret"), Some("s3cret")),
             Access::Granted

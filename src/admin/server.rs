@@ -1,11 +1,10 @@
 //! The admin port's accept loop. Its clients are strangers: each of them has so much time and so many
-//! connections, and what is over is closed, so that a slow or hostile one cannot keep probes out.
+//! connections, and gives its place to newcomers when it only holds it, so that a slow or hostile one
+//! cannot keep probes out.
 //!
 //! Not here: what is answered (`routes`).
 
-use std::cell::RefCell;
-use std::collections::HashMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -20,12 +19,12 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
+use self::crowd::{Crowd, PlaceGuard, Stage};
 use super::Sources;
 use super::routes::{self, App, Peer};
 
-/// Connections at once, over all peers and from one.
-const CONNECTIONS: usize = 128;
-const CONNECTIONS_PER_PEER: usize = 32;
+mod crowd;
+
 /// From a connection's or a request's start to the end of its head.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
 const HEADER_BYTES: usize = 16 * 1024;
@@ -38,29 +37,24 @@ const CONNECTION_END: Duration = Duration::from_secs(10);
 /// Between two looks at the heartbeats, and after an accept that failed for want of resources.
 const TICK: Duration = Duration::from_secs(1);
 
-/// How many connections each peer has.
-type Crowd = Rc<RefCell<HashMap<IpAddr, usize>>>;
-
-/// One of a peer's places, given back on drop.
-struct PlaceGuard {
-    crowd: Crowd,
-    peer: IpAddr,
-}
-
 /// Serves until dropped; connections end with it. Needs a `LocalSet`.
 pub async fn serve(listener: TcpListener, sources: Sources) {
     let app = App::new(sources);
     let router = TowerToHyperService::new(routes::router(app.clone()));
-    let (crowd, mut connections) = (Crowd::default(), JoinSet::new());
+    let (crowd, mut connections) = (Rc::<Crowd>::default(), JoinSet::new());
     let mut tick = tokio::time::interval(TICK);
     loop {
         tokio::select! {
             // Cancel-safe: a connection that was not accepted waits in the socket.
             accepted = listener.accept() => match accepted {
                 Ok((stream, peer)) => {
-                    if let Some(place) = PlaceGuard::take(&crowd, peer.ip()) {
-                        connections.spawn_local(connection(stream, peer, router.clone(), place));
-                    }
+                    let Some(place) = crowd.admit(peer.ip()) else {
+                        tracing::debug!(%peer, "too many connections to the admin port");
+                        continue;
+                    };
+                    let held = Rc::clone(&place);
+                    let serving = connection(stream, peer, router.clone(), place);
+                    held.is_held_by(connections.spawn_local(serving));
                 }
                 Err(error) => {
                     tracing::warn!(%error, "the admin port could not accept");
@@ -73,43 +67,22 @@ pub async fn serve(listener: TcpListener, sources: Sources) {
     }
 }
 
-impl PlaceGuard {
-    fn take(crowd: &Crowd, peer: IpAddr) -> Option<PlaceGuard> {
-        let mut peers = crowd.borrow_mut();
-        let all: usize = peers.values().sum();
-        let mine = peers.get(&peer).copied().unwrap_or_default();
-        if all >= CONNECTIONS || mine >= CONNECTIONS_PER_PEER {
-            tracing::debug!(%peer, "too many connections to the admin port");
-            return None;
-        }
-        peers.insert(peer, mine + 1);
-        Some(PlaceGuard {
-            crowd: Rc::clone(crowd),
-            peer,
-        })
-    }
-}
-
-impl Drop for PlaceGuard {
-    fn drop(&mut self) {
-        let mut peers = self.crowd.borrow_mut();
-        match peers.get_mut(&self.peer) {
-            Some(count) if *count > 1 => *count -= 1,
-            _ => drop(peers.remove(&self.peer)),
-        }
-    }
-}
-
 async fn connection(
     stream: TcpStream,
     peer: SocketAddr,
     router: TowerToHyperService<axum::Router>,
-    _place: PlaceGuard,
+    place: Rc<PlaceGuard>,
 ) {
     let service = service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(Peer(peer.ip()));
         let answer = router.call(request);
-        async move { bounded(answer).await }
+        let place = Rc::clone(&place);
+        async move {
+            place.is_now(Stage::Asking);
+            let answer = bounded(answer).await;
+            place.is_now(Stage::Waiting);
+            answer
+        }
     });
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())

@@ -6,6 +6,7 @@ use axum::extract::{Extension, Query, State};
 use axum::response::Response;
 use http::header::WWW_AUTHENTICATE;
 use http::{HeaderMap, HeaderValue, StatusCode};
+use http_body::Body as _;
 
 use super::{App, Peer};
 use crate::admin::access::{self, Access};
@@ -85,9 +86,15 @@ pub(super) async fn diff(
     if let Some(refused) = refuse(&app, *peer, &headers, &"Diff") {
         return refused;
     }
-    let Ok(bytes) = to_bytes(body, model::MAX_BYTES).await else {
+    let too_large = || {
         let said = "the configuration is too large, or did not come whole\n";
-        return text(StatusCode::PAYLOAD_TOO_LARGE, said, "text/plain");
+        text(StatusCode::PAYLOAD_TOO_LARGE, said, "text/plain")
+    };
+    if body.size_hint().lower() > model::MAX_BYTES as u64 {
+        return too_large();
+    }
+    let Ok(bytes) = to_bytes(body, model::MAX_BYTES).await else {
+        return too_large();
     };
     match String::from_utf8(bytes.into()) {
         Ok(written) => {
