@@ -47,6 +47,8 @@ enum SupervisorError {
     Handover(#[from] handover::HandoverError),
     #[error("the first configuration cannot be sent to workers: {0}")]
     Pack(String),
+    #[error("the generation that is pinned cannot be served by this binary: {0}")]
+    Pinned(String),
 }
 
 /// Lives until it is drained.

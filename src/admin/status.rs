@@ -38,7 +38,7 @@ pub struct Status {
     /// Those that are served now.
     pub certificates: Vec<Certificate>,
     pub last_reload: Option<Reload>,
-    /// The latest first, at most 20.
+    /// The latest first, at most 20 generations and 20 refusals.
     pub history: Vec<Reload>,
     /// The committed configuration, for `/config`, `/routes`, `/upstreams` and label names.
     #[serde(skip)]

@@ -132,6 +132,10 @@ pub struct Estate {
     pub endpoints: Packed,
     /// The key of sticky cookies.
     pub secret: Option<Secret>,
+    /// What became of the last configurations.
+    pub history: Packed,
+    /// Where the newest generation is pinned: the hash of the file's contents that it outlasts.
+    pub pinned: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -88,8 +88,6 @@ pub(super) struct Engine {
     status: watch::Sender<Arc<Status>>,
     waiting: HashMap<Ticket, Reply>,
     last_ticket: u64,
-    /// The text of the plan that was wanted last, by its hash, for the copy that is kept.
-    wanted_text: Option<(String, String)>,
     kills: HashMap<WorkerId, KillReason>,
     /// Addresses that the log has named, as configured and as bound.
     announced: BTreeMap<SocketAddr, SocketAddr>,
@@ -185,7 +183,6 @@ impl Engine {
             status,
             waiting: HashMap::new(),
             last_ticket: 0,
-            wanted_text: None,
             kills: HashMap::new(),
             announced: BTreeMap::new(),
             names_by_id: Arc::default(),
@@ -223,11 +220,14 @@ impl Engine {
             );
         }
         self.warn(&wanted.warnings);
-        let (plan, text) = wanted
-            .plan(None, Vec::new())
-            .map_err(SupervisorError::Pack)?;
+        let wanted = match self.still_pinned(&wanted) {
+            Some(pinned) => pinned.map_err(SupervisorError::Pinned)?,
+            None => wanted,
+        };
+        let plan = wanted.plan(None, Vec::new());
+        let plan = plan.map_err(SupervisorError::Pack)?;
         self.resolve_first(&plan.config).await;
-        self.want(plan, text);
+        self.want(plan);
         Ok(())
     }
 

@@ -85,7 +85,6 @@ pub(super) enum Sight {
 #[derive(Debug)]
 pub(super) struct Planned {
     pub(super) plan: Plan,
-    pub(super) text: String,
     pub(super) warnings: Vec<String>,
     pub(super) files: Named,
     /// It follows one that was not valid, and is news even where it is served already.
@@ -159,6 +158,11 @@ impl Intake {
     /// An earlier generation is brought back, whatever the file says now.
     pub(super) fn pin(&mut self) {
         self.pinned = self.last.as_ref().map(|last| last.hash.clone());
+    }
+
+    /// The contents that a generation is pinned against.
+    pub(super) fn pinned(&self) -> Option<&str> {
+        self.pinned.as_deref()
     }
 
     /// What the look that is under way has seen; pending where there is none. May be dropped.
@@ -306,13 +310,12 @@ fn planned(wanted: Wanted, served: &Served, mends: bool, tickets: Vec<Ticket>) -
     };
     let kept = tickets.clone();
     match wanted.plan(served.config(), tickets) {
-        Ok((mut plan, text)) => {
+        Ok(mut plan) => {
             if served.is_reworded_by(&plan) {
                 plan.changes.push(REWORDED.to_owned());
             }
             Sight::Plan(Box::new(Planned {
                 plan,
-                text,
                 warnings,
                 files: files.clone(),
                 mends,

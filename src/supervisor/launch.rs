@@ -130,10 +130,10 @@ impl Wanted {
         self,
         before: Option<&Config>,
         tickets: Vec<Ticket>,
-    ) -> Result<(Plan, String), String> {
+    ) -> Result<Plan, String> {
         let packed = Packed::pack(&self.config).map_err(|error| error.to_string())?;
         let changes = before.map_or_else(Vec::new, |before| changes(before, &self.config));
-        let plan = Plan {
+        Ok(Plan {
             hash: self.hash,
             source: self.source,
             at: Timestamp::now().millis(),
@@ -141,10 +141,10 @@ impl Wanted {
             settings: settings(&self.config),
             config: Arc::new(self.config),
             packed: Arc::new(packed),
+            text: self.text.into(),
             changes,
             tickets,
-        };
-        Ok((plan, self.text))
+        })
     }
 }
 

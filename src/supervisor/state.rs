@@ -92,6 +92,11 @@ impl State {
         }
     }
 
+    /// What a predecessor remembers.
+    pub fn inherit(&mut self, history: History) {
+        self.history = history;
+    }
+
     pub fn handle(&mut self, event: Event, now: Instant) -> Vec<Action> {
         if self.life == Life::Ended {
             return Vec::new();

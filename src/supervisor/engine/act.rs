@@ -280,12 +280,13 @@ impl Engine {
         let Some(path) = &self.launch.last_good else {
             return;
         };
-        let Some((_, text)) = self.wanted_text.take_if(|(hash, _)| *hash == record.hash) else {
+        let Some(text) = record
+            .text
+            .clone()
+            .filter(|_| record.source == Source::File)
+        else {
             return;
         };
-        if record.source != Source::File {
-            return;
-        }
         let (path, generation) = (path.clone(), record.generation);
         // Bounded by the helper threads, and one at a time in practice: a reload is far longer.
         drop(tokio::task::spawn_blocking(move || {

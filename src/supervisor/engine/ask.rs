@@ -1,16 +1,16 @@
 //! What an operator asks by the admin port.
 
-use std::sync::Arc;
 use std::time::Instant;
 
 use super::Engine;
 use crate::admin::{Command, CommandError, CommandReply, Reply, Text, Verb};
-use crate::ipc::message::{Packed, ToWorker};
+use crate::ipc::message::ToWorker;
 use crate::model::config::Config;
 use crate::source::document;
 use crate::source::files::Named;
 use crate::supervisor::intake::Look;
 use crate::supervisor::launch::{self, Broken, Wanted};
+use crate::supervisor::state::history::Record;
 use crate::supervisor::state::{Event, Generation, Source, Ticket};
 
 impl Engine {
@@ -58,25 +58,26 @@ impl Engine {
     /// The configuration of an earlier generation becomes the newest one.
     pub(super) fn go_back(&mut self, to: u64, source: Source, tickets: Vec<Ticket>) {
         let record = self.state.history().find(to).cloned();
-        let Some(packed) = record.as_ref().and_then(|record| record.packed.clone()) else {
-            for ticket in tickets {
-                self.conflict(
-                    ticket,
-                    "the generation is remembered, its configuration is not",
-                );
-            }
-            return;
+        let Some(record) = record.filter(|record| record.text.is_some()) else {
+            let why = "the generation is remembered, its configuration is not";
+            return self.refuse(tickets, CommandError::Conflict(why.to_owned()));
         };
-        let hash = record.map(|record| record.hash).unwrap_or_default();
-        match restored(&packed, hash, source) {
-            Ok(wanted) => match wanted.plan(self.config().as_deref(), tickets) {
-                Ok((plan, text)) => {
-                    self.intake.pin();
-                    self.want(plan, text);
-                }
-                Err(error) => tracing::error!(error, "an earlier generation cannot be restored"),
-            },
-            Err(error) => tracing::error!(error, "an earlier generation cannot be restored"),
+        let restored = restored(Record { source, ..record });
+        match restored.and_then(|wanted| wanted.plan(self.config().as_deref(), tickets.clone())) {
+            Ok(plan) => {
+                self.intake.pin();
+                self.want(plan);
+            }
+            Err(error) => {
+                tracing::error!(error, "an earlier generation cannot be restored");
+                self.refuse(tickets, CommandError::Refused(vec![error]));
+            }
+        }
+    }
+
+    fn refuse(&mut self, tickets: Vec<Ticket>, why: CommandError) {
+        for ticket in tickets {
+            self.answer(ticket, Err(why.clone()));
         }
     }
 
@@ -140,12 +141,20 @@ fn difference(served: Option<Generation>, text: Text) -> Result<CommandReply, Co
     })
 }
 
-fn restored(packed: &Arc<Packed>, hash: String, source: Source) -> Result<Wanted, String> {
+/// As this binary has packed it, with the secrets and certificates of its time; what another one has
+/// left is read anew.
+pub(super) fn restored(record: Record) -> Result<Wanted, String> {
+    let text = record.text.as_deref().unwrap_or_default();
+    let Some(packed) = &record.packed else {
+        let document = document::parse(text.to_owned(), &|_| true);
+        let wanted = Wanted::from(document, record.source, Instant::now());
+        return wanted.map_err(|document| Broken::of(&document).errors.join("\n"));
+    };
     let config: Config = packed.unpack().map_err(|error| error.to_string())?;
     Ok(Wanted {
-        text: String::new(),
-        hash,
-        source,
+        text: text.to_owned(),
+        hash: record.hash,
+        source: record.source,
         config,
         warnings: Vec::new(),
         seen: Instant::now(),

@@ -163,7 +163,6 @@ impl Engine {
             Sight::Plan(planned) => {
                 let Planned {
                     plan,
-                    text,
                     warnings,
                     mends,
                     ..
@@ -172,7 +171,7 @@ impl Engine {
                     return self.unchanged(plan.tickets);
                 }
                 self.warn(&warnings);
-                self.want(plan, text);
+                self.want(plan);
             }
         }
     }
@@ -210,10 +209,7 @@ impl Engine {
         }
     }
 
-    pub(super) fn want(&mut self, plan: Plan, text: String) {
-        if self.launch.last_good.is_some() {
-            self.wanted_text = Some((plan.hash.clone(), text));
-        }
+    pub(super) fn want(&mut self, plan: Plan) {
         self.tell(Event::Wanted(Box::new(plan)));
     }
 
@@ -228,6 +224,7 @@ impl Engine {
             errors: broken.errors,
             changes: Vec::new(),
             packed: None,
+            text: None,
         };
         self.tell(Event::Refused(Box::new(record), tickets));
     }

@@ -8,10 +8,12 @@ use std::time::Instant;
 use rustix::rand::{GetRandomFlags, getrandom};
 
 use super::Engine;
+use super::ask::restored;
 use crate::ipc::message::{Estate, Packed};
 use crate::model::secret::Secret;
 use crate::shm::names::Kind;
 use crate::supervisor::handover::{self, HandoverError, Successor, Word};
+use crate::supervisor::launch::Wanted;
 use crate::supervisor::signals::Heard;
 use crate::supervisor::state::Event;
 use crate::supervisor::tickets::Tickets;
@@ -61,6 +63,12 @@ impl Engine {
             labels: Packed::pack(&labels).map_err(std::io::Error::other)?,
             endpoints: Packed::pack(&endpoints).map_err(std::io::Error::other)?,
             secret: self.names.secret().cloned(),
+            history: Packed::pack(self.state.history()).map_err(std::io::Error::other)?,
+            pinned: self
+                .state
+                .pinned()
+                .and(self.intake.pinned())
+                .map(str::to_owned),
         };
         let tickets = self.tickets.all();
         Successor::start(&self.launch, &estate, tickets, &self.sockets, fds)
@@ -104,6 +112,10 @@ impl Engine {
         if let Some((configured, listener)) = left.admin.take() {
             self.admin.inherit(configured, listener);
         }
+        match left.estate.history.unpack() {
+            Ok(history) => self.state.inherit(history),
+            Err(error) => tracing::warn!(%error, "the history begins anew"),
+        }
         match left.estate.labels.unpack::<NamedIds>() {
             Ok(labels) => self.names.restore(labels),
             Err(error) => tracing::warn!(%error, "names get new ids in the counters"),
@@ -112,6 +124,18 @@ impl Engine {
             Ok(endpoints) => self.names.restore_endpoints(endpoints),
             Err(error) => tracing::warn!(%error, "endpoints get new places on the health board"),
         }
+    }
+
+    /// What the predecessor had pinned, unless the file has other contents since.
+    pub(super) fn still_pinned(&mut self, file: &Wanted) -> Option<Result<Wanted, String>> {
+        let left = self.inheritance.as_ref()?;
+        let against = left.estate.pinned.as_ref()?;
+        if *against != file.hash {
+            return None;
+        }
+        self.intake.pin();
+        let record = self.state.history().serving()?.clone();
+        Some(restored(record))
     }
 
     /// In a container this is process 1, and ends only with its successor; the code is that one's.

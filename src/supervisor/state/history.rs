@@ -4,6 +4,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use serde::{Deserialize, Serialize};
+
 use super::plan::{Plan, Source};
 use crate::ipc::message::Packed;
 
@@ -12,7 +14,7 @@ pub const KEPT: usize = 20;
 /// Configurations are kept up to this many bytes together; the newest is kept in any case.
 const MAX_BYTES: usize = 16 * 1024 * 1024;
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Verdict {
     Committed,
     /// Committed, and its configuration an earlier one's.
@@ -23,7 +25,7 @@ pub enum Verdict {
     Superseded,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Record {
     /// `None` where it was not committed.
     pub generation: Option<u64>,
@@ -37,7 +39,11 @@ pub struct Record {
     pub errors: Vec<String>,
     pub changes: Vec<String>,
     /// To go back to; `None` where it was not committed, or is forgotten for want of room.
+    /// It stays here: another binary may read it otherwise.
+    #[serde(skip)]
     pub packed: Option<Arc<Packed>>,
+    /// What it was read from, for another binary to go back to; kept and forgotten with it.
+    pub text: Option<Arc<str>>,
 }
 
 impl Record {
@@ -58,12 +64,13 @@ impl Record {
             errors,
             changes: plan.changes.clone(),
             packed: generation.map(|_| Arc::clone(&plan.packed)),
+            text: generation.map(|_| Arc::clone(&plan.text)),
         }
     }
 }
 
-/// The latest first.
-#[derive(Debug, Default)]
+/// The latest first. It goes on in a new binary.
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub struct History {
     committed: VecDeque<Record>,
     refused: VecDeque<Record>,
@@ -76,6 +83,7 @@ impl History {
         if record.verdict != Verdict::Superseded && record.source != Source::LastGood {
             self.latest = Some(Record {
                 packed: None,
+                text: None,
                 ..record.clone()
             });
         }
@@ -93,8 +101,9 @@ impl History {
         // The first serves, the second is what one goes back to.
         for (place, record) in self.committed.iter_mut().enumerate() {
             bytes += record.packed.as_ref().map_or(0, |packed| packed.len());
+            bytes += record.text.as_ref().map_or(0, |text| text.len());
             if place > 1 && bytes > MAX_BYTES {
-                record.packed = None;
+                (record.packed, record.text) = (None, None);
             }
         }
     }
@@ -108,12 +117,16 @@ impl History {
         self.committed.iter()
     }
 
-    /// All together, the latest first.
+    /// All together, the latest first: refusals push no generation out.
     pub fn all(&self) -> Vec<&Record> {
         let mut all: Vec<&Record> = self.committed.iter().chain(&self.refused).collect();
         all.sort_by_key(|record| std::cmp::Reverse((record.at, record.generation)));
-        all.truncate(KEPT);
         all
+    }
+
+    /// The newest generation.
+    pub fn serving(&self) -> Option<&Record> {
+        self.committed.front()
     }
 
     pub fn find(&self, generation: u64) -> Option<&Record> {
@@ -123,7 +136,7 @@ impl History {
 
     /// What one goes back to without saying where: the last one that is different from what serves.
     pub fn before_the_last(&self) -> Option<&Record> {
-        let serving = self.committed.front()?;
+        let serving = self.serving()?;
         self.committed().find(|record| record.hash != serving.hash)
     }
 }

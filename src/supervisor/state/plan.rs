@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use serde::{Deserialize, Serialize};
+
 use crate::ipc::message::Packed;
 use crate::model::config::{Comparison, Config, Lifecycle};
 
@@ -24,6 +26,8 @@ pub struct Plan {
     pub config: Arc<Config>,
     /// The config as workers get it.
     pub packed: Arc<Packed>,
+    /// What it was read from.
+    pub text: Arc<str>,
     /// What it changes, in words.
     pub changes: Vec<String>,
     pub tickets: Vec<Ticket>,
@@ -37,7 +41,7 @@ impl Plan {
 }
 
 /// Where a configuration came from.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Source {
     File,
     /// The copy that is kept for a start with a broken file.

@@ -33,6 +33,7 @@ fn plan_with(settings: Settings, seen: Instant) -> Plan {
         settings,
         config,
         packed,
+        text: "text".into(),
         changes: Vec::new(),
         tickets: Vec::new(),
     }

@@ -111,6 +111,22 @@ fn twenty_generations_are_remembered() {
 }
 
 #[test]
+fn refusals_push_no_generation_out() {
+    let sluice = start(&config(1, 1));
+    reload(&sluice, &config(2, 1));
+    for mark in 3..25 {
+        let broken = config(mark, 1).replace("[echo]", "[nobody]");
+        assert_eq!(reload(&sluice, &broken).status, 422);
+    }
+    let seen = status(&sluice);
+    let history = seen["history"].as_array().unwrap();
+    let is = |result: &str| history.iter().filter(|r| r["result"] == result).count();
+    assert_eq!((is("committed"), is("rejected")), (2, 20));
+    assert_eq!(post(&sluice, "/rollback").status, 200);
+    assert_eq!(echoed(&sluice.get("/"), "x-mark").as_deref(), Some("1"));
+}
+
+#[test]
 fn a_broken_file_starts_with_the_last_good_one_and_says_so() {
     let folder = tempfile::tempdir().unwrap();
     let copy = folder.path().join("last-good.yaml");

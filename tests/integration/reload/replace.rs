@@ -2,7 +2,7 @@
 
 use nix::sys::signal::Signal;
 
-use super::{config, generation, post, reload, start, status, wait_until_all_serve};
+use super::{config, echoed, generation, post, reload, start, status, wait_until_all_serve};
 use crate::harness::load::{Connections, Load};
 use crate::harness::{Client, Launch, Response, Sluice, eventually, process};
 
@@ -57,10 +57,59 @@ fn usr2_hands_everything_over_and_no_connection_is_refused() {
     assert_eq!(reload(&sluice, &config(3, 3)).status, 200);
     wait_until_all_serve(&sluice, 3);
     assert_eq!(sluice.get("/").status, 200);
-    process::signal(successor, Signal::SIGINT);
+    end(successor);
+}
+
+/// Ends a supervisor that a test has not started itself.
+fn end(pid: u32) {
+    process::signal(pid, Signal::SIGINT);
     eventually("the successor drains as well", || {
-        (!process::is_alive(successor)).then_some(())
+        (!process::is_alive(pid)).then_some(())
     });
+}
+
+#[test]
+fn a_pin_and_the_history_outlive_the_binary() {
+    let mut sluice = start(&config(1, 1));
+    assert_eq!(reload(&sluice, &config(2, 1)).status, 200);
+    let broken = config(3, 1).replace("[echo]", "[nobody]");
+    assert_eq!(reload(&sluice, &broken).status, 422);
+    assert_eq!(reload(&sluice, &config(4, 1)).status, 200);
+    assert_eq!(post(&sluice, "/rollback?generation=1").status, 200);
+    let before = status(&sluice);
+    sluice.signal(Signal::SIGUSR2);
+    assert_eq!(sluice.wait_for_exit().code(), Some(0));
+
+    let mark = || echoed(&sluice.get("/"), "x-mark").unwrap();
+    let after = status(&sluice);
+    let successor = u32::try_from(after["pid"].as_u64().unwrap()).unwrap();
+    assert_eq!((mark().as_str(), &after["pinned"]), ("1", &1.into()));
+    let known = after["history"].as_array().unwrap();
+    assert_eq!(known.len(), 6, "{after}");
+    assert_eq!(known[1..], before["history"].as_array().unwrap()[..]);
+    assert!(post(&sluice, "/reload").text().contains("pinned"));
+
+    assert_eq!(post(&sluice, "/rollback?generation=2").status, 200);
+    assert_eq!(mark(), "2", "of the old binary's, and it never had it");
+    assert_eq!(post(&sluice, "/unpin").status, 200);
+    assert_eq!(mark(), "4", "the file");
+    end(successor);
+}
+
+#[test]
+fn a_pin_ends_with_the_contents_that_it_outlasted() {
+    let mut sluice = start(&config(1, 1).replace("10ms", "1h"));
+    let slow = |mark| config(mark, 1).replace("10ms", "1h");
+    assert_eq!(reload(&sluice, &slow(2)).status, 200);
+    assert_eq!(post(&sluice, "/rollback").status, 200);
+    // Not noticed before the new binary reads it.
+    sluice.rewrite(&slow(3));
+    sluice.signal(Signal::SIGUSR2);
+    assert_eq!(sluice.wait_for_exit().code(), Some(0));
+    let after = status(&sluice);
+    assert!(after["pinned"].is_null(), "{after}");
+    assert_eq!(echoed(&sluice.get("/"), "x-mark").as_deref(), Some("3"));
+    end(u32::try_from(after["pid"].as_u64().unwrap()).unwrap());
 }
 
 #[test]

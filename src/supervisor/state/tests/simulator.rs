@@ -596,7 +596,7 @@ impl Simulation {
         );
         let count = self.workers.values().filter(|w| !w.draining).count();
         assert!(count <= 4, "no more workers than slots: {count}");
-        assert!(self.state.history().all().len() <= history::KEPT);
+        assert!(self.state.history().all().len() <= 2 * history::KEPT);
         assert_eq!(self.state.generation(), self.opened.last().copied());
     }
 }
