@@ -3,6 +3,7 @@
 
 pub mod balance;
 pub mod change;
+pub mod client_hello;
 pub mod config;
 mod decode;
 pub mod diagnostic;

@@ -11,6 +11,8 @@
 
 use std::path::Path;
 
+#[path = "../fuzz/src/client_hello.rs"]
+mod client_hello;
 #[path = "../fuzz/src/config.rs"]
 mod config;
 #[path = "../fuzz/src/grpc.rs"]
@@ -63,6 +65,11 @@ fn frames_of_http2() {
 #[test]
 fn base64_and_timeouts_of_grpc() {
     replay("tests/fixtures/fuzz/grpc", 8, grpc::check);
+}
+
+#[test]
+fn first_messages_of_tls_clients() {
+    replay("tests/fixtures/fuzz/client_hello", 20, client_hello::check);
 }
 
 #[test]

@@ -6,6 +6,7 @@
 
 pub mod balance;
 mod health;
+mod listener;
 pub mod observe;
 mod reload;
 mod rule;
@@ -22,6 +23,9 @@ use super::proxy_protocol;
 use super::secret::Secret;
 use super::template::Template;
 pub use health::{CheckType, HealthCheck, HttpProbe, Probe};
+pub use listener::{
+    Hsts, Listener, NameRoute, Protocol, ProxyHeader, ProxyProtocol, RedirectHttps, Tcp,
+};
 pub use reload::{Comparison, OrphanedStreams, Reload};
 pub use rule::{
     HostPattern, Mirror, PathPattern, Rule, ValueMatch, ValuePattern, WeightedUpstream,
@@ -85,51 +89,6 @@ impl Config {
         };
         self.drain.min_delay.unwrap_or(by_lifecycle)
     }
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Listener {
-    pub address: SocketAddr,
-    /// `None` takes connections as they come.
-    pub proxy_protocol: Option<ProxyProtocol>,
-    /// `None` speaks plain HTTP.
-    pub tls: Option<tls::ListenerTls>,
-    /// Sends whoever asks by http to https.
-    pub redirect_https: Option<RedirectHttps>,
-    /// What clients that came by https are told to keep to.
-    pub hsts: Option<Hsts>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct RedirectHttps {
-    pub port: u16,
-    /// 301, 302, 307 or 308.
-    pub code: u16,
-}
-
-/// `Strict-Transport-Security`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct Hsts {
-    /// Nothing ends it.
-    pub max_age: Duration,
-    pub include_subdomains: bool,
-    pub preload: bool,
-}
-
-/// Who may say for whom a connection was made.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct ProxyProtocol {
-    /// Never empty.
-    pub trusted_sources: Vec<ipnet::IpNet>,
-    pub mode: ProxyHeader,
-    pub timeout: Duration,
-}
-
-/// Whether connections from a trusted source begin with a PROXY protocol header.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub enum ProxyHeader {
-    Require,
-    Optional,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -287,6 +246,12 @@ pub struct Limits {
     pub body_timeout: Duration,
     /// How long a client may take none of the bytes that wait for it.
     pub write_timeout: Duration,
+    /// In bytes per second; 0 asks for none.
+    pub min_body_rate: u32,
+    /// In bytes per second; 0 asks for none.
+    pub min_response_rate: u32,
+    /// Of waiting, before the rates are asked.
+    pub rate_grace: Duration,
     /// Per worker.
     pub connections: u32,
     /// From a TLS connection's begin to the end of its handshake.

@@ -59,6 +59,7 @@ pub(crate) fn traffic() -> Traffic {
             tls: Duration::from_secs(5),
             response_header: Duration::from_secs(60),
             idle: Duration::from_secs(60),
+            tunnel: Duration::from_secs(3600),
             request: None,
             per_try: None,
         },

@@ -12,6 +12,7 @@ mod host;
 mod listener;
 mod name;
 mod observe;
+mod path;
 mod pattern;
 mod process;
 mod protocol;
@@ -20,6 +21,7 @@ mod rule;
 mod rule_names;
 mod shadow;
 mod sticky;
+mod tcp;
 mod tls;
 mod traffic;
 mod upstream;
@@ -86,9 +88,9 @@ pub(super) fn config(
     let raw = RawConfig::decode(Tree::ROOT, reader)?;
     let server = raw.server.as_ref()?;
     let mut files = Files::new(files);
-    let listeners = listener::listeners(&server.value, reader, &mut files);
     let upstreams = upstream::upstreams(&server.value, reader, resolve, &mut files);
-    let (places, rules) = rule::rules(server, &upstreams, reader);
+    let listeners = listener::listeners(&server.value, &upstreams, reader, &mut files);
+    let (places, rules) = rule::rules(server, &upstreams, &listeners, reader);
     let config = Config {
         workers: server.value.workers(),
         headers: header::headers(&server.value, reader, resolve),
@@ -160,6 +162,9 @@ fn limits(raw: &RawLimits<'_>) -> Limits {
         idle_timeout: raw.idle_timeout(),
         body_timeout: raw.body_timeout(),
         write_timeout: raw.write_timeout(),
+        min_body_rate: raw.min_body_rate().0,
+        min_response_rate: raw.min_response_rate().0,
+        rate_grace: raw.rate_grace(),
         connections: raw.connections().0,
         handshake_timeout: raw.handshake_timeout(),
         handshakes: raw.handshakes().0,

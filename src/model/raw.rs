@@ -24,8 +24,8 @@ pub(super) use health::{RawCheckHeader, RawHealthCheck};
 pub(super) use observe::{LogMode, RawAccessLog, RawTracing};
 pub(super) use resolver::RawResolver;
 pub(super) use server::{
-    RawHeader, RawHttp2, RawHttp2Keepalive, RawLimits, RawListener, RawMatch, RawMirror, RawRule,
-    RawServer, RawServerEntry, RawUpstream, RawUpstreamHttp2, Weight,
+    RawHeader, RawHttp2, RawHttp2Keepalive, RawLimits, RawListener, RawMatch, RawMirror,
+    RawNameRoute, RawRule, RawServer, RawServerEntry, RawUpstream, RawUpstreamHttp2, Weight,
 };
 pub(super) use tls::{
     RawCertificate, RawClientAuth, RawHsts, RawListenerTls, RawSessionTickets, RawUpstreamTls,
@@ -34,7 +34,7 @@ pub(super) use traffic::{
     RawBackoff, RawCircuitBreaker, RawEndpointBounds, RawHedge, RawRetry, RawRetryBudget,
     RawRuleBackoff, RawRuleRetry, RawRuleTimeouts, RawTimeouts,
 };
-pub(super) use words::PathType;
+pub(super) use words::{PathType, Protocol};
 
 section! {
     /// The whole file.

@@ -22,9 +22,11 @@ use super::template::Template;
 use super::traffic::Traffic;
 
 mod networks;
+mod tcp;
 pub mod tls;
 
 pub use networks::Networks;
+pub use tcp::{Destination, Tcp};
 
 #[derive(Debug, thiserror::Error)]
 pub enum SnapshotError {
@@ -36,6 +38,8 @@ pub enum SnapshotError {
         upstream: u32,
         count: usize,
     },
+    #[error("a listener points to upstream {0}, which is not there")]
+    ListenerUpstream(String),
     #[error("upstream {upstream}: {authority:?} cannot be sent as Host")]
     Authority { upstream: String, authority: String },
     #[error("{0:?} is not a header name")]
@@ -82,6 +86,8 @@ pub struct Listener {
     pub redirect_https: Option<config::RedirectHttps>,
     /// The header that says it.
     pub hsts: Option<HeaderValue>,
+    /// `None` speaks HTTP.
+    pub tcp: Option<Tcp>,
 }
 
 /// Who may say for whom a connection was made.
@@ -149,7 +155,7 @@ impl Snapshot {
             listeners: config
                 .listeners
                 .iter()
-                .map(listener)
+                .map(|one| listener(config, one))
                 .collect::<Result<_, _>>()?,
             upstreams: upstreams(config, &system)?,
             changed: changed(config)?,
@@ -227,7 +233,7 @@ impl Upstream {
     }
 }
 
-fn listener(listener: &config::Listener) -> Result<Arc<Listener>, SnapshotError> {
+fn listener(config: &Config, listener: &config::Listener) -> Result<Arc<Listener>, SnapshotError> {
     let address = listener.address;
     let proxy_protocol = listener.proxy_protocol.as_ref();
     let tls = listener.tls.as_ref().map(tls::ListenerTls::build);
@@ -239,6 +245,10 @@ fn listener(listener: &config::Listener) -> Result<Arc<Listener>, SnapshotError>
             .as_ref()
             .map(headers::secure::strict_transport),
         tls: tls.map_err(|fault| SnapshotError::Tls { address, fault })?,
+        tcp: match &listener.protocol {
+            config::Protocol::Http => None,
+            config::Protocol::Tcp(tcp) => Some(Tcp::build(config, tcp)?),
+        },
         proxy_protocol: proxy_protocol.map(|settings| ProxyProtocol {
             trusted_sources: Networks::new(&settings.trusted_sources),
             mode: settings.mode,

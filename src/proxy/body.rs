@@ -77,6 +77,13 @@ impl Body {
         }
     }
 
+    /// There is no room for more of it: whoever sends it is not waited for.
+    pub(super) fn pause(&self) {
+        if let Self::Client(body) = self {
+            body.pause();
+        }
+    }
+
     /// Goes on with what a body does besides being pulled: a request that is still on its way to the
     /// upstream while the response comes back. Ready when there is nothing left of that.
     pub(super) fn poll_push(&mut self, cx: &mut Context<'_>) -> Poll<()> {

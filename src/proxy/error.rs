@@ -55,6 +55,9 @@ pub enum Reason {
     UpstreamHeadersTooLarge,
     UpstreamUpgrade,
     UpstreamBodyBroken,
+    TunnelIdle,
+    UnknownServerName,
+    ClientHelloTimeout,
     ConnectTimeout,
     UpstreamTlsTimeout,
     UpstreamStalled,
@@ -73,7 +76,7 @@ pub enum Reason {
 }
 
 impl Reason {
-    pub const ALL: [Self; 47] = [
+    pub const ALL: [Self; 50] = [
         Self::MalformedRequest,
         Self::AmbiguousFraming,
         Self::BadTarget,
@@ -106,6 +109,9 @@ impl Reason {
         Self::UpstreamHeadersTooLarge,
         Self::UpstreamUpgrade,
         Self::UpstreamBodyBroken,
+        Self::TunnelIdle,
+        Self::UnknownServerName,
+        Self::ClientHelloTimeout,
         Self::ConnectTimeout,
         Self::UpstreamTlsTimeout,
         Self::UpstreamStalled,

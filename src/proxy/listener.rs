@@ -23,6 +23,7 @@ use super::connection::{self, Admission};
 use super::ends::Ends;
 use super::phase::OpenGuard;
 use super::stream::Stream;
+use super::tcp;
 use super::tls::handshake::{self, Outcome, Terminator};
 use crate::model::snapshot::Listener;
 use crate::shm::series::Handshake;
@@ -146,12 +147,12 @@ fn is_of_the_connection(error: &io::Error) -> bool {
 }
 
 /// A connection that was accepted.
-struct Arrival {
-    tcp: TcpStream,
-    ends: Ends,
-    listener: u32,
-    admission: Admission,
-    open: OpenGuard,
+pub(super) struct Arrival {
+    pub(super) tcp: TcpStream,
+    pub(super) ends: Ends,
+    pub(super) listener: u32,
+    pub(super) admission: Admission,
+    pub(super) open: OpenGuard,
 }
 
 fn start(
@@ -174,10 +175,13 @@ fn start(
         open: proxy.open_connection(listener),
     };
     // Owned by the proxy: it counts its connections, and ends them when it is out of time.
-    let has_opening = begins_with_header(&entrance.settings, peer) || entrance.tls.is_some();
-    drop(match has_opening {
-        false => tokio::task::spawn_local(serve(proxy, arrival)),
-        true => tokio::task::spawn_local(introduce(Rc::clone(proxy), Rc::clone(entrance), arrival)),
+    let comes_plain = entrance.settings.tcp.is_none() && entrance.tls.is_none();
+    let is_http = comes_plain && !begins_with_header(&entrance.settings, peer);
+    drop(match is_http {
+        true => tokio::task::spawn_local(serve(proxy, arrival)),
+        false => {
+            tokio::task::spawn_local(introduce(Rc::clone(proxy), Rc::clone(entrance), arrival))
+        }
     });
 }
 
@@ -230,7 +234,8 @@ fn begins_with_header(settings: &Listener, peer: SocketAddr) -> bool {
     settings.is_some_and(|settings| settings.trusted_sources.contains(peer.ip()))
 }
 
-/// The task of a connection that first tells whose it is, or shakes hands, or both.
+/// The task of a connection that first tells whose it is, or shakes hands, or is passed on, or more
+/// than one of these.
 async fn introduce(proxy: Rc<Proxy>, entrance: Rc<Entrance>, mut arrival: Arrival) {
     if begins_with_header(&entrance.settings, arrival.ends.peer)
         && let Some(settings) = &entrance.settings.proxy_protocol
@@ -244,6 +249,9 @@ async fn introduce(proxy: Rc<Proxy>, entrance: Rc<Entrance>, mut arrival: Arriva
                 return proxy.observer.count_reason(reason);
             }
         }
+    }
+    if let Some(tcp) = &entrance.settings.tcp {
+        return tcp::serve(proxy, tcp, entrance.tls.as_ref(), arrival).await;
     }
     match &entrance.tls {
         Some(terminator) => serve_secure(proxy, terminator, arrival).await,

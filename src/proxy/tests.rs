@@ -8,6 +8,8 @@ mod life;
 mod messages;
 mod observed;
 mod refusals;
+mod slow;
 mod support;
+mod tcp;
 mod upgrades;
 mod uploads;

@@ -1,11 +1,13 @@
-//! After a 101 both connections carry another protocol: bytes are copied both ways, each way with its
-//! own backpressure and its own end, until both have ended.
+//! Two connections that carry what is none of our business, after a 101 or from the start: bytes are
+//! copied both ways, each way with its own backpressure and its own end, until both have ended.
 //!
-//! Not here: whether the change was asked for (`forward`); how long a tunnel may be silent.
+//! A side that breaks breaks the other: who gets less than was sent sees a reset, not an end. Not
+//! here: whether a change of protocol was asked for (`forward`), and whom a connection goes to.
 
 use std::future::poll_fn;
 use std::io;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::HeaderValue;
@@ -15,14 +17,22 @@ use super::client::Client;
 use super::error::Reason;
 use super::h1::Framing;
 use super::inlet::Inlet;
+use super::observe::Passing;
 use super::outgoing::Outgoing;
 use super::stream::Stream;
+use super::timers::Patience;
 use super::upstream::exchange::Exchange;
 use super::upstream::hold::Hold;
+use crate::shm::series::Direction;
 
-/// The upstream's side of a tunnel.
+/// The upstream's side of a connection whose protocol has changed.
 pub(super) struct Switched {
     pub(super) protocol: HeaderValue,
+    pub(super) far: Far,
+}
+
+/// The upstream's side.
+pub(super) struct Far {
     stream: Stream,
     inlet: Inlet,
     /// In flight there until the tunnel ends.
@@ -30,26 +40,24 @@ pub(super) struct Switched {
 }
 
 /// One direction.
-#[derive(Default)]
 struct Flow {
+    direction: Direction,
     out: Outgoing,
     state: State,
-    bytes: u64,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
-    #[default]
     Open,
     /// The source has ended; what waits is still to be written.
     Ending,
     Ended,
 }
 
-/// Bytes carried each way.
-pub(super) struct Carried {
-    pub(super) to_upstream: u64,
-    pub(super) to_client: u64,
+/// Which of its two connections broke a flow.
+enum Broken {
+    Source,
+    Sink,
 }
 
 impl Switched {
@@ -68,12 +76,23 @@ impl Switched {
         if !upload.is_done() {
             return Err(Reason::UpstreamUpgrade);
         }
-        Ok(Self {
-            protocol,
+        let far = Far {
             stream,
             inlet,
             hold,
-        })
+        };
+        Ok(Self { protocol, far })
+    }
+}
+
+impl Far {
+    /// A new connection, over which nothing has come yet.
+    pub(super) fn new(stream: Stream, hold: Hold) -> Self {
+        Self {
+            stream,
+            inlet: Inlet::default(),
+            hold,
+        }
     }
 
     /// For a tunnel whose client's side is no socket.
@@ -81,30 +100,64 @@ impl Switched {
         (self.stream, self.inlet, self.hold)
     }
 
-    /// Runs until both directions have ended or one of them has broken. May be dropped at any time.
-    pub(super) async fn run(mut self, client: &Client) -> Carried {
-        let (mut up, mut down) = (Flow::default(), Flow::default());
-        let buffers = &client.proxy.buffers;
-        poll_fn(|cx| {
-            client.with_stream(|theirs, inlet| {
-                let up = up.poll(cx, theirs, inlet, &mut self.stream, buffers);
-                let down = down.poll(cx, &mut self.stream, &mut self.inlet, theirs, buffers);
-                match (up, down) {
-                    (Poll::Ready(Err(_)), _) | (_, Poll::Ready(Err(_))) => Poll::Ready(()),
-                    (Poll::Ready(Ok(())), Poll::Ready(Ok(()))) => Poll::Ready(()),
-                    _ => Poll::Pending,
-                }
-            })
+    /// Runs until both directions have ended, one has broken, or no byte has come from either side
+    /// for `bound`. May be dropped at any time.
+    pub(super) async fn run(
+        mut self,
+        client: &Client,
+        bound: Duration,
+        passing: &Passing,
+    ) -> Result<(), Reason> {
+        let mut up = Flow::new(Direction::ToUpstream);
+        let mut down = Flow::new(Direction::ToClient);
+        let mut patience = Patience::default();
+        let mut carried = 0;
+        let ended = poll_fn(|cx| {
+            let flows = client.with_stream(|near, inlet| {
+                let (far, buffers) = (&mut self.stream, &client.proxy.buffers);
+                let up = up.poll(cx, near, inlet, far, buffers, passing);
+                let down = down.poll(cx, far, &mut self.inlet, near, buffers, passing);
+                both(up, down)
+            });
+            if flows.is_ready() {
+                return flows;
+            }
+            let now = passing.to_upstream() + passing.to_client();
+            if std::mem::replace(&mut carried, now) != now {
+                patience.renew();
+            }
+            let silent = patience.poll(cx, &client.alarm, bound);
+            silent.map(|()| Err(Reason::TunnelIdle))
         })
         .await;
-        Carried {
-            to_upstream: up.bytes,
-            to_client: down.bytes,
+        if ended.is_err_and(|reason| reason != Reason::TunnelIdle) {
+            client.reset();
+            self.stream.reset_on_close();
         }
+        ended
+    }
+}
+
+fn both(up: Poll<Result<(), Broken>>, down: Poll<Result<(), Broken>>) -> Poll<Result<(), Reason>> {
+    let theirs = Poll::Ready(Err(Reason::UpstreamBodyBroken));
+    let ours = Poll::Ready(Err(Reason::ClientGone));
+    match (up, down) {
+        (Poll::Ready(Err(Broken::Source)), _) | (_, Poll::Ready(Err(Broken::Sink))) => ours,
+        (Poll::Ready(Err(Broken::Sink)), _) | (_, Poll::Ready(Err(Broken::Source))) => theirs,
+        (Poll::Ready(Ok(())), Poll::Ready(Ok(()))) => Poll::Ready(Ok(())),
+        _ => Poll::Pending,
     }
 }
 
 impl Flow {
+    fn new(direction: Direction) -> Self {
+        Self {
+            direction,
+            out: Outgoing::default(),
+            state: State::Open,
+        }
+    }
+
     fn poll(
         &mut self,
         cx: &mut Context<'_>,
@@ -112,27 +165,39 @@ impl Flow {
         inlet: &mut Inlet,
         to: &mut Stream,
         buffers: &Buffers,
-    ) -> Poll<io::Result<()>> {
+        passing: &Passing,
+    ) -> Poll<Result<(), Broken>> {
         while self.state != State::Ended {
-            ready!(self.out.poll_flush(cx, to))?;
+            ready!(self.out.poll_flush(cx, to)).map_err(|_| Broken::Sink)?;
             if self.state == State::Ending {
                 to.end_writing();
                 self.state = State::Ended;
                 break;
             }
-            if inlet.buffer.is_empty() {
-                // A silent tunnel holds no buffer.
-                inlet.rest(buffers);
-                ready!(from.poll_readable(cx))?;
-                if ready!(inlet.poll_fill(cx, from, buffers))? == 0 {
-                    self.state = State::Ending;
-                    continue;
-                }
+            let filled = ready!(fill(cx, from, inlet, buffers));
+            if filled.map_err(|_| Broken::Source)? == 0 {
+                self.state = State::Ending;
+                continue;
             }
             let data: Bytes = inlet.buffer.split().freeze();
-            self.bytes += data.len() as u64;
+            passing.count(self.direction, data.len());
             self.out.push(data, Framing::Length(0));
         }
         Poll::Ready(Ok(()))
     }
+}
+
+/// How much there is to be sent on; a silent connection holds no buffer.
+fn fill(
+    cx: &mut Context<'_>,
+    from: &mut Stream,
+    inlet: &mut Inlet,
+    buffers: &Buffers,
+) -> Poll<io::Result<usize>> {
+    if !inlet.buffer.is_empty() {
+        return Poll::Ready(Ok(inlet.buffer.len()));
+    }
+    inlet.rest(buffers);
+    ready!(from.poll_readable(cx))?;
+    inlet.poll_fill(cx, from, buffers)
 }

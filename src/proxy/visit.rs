@@ -5,12 +5,13 @@ use std::cell::Cell;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::Proxy;
 use super::active::Active;
 use super::budget::ExchangeGuard;
 use super::error::Reason;
-use super::observe::Observation;
+use super::observe::{Observation, Passing};
 use super::timers::Tick;
 
 /// What a request has of its client's connection.
@@ -77,6 +78,26 @@ impl Visit {
             share: Share::Whole,
             told: Told::Never,
         }
+    }
+}
+
+/// Of a request that has changed the protocol.
+impl Visit {
+    pub(super) fn tunnel_opened(&self) -> Passing {
+        let upstream = self.seen.upstream.unwrap_or_default();
+        let observer = &self.proxy.observer;
+        observer.tunnel_opened(&self.active.watched, upstream)
+    }
+
+    /// How long its tunnel may be silent.
+    pub(super) fn longest_silence(&self) -> Duration {
+        let snapshot = &self.active.snapshot;
+        let index = self.seen.upstream.unwrap_or_default();
+        let upstream = snapshot.upstreams.get(index as usize);
+        let route = self.seen.route.unwrap_or(u32::MAX);
+        upstream.map_or(Duration::MAX, |upstream| {
+            snapshot.traffic(route, index, upstream).timeouts.tunnel
+        })
     }
 }
 

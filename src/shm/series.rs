@@ -71,6 +71,20 @@ pub enum Family {
     Handshakes = 23,
     /// Id of the upstream, and what became of the copy.
     Mirrored = 24,
+    /// Upgraded connections that are open, by upstream.
+    Tunnels = 25,
+    /// By upstream.
+    TunnelsOpened = 26,
+    /// By upstream, and `Direction`.
+    TunnelBytes = 27,
+    /// Connections of TCP listeners that are open, by listener and upstream.
+    TcpConnections = 28,
+    /// By listener and upstream.
+    TcpOpened = 29,
+    /// By listener and upstream, and `Direction`.
+    TcpBytes = 30,
+    /// By listener and upstream.
+    TcpDuration = 31,
 }
 
 /// Does a family's value die with its process?
@@ -94,6 +108,13 @@ pub enum Copied {
     Failed = 1,
     /// Not sent: too many were under way, its body was too long or broke off.
     Dropped = 2,
+}
+
+/// Which way bytes went; the detail of a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Direction {
+    ToUpstream = 0,
+    ToClient = 1,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -219,7 +240,7 @@ impl Key {
 }
 
 impl Family {
-    pub const ALL: [Family; 24] = [
+    pub const ALL: [Family; 31] = [
         Family::Requests,
         Family::RequestDuration,
         Family::InFlight,
@@ -244,15 +265,27 @@ impl Family {
         Family::HealthChanges,
         Family::Handshakes,
         Family::Mirrored,
+        Family::Tunnels,
+        Family::TunnelsOpened,
+        Family::TunnelBytes,
+        Family::TcpConnections,
+        Family::TcpOpened,
+        Family::TcpBytes,
+        Family::TcpDuration,
     ];
 
     pub fn nature(self) -> Nature {
         match self {
-            Family::InFlight | Family::Connections | Family::UpstreamConnections => Nature::Gauge,
+            Family::InFlight
+            | Family::Connections
+            | Family::UpstreamConnections
+            | Family::Tunnels
+            | Family::TcpConnections => Nature::Gauge,
             Family::RequestDuration
             | Family::UpstreamDuration
             | Family::UpstreamConnect
-            | Family::ApplyDuration => Nature::Histogram,
+            | Family::ApplyDuration
+            | Family::TcpDuration => Nature::Histogram,
             _ => Nature::Counter,
         }
     }

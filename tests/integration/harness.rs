@@ -15,6 +15,7 @@ pub(crate) mod log;
 pub(crate) mod nginx;
 pub(crate) mod port;
 pub(crate) mod process;
+pub(crate) mod python;
 pub(crate) mod secure;
 pub(crate) mod sluice;
 pub(crate) mod upstream;

@@ -37,7 +37,7 @@ fn start(yaml: &str) -> Sluice {
 }
 
 /// `POST` to the admin port; answered when what was asked for is over.
-fn post(sluice: &Sluice, path: &str) -> Response {
+pub(crate) fn post(sluice: &Sluice, path: &str) -> Response {
     let request = format!("POST {path} HTTP/1.1\r\nhost: admin\r\ncontent-length: 0\r\n\r\n");
     Client::connect(sluice.admin()).request(request)
 }

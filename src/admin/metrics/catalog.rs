@@ -138,6 +138,41 @@ pub const HANDSHAKES: Metric = counter(
     &["listener", "result"],
     "TLS handshakes with clients, by how they ended.",
 );
+pub const TUNNELS: Metric = gauge(
+    "sluice_tunnels",
+    &["upstream"],
+    "Upgraded connections (WebSocket and others) that are open.",
+);
+pub const TUNNELS_OPENED: Metric = counter(
+    "sluice_tunnels_opened_total",
+    &["upstream"],
+    "Connections that were upgraded.",
+);
+pub const TUNNEL_BYTES: Metric = counter(
+    "sluice_tunnel_bytes_total",
+    &["upstream", "direction"],
+    "Bytes carried over upgraded connections, counted as they pass.",
+);
+pub const TCP_CONNECTIONS: Metric = gauge(
+    "sluice_tcp_connections",
+    &["listener", "upstream"],
+    "Connections of TCP listeners that are open to an upstream.",
+);
+pub const TCP_OPENED: Metric = counter(
+    "sluice_tcp_connections_total",
+    &["listener", "upstream"],
+    "Connections of TCP listeners that reached an upstream.",
+);
+pub const TCP_BYTES: Metric = counter(
+    "sluice_tcp_bytes_total",
+    &["listener", "upstream", "direction"],
+    "Bytes carried over connections of TCP listeners, counted as they pass.",
+);
+pub const TCP_DURATION: Metric = histogram(
+    "sluice_tcp_connection_duration_seconds",
+    &["listener", "upstream"],
+    "How long connections of TCP listeners were open to an upstream.",
+);
 pub const UPSTREAM_DURATION: Metric = histogram(
     "sluice_upstream_request_duration_seconds",
     &["upstream"],
@@ -256,7 +291,7 @@ pub const NAME_AGE: Metric = gauge(
 );
 
 /// All of them.
-pub const ALL: [&Metric; 42] = [
+pub const ALL: [&Metric; 49] = [
     &BUILD_INFO,
     &POD_INFO,
     &CONFIG_INFO,
@@ -276,6 +311,13 @@ pub const ALL: [&Metric; 42] = [
     &CONNECTIONS,
     &ACCEPTED,
     &HANDSHAKES,
+    &TUNNELS,
+    &TUNNELS_OPENED,
+    &TUNNEL_BYTES,
+    &TCP_CONNECTIONS,
+    &TCP_OPENED,
+    &TCP_BYTES,
+    &TCP_DURATION,
     &UPSTREAM_DURATION,
     &UPSTREAM_CONNECT,
     &UPSTREAM_CONNECTIONS,

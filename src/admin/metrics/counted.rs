@@ -10,7 +10,7 @@ use crate::model::health::{CheckResult, Verdict};
 use crate::model::resolved::LookupResult;
 use crate::shm::names::{Labels, label_ids};
 use crate::shm::series::{
-    ConnectionState, Copied, Family, Handshake, Key, NONE, Nature, OTHER, has_no_code,
+    ConnectionState, Copied, Direction, Family, Handshake, Key, NONE, Nature, OTHER, has_no_code,
     split_method_and_code,
 };
 
@@ -134,6 +134,13 @@ fn definition(family: Family) -> &'static Definition {
         Family::HealthChanges => &catalog::HEALTH_CHANGES,
         Family::Handshakes => &catalog::HANDSHAKES,
         Family::Mirrored => &catalog::MIRRORED,
+        Family::Tunnels => &catalog::TUNNELS,
+        Family::TunnelsOpened => &catalog::TUNNELS_OPENED,
+        Family::TunnelBytes => &catalog::TUNNEL_BYTES,
+        Family::TcpConnections => &catalog::TCP_CONNECTIONS,
+        Family::TcpOpened => &catalog::TCP_OPENED,
+        Family::TcpBytes => &catalog::TCP_BYTES,
+        Family::TcpDuration => &catalog::TCP_DURATION,
     }
 }
 
@@ -175,6 +182,12 @@ fn values<'v>(scrape: &'v Scrape<'_>, key: Key, code: &'v mut String) -> [&'v st
         | Family::UpstreamDuration
         | Family::UpstreamConnect => [name(key.first()), "", "", ""],
         Family::Mirrored => [name(key.first()), copied(key.second()), "", ""],
+        Family::Tunnels | Family::TunnelsOpened => [name(key.first()), "", "", ""],
+        Family::TunnelBytes => [name(key.first()), direction(key), "", ""],
+        Family::TcpConnections | Family::TcpOpened | Family::TcpDuration => {
+            [name(key.first()), name(key.second()), "", ""]
+        }
+        Family::TcpBytes => [name(key.first()), name(key.second()), direction(key), ""],
         Family::Errors => listed(scrape.reasons),
         Family::LogLines => listed(&["written", "dropped"]),
         Family::Spans => listed(&["exported", "dropped"]),
@@ -212,6 +225,16 @@ pub(in crate::admin) fn name(labels: &Labels, id: u32) -> &str {
         NONE => NO_NAME,
         OTHER => OTHER_NAME,
         id => labels.get(&id).map_or(OTHER_NAME, String::as_str),
+    }
+}
+
+fn direction(key: Key) -> &'static str {
+    const TO_UPSTREAM: u16 = Direction::ToUpstream as u16;
+    const TO_CLIENT: u16 = Direction::ToClient as u16;
+    match key.detail() {
+        TO_UPSTREAM => "to_upstream",
+        TO_CLIENT => "to_client",
+        _ => OTHER_NAME,
     }
 }
 

@@ -38,7 +38,9 @@ fn parts(old: &Listener, new: &Listener) -> Vec<&'static str> {
         tls,
         redirect_https,
         hsts,
+        protocol,
     } = old;
+    let targets = protocol.tcp().zip(new.protocol.tcp());
     let both = tls.as_ref().zip(new.tls.as_ref());
     let rest = |tls: &ListenerTls| ListenerTls {
         certificates: Vec::new(),
@@ -55,5 +57,17 @@ fn parts(old: &Listener, new: &Listener) -> Vec<&'static str> {
         ("tls", settings),
         ("redirectHttps", *redirect_https != new.redirect_https),
         ("hsts", *hsts != new.hsts),
+        (
+            "protocol",
+            protocol.tcp().is_some() != new.protocol.tcp().is_some(),
+        ),
+        (
+            "upstream",
+            targets.is_some_and(|(old, new)| old.upstream != new.upstream),
+        ),
+        (
+            "routes",
+            targets.is_some_and(|(old, new)| old.routes != new.routes),
+        ),
     ])
 }

@@ -48,7 +48,7 @@ impl Rule {
 }
 
 /// Host names are in lower case without a trailing dot or a port.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum HostPattern {
     Any,
     Exact(String),

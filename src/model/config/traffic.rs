@@ -24,6 +24,8 @@ pub struct Timeouts {
     pub response_header: Duration,
     /// Between two pieces of a response's body.
     pub idle: Duration,
+    /// While no byte goes either way over an upgraded connection, or one of a TCP listener.
+    pub tunnel: Duration,
     /// From the request's head to the last byte of its answer, all tries together.
     pub request: Option<Duration>,
     /// From the beginning of one try, connecting included, to the head of its response.
@@ -113,6 +115,7 @@ pub struct TimeoutsChange {
     pub tls: Option<Duration>,
     pub response_header: Option<Duration>,
     pub idle: Option<Duration>,
+    pub tunnel: Option<Duration>,
     pub request: Option<Duration>,
     pub per_try: Option<Duration>,
 }
@@ -154,6 +157,7 @@ impl Timeouts {
             tls: change.tls.unwrap_or(self.tls),
             response_header: change.response_header.unwrap_or(self.response_header),
             idle: change.idle.unwrap_or(self.idle),
+            tunnel: change.tunnel.unwrap_or(self.tunnel),
             request: change.request.or(self.request),
             per_try: change.per_try.or(self.per_try),
         }

@@ -3,8 +3,9 @@
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use super::{Fault, Files, networks, tls};
-use crate::model::config::{Listener, ProxyProtocol};
+use super::upstream::Upstreams;
+use super::{Fault, Files, networks, tcp, tls};
+use crate::model::config::{Listener, Protocol, ProxyProtocol};
 use crate::model::decode::{Reader, shortened};
 use crate::model::raw::{RawListener, RawServer};
 
@@ -13,6 +14,7 @@ pub(super) const DEFAULT_PORT: u16 = 8080;
 
 pub(super) fn listeners(
     server: &RawServer<'_>,
+    upstreams: &Upstreams<'_>,
     reader: &mut Reader<'_>,
     files: &mut Files<'_, '_>,
 ) -> Vec<Listener> {
@@ -23,6 +25,7 @@ pub(super) fn listeners(
             tls: None,
             redirect_https: None,
             hsts: None,
+            protocol: Protocol::Http,
         }];
     };
     if reader.is_empty_list(listen.at) {
@@ -39,9 +42,10 @@ pub(super) fn listeners(
         let tls = raw
             .tls
             .as_ref()
-            .and_then(|tls| tls::listener(tls, reader, files));
+            .and_then(|tls| tls::listener(tls, raw.protocol(), reader, files));
         let redirect = tls::redirect_https(raw, reader);
         let hsts = raw.hsts.as_ref().map(|hsts| tls::hsts(hsts, reader));
+        let protocol = tcp::protocol(raw, upstreams, reader);
         let Some(text) = raw.address else { continue };
         let Some(address) = reader.accept(text, address(text.value)) else {
             continue;
@@ -62,6 +66,7 @@ pub(super) fn listeners(
             tls,
             redirect_https: redirect,
             hsts,
+            protocol,
         });
     }
     listeners

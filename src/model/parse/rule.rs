@@ -6,9 +6,10 @@ use rustc_hash::FxHashSet;
 
 use super::pattern::{Patterns, Reach};
 use super::upstream::Upstreams;
-use super::{Fault, cookie, header, host, name, rule_names, shadow, traffic};
+use super::{Fault, cookie, header, host, name, path, rule_names, shadow, tcp, traffic};
 use crate::model::config::{
-    HostPattern, Mirror, PathPattern, Rule, ValueMatch, ValuePattern, WeightedUpstream,
+    HostPattern, Listener, Mirror, PathPattern, Protocol, Rule, ValueMatch, ValuePattern,
+    WeightedUpstream,
 };
 use crate::model::decode::{At, Reader, shortened};
 use crate::model::raw::{PathType, RawMatch, RawMirror, RawRule, RawServer};
@@ -23,6 +24,7 @@ pub(super) struct Mark {
 pub(super) fn rules<'t>(
     server: &At<RawServer<'t>>,
     upstreams: &Upstreams<'t>,
+    listeners: &[Listener],
     reader: &mut Reader<'t>,
 ) -> (Vec<NodeId>, Vec<Rule>) {
     let written = server
@@ -31,12 +33,14 @@ pub(super) fn rules<'t>(
         .as_ref()
         .map(|list| list.value.as_slice())
         .unwrap_or_default();
-    warn_empty(server, reader);
+    if listeners.iter().any(|one| one.protocol == Protocol::Http) {
+        warn_empty(server, reader);
+    }
     let mut parse = Parse {
         reader,
         upstreams,
         patterns: Patterns::default(),
-        used: FxHashSet::default(),
+        used: tcp::used(listeners, upstreams),
     };
     let mut rules = Vec::with_capacity(written.len());
     let mut marks = Vec::with_capacity(written.len());
@@ -140,11 +144,11 @@ impl<'t> Parse<'_, 't> {
         match raw.value.path_type() {
             PathType::Regex => self.regex_path(path),
             PathType::Exact => {
-                let path = self.reader.accept(path, literal_path(path.value))?;
+                let path = self.reader.accept(path, path::literal(path.value))?;
                 Some((PathPattern::Exact(path.to_owned()), None))
             }
             PathType::Prefix => {
-                let path = self.reader.accept(path, literal_path(path.value))?;
+                let path = self.reader.accept(path, path::literal(path.value))?;
                 let path = match path.trim_end_matches('/') {
                     "" => "/",
                     path => path,
@@ -353,32 +357,6 @@ impl<'t> Parse<'_, 't> {
             );
         }
     }
-}
-
-fn literal_path(text: &str) -> Result<&str, Fault> {
-    let valid = text.starts_with('/')
-        && text
-            .bytes()
-            .all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'?' | b'#'));
-    if valid {
-        Ok(text)
-    } else {
-        Err(refuse_path(text))
-    }
-}
-
-fn refuse_path(text: &str) -> Fault {
-    let shown = shortened(text);
-    if !text.starts_with('/') {
-        let help = format!("write `/{shown}`");
-        return Fault::new(format!("the path `{shown}` does not begin with `/`"), help);
-    }
-    if text.contains(['?', '#']) {
-        let message = format!("the path `{shown}` has a query, which this `pathType` does not see");
-        return Fault::new(message, "put it under the rule's `query`");
-    }
-    let message = format!("the path `{shown}` has characters that no request's path can have");
-    Fault::new(message, "percent-encode them: a space is `%20`")
 }
 
 pub(super) fn method(text: &str) -> Result<String, Fault> {

@@ -15,7 +15,7 @@ use crate::model::config::tls::{
 use crate::model::config::{Hsts, RedirectHttps, Scheme, Target};
 use crate::model::decode::{At, Reader, nearest, shortened};
 use crate::model::raw::{
-    RawClientAuth, RawHsts, RawListener, RawListenerTls, RawSessionTickets, RawUpstream,
+    self, RawClientAuth, RawHsts, RawListener, RawListenerTls, RawSessionTickets, RawUpstream,
     RawUpstreamTls,
 };
 use crate::model::tls::cipher;
@@ -30,6 +30,7 @@ const USUAL_ALPN: [Alpn; 2] = [Alpn::H2, Alpn::Http11];
 
 pub(super) fn listener(
     raw: &At<RawListenerTls<'_>>,
+    protocol: raw::Protocol,
     reader: &mut Reader<'_>,
     files: &mut Files<'_, '_>,
 ) -> Option<ListenerTls> {
@@ -48,7 +49,11 @@ pub(super) fn listener(
     };
     let alpn = match &raw.value.alpn {
         Some(list) => list.value.iter().map(|at| at.value).collect(),
-        None => USUAL_ALPN.to_vec(),
+        None => match protocol {
+            raw::Protocol::Http => USUAL_ALPN.to_vec(),
+            // What is spoken inside is the upstream's to say.
+            raw::Protocol::Tcp => Vec::new(),
+        },
     };
     Some(ListenerTls {
         certificates: certificates?,

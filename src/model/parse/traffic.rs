@@ -70,6 +70,7 @@ fn change<'t>(raw: &RawRule<'t>, reader: &mut Reader<'t>) -> TrafficChange {
             tls: value(&timeouts.tls),
             response_header: value(&timeouts.response_header),
             idle: value(&timeouts.idle),
+            tunnel: value(&timeouts.tunnel),
             request: value(&timeouts.request),
             per_try: value(&timeouts.per_try),
         },
@@ -91,6 +92,7 @@ fn timeouts_of(raw: &RawTimeouts<'_>) -> Timeouts {
         tls: raw.tls(),
         response_header: raw.response_header(),
         idle: raw.idle(),
+        tunnel: raw.tunnel(),
         request: value(&raw.request),
         per_try: value(&raw.per_try),
     }

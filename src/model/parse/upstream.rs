@@ -29,6 +29,12 @@ impl<'t> Upstreams<'t> {
         self.indexes.get(id).copied()
     }
 
+    /// `None` where it is not valid.
+    pub(super) fn target(&self, index: u32) -> Option<&Target> {
+        let entry = self.entries.get(usize::try_from(index).ok()?)?;
+        Some(&entry.upstream.as_ref()?.target)
+    }
+
     pub(super) fn len(&self) -> usize {
         self.entries.len()
     }

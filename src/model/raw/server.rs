@@ -8,7 +8,7 @@ use super::tls::{RawHsts, RawListenerTls, RawRedirectHttps, RawSessionTickets, R
 use super::traffic::{
     RawCircuitBreaker, RawHedge, RawRetry, RawRuleRetry, RawRuleTimeouts, RawTimeouts,
 };
-use super::words::PathType;
+use super::words::{PathType, Protocol};
 use crate::model::config::{HostHeader, ProxyHeader, UpstreamProtocol, Workers};
 use crate::model::decode::{
     At, Bytes, FromText, Number, OneOrMany, Short, Switch, Unlimited, section,
@@ -53,15 +53,35 @@ section! {
     RawListener {
         /// An IP address with a port, or a port alone for every IPv4 address.
         "address" address: &'t str; require,
+        /// What is spoken over it: `http`, or `tcp` for connections that are passed on as they are.
+        "protocol" protocol: Protocol = Protocol::Http,
+        /// With `protocol: tcp`: the id of the upstream that connections go to, beside `routes` those that
+        /// no route takes.
+        "upstream" upstream: &'t str,
+        /// With `protocol: tcp`: which upstream TLS connections go to by the server name that they ask
+        /// for; they are not decrypted, unless the listener has `tls`. The first route that takes the name
+        /// wins.
+        "routes" routes: Vec<At<RawNameRoute<'t>>>,
         /// Load balancers in front of it say by the PROXY protocol (version 1 or 2) whom they speak for.
         /// Off without the section.
         "proxyProtocol" proxy_protocol: RawProxyProtocol<'t>,
-        /// Ends TLS; without it, plain HTTP is spoken.
+        /// Ends TLS; without it, plain HTTP is spoken, or with `protocol: tcp` connections are passed on as
+        /// they are.
         "tls" tls: RawListenerTls<'t>,
         /// Sends requests that come by http to https: `true`, or where to.
         "redirectHttps" redirect_https: Switch<RawRedirectHttps<'t>>,
         /// Tells clients that came by https to use nothing else (`Strict-Transport-Security`).
         "hsts" hsts: RawHsts<'t>,
+    }
+}
+
+section! {
+    /// One of a listener's `routes`.
+    RawNameRoute {
+        /// Server names, exact or `*.example.com` for every name below it.
+        "sni" sni: OneOrMany<&'t str>; require,
+        /// The id of the upstream.
+        "upstream" upstream: &'t str; require,
     }
 }
 
@@ -251,6 +271,14 @@ section! {
         "bodyTimeout" body_timeout: Duration = Duration::from_secs(60),
         /// How long a client may take none of the bytes that wait for it; closed after it.
         "writeTimeout" write_timeout: Duration = Duration::from_secs(60),
+        /// Bytes per second that a client must send of a request's body whose length it has declared, on average
+        /// over the time that it is waited for; 408 below. 0 asks for none.
+        "minBodyRate" min_body_rate: Bytes<0, 1_048_576> = Bytes(240),
+        /// Bytes per second that a client must take of a response, on average over the time that it is
+        /// waited for; closed below. 0 asks for none.
+        "minResponseRate" min_response_rate: Bytes<0, 1_048_576> = Bytes(240),
+        /// How long a client may be waited for before the rates are asked of it.
+        "rateGrace" rate_grace: Duration = Duration::from_secs(10),
         /// Client connections per worker; 503 beyond.
         "connections" connections: Number<1, 1_000_000> = Number(65_536),
         /// From the begin of a TLS connection to the end of its handshake; closed after it.

@@ -19,7 +19,8 @@ section! {
         "ciphers" ciphers: Vec<At<&'t str>>,
         /// Asks clients for certificates.
         "clientAuth" client_auth: RawClientAuth<'t>,
-        /// The protocols that are offered, in the order of preference; without it, `h2` and `http/1.1`.
+        /// The protocols that are offered, in the order of preference; without it, `h2` and `http/1.1`,
+        /// and with `protocol: tcp` none.
         "alpn" alpn: Vec<At<Alpn>>,
     }
 }

@@ -25,6 +25,8 @@ section! {
         "responseHeader" response_header: Duration = Duration::from_secs(60),
         /// How long the server may be silent in the middle of a response, which breaks off after it.
         "idle" idle: Duration = Duration::from_secs(300),
+        /// How long an upgraded connection, or one of a TCP listener, may be silent; closed after it.
+        "tunnel" tunnel: Duration = Duration::from_secs(3600),
         /// How long a request may take in all, from its head to the last byte of the response, with
         /// all its tries; 504 after it, or a response that breaks off. Without it, as long as it takes.
         "request" request: Duration,
@@ -124,6 +126,8 @@ section! {
         "responseHeader" response_header: Duration,
         /// Instead of the upstream's.
         "idle" idle: Duration,
+        /// Instead of the upstream's.
+        "tunnel" tunnel: Duration,
         /// Instead of the upstream's.
         "request" request: Duration,
         /// Instead of the upstream's.

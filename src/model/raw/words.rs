@@ -27,6 +27,18 @@ words!(PathType {
     "regex" => Self::Regex,
 });
 
+/// What is spoken over a listener.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::model) enum Protocol {
+    Http,
+    Tcp,
+}
+
+words!(Protocol {
+    "http" => Self::Http,
+    "tcp" => Self::Tcp,
+});
+
 words!(HostHeader {
     "upstream" => Self::Upstream,
     "preserve" => Self::Preserve,

@@ -16,7 +16,8 @@ use crate::proxy::error::Reason;
 use crate::proxy::h1::{
     self, BodyDecoder, BodyEvent, ConnectionField, Expectation, Framing, RequestHead, ResponseParts,
 };
-use crate::proxy::timers::Patience;
+use crate::proxy::pace::{LeastRate, Pace};
+use crate::proxy::timers::{Alarm, Patience};
 
 pub(in crate::proxy) struct Incoming {
     decoder: BodyDecoder,
@@ -28,6 +29,8 @@ pub(in crate::proxy) struct Incoming {
     most: Option<u64>,
     bound: Duration,
     patience: Patience,
+    pace: Pace,
+    least: LeastRate,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,6 +61,11 @@ impl Incoming {
             most: None,
             bound: Duration::ZERO,
             patience: Patience::default(),
+            pace: Pace::default(),
+            least: LeastRate {
+                bytes_per_second: 0,
+                grace: Duration::ZERO,
+            },
         }
     }
 
@@ -83,6 +91,15 @@ impl Incoming {
             most: limits.body_bytes,
             bound: limits.body_timeout,
             patience: Patience::default(),
+            pace: Pace::default(),
+            least: LeastRate {
+                // A stream, of whatever protocol, may be silent.
+                bytes_per_second: match size {
+                    Size::Known(_) => limits.min_body_rate,
+                    Size::Unknown => 0,
+                },
+                grace: limits.rate_grace,
+            },
         })
     }
 
@@ -111,6 +128,12 @@ impl Incoming {
         };
         let failed = matches!(self.state, State::Failed(_));
         !failed && self.wait != Wait::Continue && declared <= most
+    }
+
+    fn poll_late(&mut self, cx: &mut Context<'_>, alarm: &Alarm) -> Poll<()> {
+        let silent = self.patience.poll(cx, alarm, self.bound);
+        let slow = self.pace.poll(cx, alarm, self.least);
+        if silent.is_ready() { silent } else { slow }
     }
 
     fn accept(&mut self, event: BodyEvent) -> Option<Result<Frame, Reason>> {
@@ -159,6 +182,13 @@ impl ClientBody {
         self.client.with_incoming(|incoming| incoming.wait)
     }
 
+    /// It is not the client that is waited for.
+    pub(in crate::proxy) fn pause(&self) {
+        let alarm = &self.client.alarm;
+        self.client
+            .with_incoming(|incoming| incoming.pace.pause(alarm));
+    }
+
     pub(in crate::proxy) fn poll_frame(
         &mut self,
         cx: &mut Context<'_>,
@@ -195,16 +225,16 @@ impl Client {
                 Poll::Ready(Ok(0) | Err(_)) => {
                     io.incoming.state = State::Failed(Reason::ClientGone);
                 }
-                Poll::Ready(Ok(_)) => io.incoming.patience.renew(),
-                Poll::Pending => {
-                    let bound = io.incoming.bound;
-                    match io.incoming.patience.poll(cx, &self.alarm, bound) {
-                        Poll::Ready(()) => {
-                            io.incoming.state = State::Failed(Reason::BodyTimeout);
-                        }
-                        Poll::Pending => return Poll::Pending,
-                    }
+                Poll::Ready(Ok(count)) => {
+                    io.incoming.patience.renew();
+                    io.incoming.pace.moved(count as u64, &self.alarm);
                 }
+                Poll::Pending => match io.incoming.poll_late(cx, &self.alarm) {
+                    Poll::Ready(()) => {
+                        io.incoming.state = State::Failed(Reason::BodyTimeout);
+                    }
+                    Poll::Pending => return Poll::Pending,
+                },
             }
         }
     }

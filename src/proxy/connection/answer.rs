@@ -17,6 +17,7 @@ use crate::proxy::body::{Body, Frame, Size};
 use crate::proxy::client::Client;
 use crate::proxy::error::Reason;
 use crate::proxy::h1::{self, ConnectionField, Framing, Persistence, ResponseParts};
+use crate::proxy::pace::{LeastRate, Pace};
 use crate::proxy::timers::{Patience, before};
 use crate::proxy::visit::Visit;
 
@@ -59,13 +60,19 @@ pub(super) async fn answer(
     encode(client, &head, &shape, asked);
     // The values share the buffer that the body is read with.
     client.proxy.scratch.keep(head.headers);
+    let limits = &visit.active.snapshot.limits;
     let mut sending = Sending {
         client,
         ended: shape.body == Sent::HeadOnly,
         broken: None,
         framing: shape.framing,
         patience: Patience::default(),
-        bound: visit.active.snapshot.limits.write_timeout,
+        bound: limits.write_timeout,
+        pace: Pace::default(),
+        least: LeastRate {
+            bytes_per_second: limits.min_response_rate,
+            grace: limits.rate_grace,
+        },
         bytes: 0,
         body: if shape.body == Sent::HeadOnly {
             Body::Empty
@@ -152,6 +159,8 @@ struct Sending<'a> {
     framing: Framing,
     patience: Patience,
     bound: Duration,
+    pace: Pace,
+    least: LeastRate,
     bytes: u64,
 }
 
@@ -159,7 +168,7 @@ impl Sending<'_> {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Reason>> {
         loop {
             let starved = self.gather(cx);
-            match self.client.poll_flush(cx, &mut self.patience, self.bound) {
+            match self.poll_flush(cx) {
                 Poll::Ready(Ok(())) => {}
                 Poll::Ready(Err(reason)) => return Poll::Ready(Err(reason)),
                 Poll::Pending => {
@@ -178,6 +187,20 @@ impl Sending<'_> {
                 return self.client.poll_gone(cx).map(Err);
             }
         }
+    }
+
+    /// Writes what waits, to a client that takes it neither too late nor too slowly.
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Reason>> {
+        let client = self.client;
+        let before = client.with_out(|out| out.total());
+        let flushed = client.poll_flush(cx, &mut self.patience, self.bound);
+        let written = client.with_out(|out| out.total()) - before;
+        self.pace.moved(written, &client.alarm);
+        if flushed.is_ready() {
+            return flushed;
+        }
+        let slow = self.pace.poll(cx, &client.alarm, self.least);
+        slow.map(|()| Err(Reason::ClientStalled))
     }
 
     /// Takes what the body has to give right now; true when it has to be waited for.
@@ -256,8 +279,11 @@ async fn tunnel(
         visit.seen.reason = Some(reason);
         return Next::Close;
     }
-    let carried = Box::pin(switched.run(client)).await;
-    visit.seen.request_bytes = carried.to_upstream;
-    visit.seen.response_bytes = carried.to_client;
+    let passing = visit.tunnel_opened();
+    let silence = visit.longest_silence();
+    let ended = Box::pin(switched.far.run(client, silence, &passing)).await;
+    visit.seen.request_bytes = passing.to_upstream();
+    visit.seen.response_bytes = passing.to_client();
+    visit.seen.reason = ended.err();
     Next::Close
 }

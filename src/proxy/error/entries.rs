@@ -158,6 +158,24 @@ impl Reason {
                 Upstream,
                 "The upstream's answer broke off",
             ),
+            Self::TunnelIdle => (
+                "tunnel_idle",
+                408,
+                Client,
+                "Nothing was sent either way for too long",
+            ),
+            Self::UnknownServerName => (
+                "unknown_server_name",
+                421,
+                Client,
+                "No route for the server name",
+            ),
+            Self::ClientHelloTimeout => (
+                "client_hello_timeout",
+                408,
+                Client,
+                "The TLS hello did not arrive in time",
+            ),
             Self::NoAddress => ("no_address", 503, Upstream, "The upstream has no address"),
             Self::OutOfSockets => ("out_of_sockets", 503, Proxy, "Out of sockets"),
             Self::TooManyConnections => {

@@ -75,10 +75,16 @@ async fn carry(
     };
     // From here on it takes what a stream and a connection take.
     visit.room = None;
-    let buffers = &visit.proxy.buffers;
-    let (carried, ended) = Box::pin(tunnel::run(switched, stream, out, buffers)).await;
-    visit.seen.request_bytes = carried.to_upstream;
-    visit.seen.response_bytes = carried.to_client;
+    let passing = visit.tunnel_opened();
+    let terms = tunnel::Terms {
+        buffers: &visit.proxy.buffers,
+        alarm: &reply.alarm,
+        silence: visit.longest_silence(),
+        passing: &passing,
+    };
+    let ended = Box::pin(tunnel::run(switched.far, stream, out, &terms)).await;
+    visit.seen.request_bytes = passing.to_upstream();
+    visit.seen.response_bytes = passing.to_client();
     ended.map_or_else(Answered::Broken, |()| Answered::Whole)
 }
 

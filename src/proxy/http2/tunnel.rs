@@ -8,6 +8,7 @@ use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
 use h2::ext::Protocol;
@@ -22,10 +23,13 @@ use crate::proxy::buffers::Buffers;
 use crate::proxy::error::Reason;
 use crate::proxy::h1::Framing;
 use crate::proxy::inlet::Inlet;
+use crate::proxy::observe::Passing;
 use crate::proxy::outgoing::Outgoing;
 use crate::proxy::scratch::Scratch;
 use crate::proxy::stream::Stream;
-use crate::proxy::tunnel::{Carried, Switched};
+use crate::proxy::timers::{Alarm, Patience};
+use crate::proxy::tunnel::Far;
+use crate::shm::series::Direction;
 
 const WEBSOCKET: &str = "websocket";
 /// Of a key, before it is text.
@@ -68,7 +72,10 @@ struct Wire<'b> {
 }
 
 /// Bytes from the upstream.
-struct Down<'w, 'b>(&'w RefCell<Wire<'b>>);
+struct Down<'w, 'b> {
+    wire: &'w RefCell<Wire<'b>>,
+    passing: &'w Passing,
+}
 
 /// Bytes to the upstream.
 struct Up<'w, 'b> {
@@ -78,7 +85,16 @@ struct Up<'w, 'b> {
     state: State,
     /// Given to the socket: what the window is still smaller by.
     held: usize,
-    bytes: u64,
+    passing: &'w Passing,
+}
+
+/// What a tunnel is told to keep to.
+pub(super) struct Terms<'a> {
+    pub(super) buffers: &'a Buffers,
+    pub(super) alarm: &'a Alarm,
+    /// How long it may be silent.
+    pub(super) silence: Duration,
+    pub(super) passing: &'a Passing,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,47 +104,69 @@ enum State {
     Ended,
 }
 
-/// Runs until both directions have ended or one of them has broken. May be dropped at any time.
+/// Runs until both directions have ended, one of them has broken, or no byte has come from either
+/// side for too long. May be dropped at any time.
 pub(super) async fn run(
-    switched: Switched,
+    far: Far,
     stream: RecvStream,
     out: SendStream<Bytes>,
-    buffers: &Buffers,
-) -> (Carried, Result<(), Reason>) {
-    let (upstream, inlet, _hold) = switched.into_parts();
+    terms: &Terms<'_>,
+) -> Result<(), Reason> {
+    let (upstream, inlet, _hold) = far.into_parts();
+    let Terms {
+        buffers, passing, ..
+    } = *terms;
     let wire = RefCell::new(Wire {
         stream: upstream,
         inlet,
         buffers,
     });
-    let mut down = Outflow::new(out, Down(&wire), Size::Unknown);
+    let mut down = Outflow::new(
+        out,
+        Down {
+            wire: &wire,
+            passing,
+        },
+        Size::Unknown,
+    );
     let mut up = Up {
         wire: &wire,
         stream,
         out: Outgoing::default(),
         state: State::Open,
         held: 0,
-        bytes: 0,
+        passing,
     };
+    let (mut patience, mut carried) = (Patience::default(), 0);
     let ended = poll_fn(|cx| {
         let up = up.poll(cx);
-        match (down.poll(cx), up) {
+        let progress = match (down.poll(cx), up) {
             (Progress::Broken(reason), _) => Poll::Ready(Err(reason)),
             (Progress::Unwanted, _) | (_, Poll::Ready(Err(_))) => {
                 Poll::Ready(Err(Reason::ClientGone))
             }
             (Progress::Done, Poll::Ready(Ok(()))) => Poll::Ready(Ok(())),
             (Progress::WaitsForRoom | Progress::WaitsForSource | Progress::Done, _) => {
-                Poll::Pending
+                // A client that has ended may still give the stream up.
+                let given_up = down.out.poll_reset(cx);
+                given_up.map(|_| Err(Reason::ClientGone))
             }
+        };
+        if progress.is_ready() {
+            return progress;
         }
+        let now = passing.to_upstream() + passing.to_client();
+        if std::mem::replace(&mut carried, now) != now {
+            patience.renew();
+        }
+        let silent = patience.poll(cx, terms.alarm, terms.silence);
+        silent.map(|()| Err(Reason::TunnelIdle))
     })
     .await;
-    let carried = Carried {
-        to_upstream: up.bytes,
-        to_client: down.sent,
-    };
-    (carried, ended)
+    if ended.is_err_and(|reason| reason != Reason::TunnelIdle) {
+        wire.borrow_mut().stream.reset_on_close();
+    }
+    ended
 }
 
 impl Source for Down<'_, '_> {
@@ -137,7 +175,7 @@ impl Source for Down<'_, '_> {
             stream,
             inlet,
             buffers,
-        } = &mut *self.0.borrow_mut();
+        } = &mut *self.wire.borrow_mut();
         if inlet.buffer.is_empty() {
             // A silent tunnel holds no buffer.
             inlet.rest(buffers);
@@ -153,6 +191,7 @@ impl Source for Down<'_, '_> {
             }
         }
         let data = inlet.buffer.split().freeze();
+        self.passing.count(Direction::ToClient, data.len());
         Poll::Ready(Some(Ok(Frame::Data(data))))
     }
 }
@@ -175,7 +214,7 @@ impl Up<'_, '_> {
             match ready!(self.stream.poll_data(cx)) {
                 Some(Ok(data)) => {
                     self.held = data.len();
-                    self.bytes += data.len() as u64;
+                    self.passing.count(Direction::ToUpstream, data.len());
                     self.out.push(data, Framing::Length(0));
                 }
                 Some(Err(_)) => return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into())),

@@ -12,8 +12,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use http::HeaderMap;
 use http::header::{HeaderName, HeaderValue};
 
-use super::Observation;
 use super::writer::Writer;
+use super::{Kind, Observation};
 use crate::model::config::Config;
 use crate::model::config::observe::{AccessLog, AccessLogFormat, LogField};
 use crate::model::resolved::Address;
@@ -150,6 +150,8 @@ impl Lines {
         match field {
             LogField::Time => Value::Now(&self.clock),
             LogField::Client => Value::Ip(seen.client),
+            LogField::Method | LogField::Path if seen.kind == Kind::Connection => Value::None,
+            LogField::Protocol if seen.kind == Kind::Connection => Value::Plain("TCP"),
             LogField::Method => Value::Text(seen.method.as_str().as_bytes()),
             LogField::Host => header(&seen.host),
             LogField::Path => Value::Text(path(seen).as_bytes()),

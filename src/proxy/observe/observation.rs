@@ -13,12 +13,21 @@ use crate::model::resolved::Address;
 use crate::proxy::error::Reason;
 use crate::proxy::tls::secured::Secured;
 
+/// What was observed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::proxy) enum Kind {
+    Request,
+    /// Passed on as it is: it has no method, no path and no status.
+    Connection,
+}
+
 /// All that is known of one request. Made without an allocation: names are indices into the
 /// snapshot, texts share the bytes that were read.
 #[derive(Debug)]
 pub struct Observation {
     /// Where its generation counts and logs.
     pub(super) watched: Rc<Watched>,
+    pub(in crate::proxy) kind: Kind,
     /// The snapshot that served it.
     pub generation: u64,
     pub started: Instant,
@@ -68,6 +77,7 @@ impl Observation {
         Self {
             generation: watched.generation,
             watched,
+            kind: Kind::Request,
             started: Instant::now(),
             listener,
             peer,

@@ -98,6 +98,12 @@ impl Series {
         self.upstreams.get(index? as usize)
     }
 
+    /// What it is counted under.
+    pub(super) fn upstream_id(&self, index: u32) -> u32 {
+        self.upstream(Some(index))
+            .map_or(NONE, |upstream| upstream.id)
+    }
+
     pub(super) fn upstreams(&self) -> &[UpstreamCells] {
         &self.upstreams
     }

@@ -15,9 +15,9 @@ use crate::model::config::balance::Balancing;
 use crate::model::config::tls::{SessionTickets, TicketMode};
 use crate::model::config::{
     Admin, Config, Drain, HostHeader, HostPattern, Http2, Keepalive, Lifecycle, Limits, Listener,
-    Log, LogFormat, LogLevel, Metrics, OrphanedStreams, PathPattern, Reload, Resolver, Rule,
-    Scheme, Server, ServerHost, ServerRole, Target, Upstream, UpstreamProtocol, WeightedUpstream,
-    Worker, Workers,
+    Log, LogFormat, LogLevel, Metrics, OrphanedStreams, PathPattern, Protocol, Reload, Resolver,
+    Rule, Scheme, Server, ServerHost, ServerRole, Target, Upstream, UpstreamProtocol,
+    WeightedUpstream, Worker, Workers,
 };
 use crate::model::fixtures::{traffic, upstream_http2};
 use crate::proxy::observe::{Observation, Observer};
@@ -257,6 +257,7 @@ pub(super) fn config(upstream: SocketAddr) -> Config {
             tls: None,
             redirect_https: None,
             hsts: None,
+            protocol: Protocol::Http,
         }],
         workers: Workers::Count(NonZeroU16::MIN),
         upstreams: vec![Upstream {
@@ -304,6 +305,9 @@ pub(super) fn config(upstream: SocketAddr) -> Config {
             idle_timeout: Duration::from_secs(75),
             body_timeout: Duration::from_secs(30),
             write_timeout: Duration::from_secs(30),
+            min_body_rate: 0,
+            min_response_rate: 0,
+            rate_grace: Duration::from_secs(10),
             connections: 1000,
             handshake_timeout: Duration::from_secs(10),
             handshakes: 64,

@@ -118,6 +118,13 @@ impl Replay {
         self.size
     }
 
+    /// There is no room for more of it: whoever sends it is not waited for.
+    pub(in crate::proxy) fn pause(&self) {
+        if let Some(source) = &self.source {
+            source.borrow().body.pause();
+        }
+    }
+
     pub(in crate::proxy) fn poll_frame(
         &mut self,
         cx: &mut Context<'_>,

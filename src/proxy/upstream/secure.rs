@@ -2,7 +2,7 @@
 //!
 //! Not here: who is believed (`model::snapshot::tls`), and how long it may take (`connect`).
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::HashMap;
 use std::future::poll_fn;
 use std::hash::{Hash, Hasher};
@@ -33,6 +33,8 @@ pub(in crate::proxy) struct ClientTls {
     pub(in crate::proxy) speech: Speech,
     /// The same without HTTP/2, where `config` offers both.
     plain: Option<Arc<ClientConfig>>,
+    /// The same without a word of protocols, once it is asked for.
+    bare: OnceCell<Arc<ClientConfig>>,
     name: ServerName<'static>,
     identity: [u8; 32],
     complained: Cell<Option<Tick>>,
@@ -54,6 +56,8 @@ pub(in crate::proxy) enum Purpose {
     Any,
     /// A change to a protocol that takes a connection of HTTP/1.1.
     Upgrade,
+    /// To pass bytes on: it is not known what they mean.
+    Bytes,
 }
 
 /// Those that a generation uses.
@@ -74,6 +78,7 @@ impl Registry {
             config: Arc::clone(&tls.client),
             speech: Speech::of(&tls.client),
             plain: plain(&tls.client),
+            bare: OnceCell::new(),
             name: tls.name.clone(),
             identity: tls.identity,
             complained: Cell::new(None),
@@ -89,6 +94,7 @@ impl ClientTls {
         let config = match purpose {
             Purpose::Any => &self.config,
             Purpose::Upgrade => self.plain.as_ref().unwrap_or(&self.config),
+            Purpose::Bytes => self.bare.get_or_init(|| bare(&self.config)),
         };
         let session = Session::client(Arc::clone(config), self.name.clone());
         // Fails on a dead socket only, which the first write reports.
@@ -97,7 +103,8 @@ impl ClientTls {
         stream.begin().map_err(io::Error::other)?;
         poll_fn(|cx| stream.poll_handshake(cx, &mut || {})).await?;
         let stream = Stream::Tls(stream);
-        if self.speech == Speech::Http2 && !stream.speaks_http2() {
+        let is_http2 = self.speech == Speech::Http2 && purpose != Purpose::Bytes;
+        if is_http2 && !stream.speaks_http2() {
             return Err(io::Error::other("the server does not agree to HTTP/2"));
         }
         Ok(stream)
@@ -140,6 +147,12 @@ fn plain(config: &ClientConfig) -> Option<Arc<ClientConfig>> {
     let mut plain = config.clone();
     plain.alpn_protocols = vec![Alpn::Http11.as_bytes().to_vec()];
     Some(Arc::new(plain))
+}
+
+fn bare(config: &ClientConfig) -> Arc<ClientConfig> {
+    let mut bare = config.clone();
+    bare.alpn_protocols = Vec::new();
+    Arc::new(bare)
 }
 
 impl PartialEq for ClientTls {

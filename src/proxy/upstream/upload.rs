@@ -156,6 +156,7 @@ impl Upload {
                     break;
                 }
                 Poll::Pending => {
+                    self.body.pause();
                     if self.out.total() != before {
                         self.stall.renew();
                     }

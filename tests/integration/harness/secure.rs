@@ -80,6 +80,25 @@ impl Connection {
         self.stream.conn.handshake_kind() == Some(HandshakeKind::Resumed)
     }
 
+    #[track_caller]
+    pub(crate) fn send(&mut self, text: &str) {
+        self.stream.write_all(text.as_bytes()).unwrap();
+    }
+
+    /// Announces the end of what it sends, and goes on reading.
+    #[track_caller]
+    pub(crate) fn finish_sending(&mut self) {
+        self.stream.conn.send_close_notify();
+        self.stream.flush().unwrap();
+    }
+
+    /// To the announced end; an error where it was not.
+    pub(crate) fn rest(&mut self) -> io::Result<String> {
+        let mut text = String::new();
+        self.stream.read_to_string(&mut text)?;
+        Ok(text)
+    }
+
     /// Sends a request that asks to close, and reads to the announced end.
     pub(crate) fn try_last_get(&mut self, host: &str) -> io::Result<String> {
         let request = format!("GET / HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n");

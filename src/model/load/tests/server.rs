@@ -75,6 +75,34 @@ fn addresses() {
             ],
         ),
         (
+            in_server("listen: [{address: 1, upstream: a}]"),
+            &[
+                "error at server.listen[0].upstream (line 7, column 35): `upstream` is for connections that are passed on as they are; add `protocol: tcp`; where requests go is said by `server.rules`",
+            ],
+        ),
+        (
+            in_server("listen: [{address: 1, protocol: tcp}]"),
+            &[
+                "error at server.listen[0].protocol (line 7, column 35): connections would go nowhere; add `upstream: ID`, or `routes:` by server name",
+            ],
+        ),
+        (
+            in_server("listen: [{address: 1, protocol: tcp, upstream: b, routes: []}]"),
+            &[
+                "error at server.listen[0].upstream (line 7, column 50): unknown upstream `b`; did you mean `a`?",
+                "error at server.listen[0].routes (line 7, column 61): there is no route; add one, or leave the key out",
+            ],
+        ),
+        (
+            in_server(
+                "listen: [{address: 1, protocol: tcp, routes: [{sni: [10.0.0.1, x, x], upstream: a}]}]",
+            ),
+            &[
+                "error at server.listen[0].routes[0].sni[0] (line 7, column 56): `10.0.0.1` is an address; TLS clients ask for names; leave it to the listener's `upstream`, which takes what no route does",
+                "warning at server.listen[0].routes[0].sni[2] (line 7, column 69): `x` is routed twice; the first one wins; remove one; the first is on line 7",
+            ],
+        ),
+        (
             in_server("listen: [{adress: 1}]"),
             &[
                 "error at server.listen[0] (line 7, column 12): `address` is missing; add `address: ...` here",
