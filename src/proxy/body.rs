@@ -79,8 +79,12 @@ impl Body {
 
     /// There is no room for more of it: whoever sends it is not waited for.
     pub(super) fn pause(&self) {
-        if let Self::Client(body) = self {
-            body.pause();
+        match self {
+            Self::Client(body) => body.pause(),
+            Self::Stream(body) => body.pause(),
+            Self::WebRequest(body) => body.body.pause(),
+            Self::Copied(body) => body.pause(),
+            _ => {}
         }
     }
 

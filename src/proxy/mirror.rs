@@ -246,6 +246,10 @@ impl CopiedBody {
         self.inner.wait()
     }
 
+    pub(super) fn pause(&self) {
+        self.inner.pause();
+    }
+
     fn gather(&mut self, data: &[u8]) {
         if self.copy.is_none() {
             return;

@@ -7,7 +7,9 @@
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use super::body::Size;
 use super::timers::{Alarm, Tick};
+use crate::model::config::Limits;
 
 /// What is asked of a peer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,6 +17,27 @@ pub(super) struct LeastRate {
     /// 0 asks for nothing.
     pub(super) bytes_per_second: u32,
     pub(super) grace: Duration,
+}
+
+impl LeastRate {
+    /// Of a client that sends a request's body. A stream, of whatever protocol, may be silent.
+    pub(super) fn of_body(size: Size, limits: &Limits) -> Self {
+        Self {
+            bytes_per_second: match size {
+                Size::Known(_) => limits.min_body_rate,
+                Size::Unknown => 0,
+            },
+            grace: limits.rate_grace,
+        }
+    }
+
+    /// Of a client that takes a response.
+    pub(super) fn of_response(limits: &Limits) -> Self {
+        Self {
+            bytes_per_second: limits.min_response_rate,
+            grace: limits.rate_grace,
+        }
+    }
 }
 
 #[derive(Debug, Default)]

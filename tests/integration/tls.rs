@@ -198,6 +198,34 @@ fn whoever_does_not_shake_hands_is_let_go_and_others_are_served() {
 }
 
 #[test]
+fn one_handshake_too_many_ends_the_oldest() {
+    let ca = Authority::new();
+    let pairs = [ca.pair("a", &["a.test"])];
+    let limits = "  limits:\n    handshakeTimeout: 1h\n    handshakes: 4\n";
+    let yaml = config(&certificates(&pairs), limits).replace("workers: 2", "workers: 1");
+    let sluice = Sluice::start(&yaml);
+    let hello = [0x16, 3, 1, 2, 0, 1, 0, 1, 0xfc, 3, 3];
+    let begun: Vec<TcpStream> = (0..10)
+        .map(|_| {
+            let mut stream = TcpStream::connect(sluice.address()).unwrap();
+            stream.write_all(&hello).unwrap();
+            stream
+        })
+        .collect();
+    let crowded = "sluice_tls_handshakes_total{listener=\"127.0.0.1:0\",result=\"crowded\"} 6\n";
+    eventually("six of them give way", || {
+        let metrics = crate::harness::get(sluice.admin(), "/metrics").text();
+        metrics.contains(crowded).then_some(())
+    });
+    let client = Secure::trusting(&ca.pem);
+    let answer = client
+        .connect(sluice.address(), "a.test")
+        .last_get("a.test");
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    drop(begun);
+}
+
+#[test]
 fn plain_http_is_sent_to_https_and_told_to_stay_there() {
     let ca = Authority::new();
     let tls = certificates(&[ca.pair("a", &["a.test"])]);

@@ -92,14 +92,7 @@ impl Incoming {
             bound: limits.body_timeout,
             patience: Patience::default(),
             pace: Pace::default(),
-            least: LeastRate {
-                // A stream, of whatever protocol, may be silent.
-                bytes_per_second: match size {
-                    Size::Known(_) => limits.min_body_rate,
-                    Size::Unknown => 0,
-                },
-                grace: limits.rate_grace,
-            },
+            least: LeastRate::of_body(size, limits),
         })
     }
 

@@ -69,10 +69,7 @@ pub(super) async fn answer(
         patience: Patience::default(),
         bound: limits.write_timeout,
         pace: Pace::default(),
-        least: LeastRate {
-            bytes_per_second: limits.min_response_rate,
-            grace: limits.rate_grace,
-        },
+        least: LeastRate::of_response(limits),
         bytes: 0,
         body: if shape.body == Sent::HeadOnly {
             Body::Empty

@@ -18,6 +18,7 @@ use super::reply::Reply;
 use super::tunnel;
 use crate::proxy::body::{Body, Size};
 use crate::proxy::error::Reason;
+use crate::proxy::pace::{LeastRate, Pace};
 use crate::proxy::timers::{Patience, before};
 use crate::proxy::tunnel::Switched;
 use crate::proxy::visit::Visit;
@@ -27,6 +28,21 @@ use crate::proxy::visit::Visit;
 pub(super) enum Answered {
     Whole,
     Broken(Reason),
+    /// A tunnel's, by one of its ends or for its silence.
+    Cut(Reason),
+}
+
+impl Answered {
+    /// How a response that breaks off is broken off: `None` for one that does not. A tunnel's reset is
+    /// that of its connection (RFC 8441, section 5).
+    pub(super) fn failure(self) -> Option<(Reason, h2::Reason)> {
+        match self {
+            Self::Whole => None,
+            Self::Broken(reason @ (Reason::ClientStalled | Reason::ClientGone))
+            | Self::Cut(reason) => Some((reason, h2::Reason::CANCEL)),
+            Self::Broken(reason) => Some((reason, h2::Reason::INTERNAL_ERROR)),
+        }
+    }
 }
 
 pub(super) async fn answer(
@@ -85,7 +101,7 @@ async fn carry(
     let ended = Box::pin(tunnel::run(switched.far, stream, out, &terms)).await;
     visit.seen.request_bytes = passing.to_upstream();
     visit.seen.response_bytes = passing.to_client();
-    ended.map_or_else(Answered::Broken, |()| Answered::Whole)
+    ended.map_or_else(Answered::Cut, |()| Answered::Whole)
 }
 
 /// The headers of framing are ours to write; those of a connection have no place in HTTP/2.
@@ -134,11 +150,15 @@ async fn send_body(
         Body::Empty => Outflow::ended(out, body),
         body => Outflow::new(out, body, size),
     };
+    let limits = &visit.active.snapshot.limits;
     let mut sending = Sending {
         reply,
         flow,
         patience: Patience::default(),
-        bound: visit.active.snapshot.limits.write_timeout,
+        bound: limits.write_timeout,
+        pace: Pace::default(),
+        least: LeastRate::of_response(limits),
+        carried: reply.watch.carried(),
     };
     let sent = {
         let work = pin!(poll_fn(|cx| sending.poll(cx)));
@@ -163,6 +183,10 @@ struct Sending<'a> {
     flow: Outflow<Body>,
     patience: Patience,
     bound: Duration,
+    pace: Pace,
+    least: LeastRate,
+    /// Of the whole connection, when it was last looked at.
+    carried: u64,
 }
 
 impl Sending<'_> {
@@ -171,6 +195,10 @@ impl Sending<'_> {
         let progress = self.flow.poll(cx);
         if self.flow.sent != before {
             self.patience.renew();
+            self.reply.watch.carry(self.flow.sent - before);
+        }
+        if progress != Progress::WaitsForRoom {
+            self.pace.pause(&self.reply.alarm);
         }
         match progress {
             Progress::Done => Poll::Ready(Ok(())),
@@ -184,17 +212,19 @@ impl Sending<'_> {
                 // While the client takes its time, the rest of its request goes on.
                 let _ = self.flow.source.poll_push(cx);
                 let stalled = self.patience.poll(cx, &self.reply.alarm, self.bound);
-                stalled.map(|()| Err(Reason::ClientStalled))
+                let slow = self.poll_slow(cx);
+                let given_up = if stalled.is_ready() { stalled } else { slow };
+                given_up.map(|()| Err(Reason::ClientStalled))
             }
         }
     }
-}
 
-/// How a response that breaks off is broken off.
-pub(super) fn code(reason: Reason) -> h2::Reason {
-    match reason {
-        Reason::ClientStalled | Reason::ClientGone => h2::Reason::CANCEL,
-        _ => h2::Reason::INTERNAL_ERROR,
+    /// Ready once the client is too slow. Streams share its line: what any of them takes counts for all.
+    fn poll_slow(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let (carried, alarm) = (self.reply.watch.carried(), &self.reply.alarm);
+        let before = std::mem::replace(&mut self.carried, carried);
+        self.pace.moved(carried - before, alarm);
+        self.pace.poll(cx, alarm, self.least)
     }
 }
 

@@ -49,7 +49,8 @@ pub(super) async fn serve(
     let Some(active) = proxy.active() else {
         return;
     };
-    let reply = Reply::new(respond, Rc::new(proxy.timers.alarm()));
+    let alarm = Rc::new(proxy.timers.alarm());
+    let reply = Reply::new(respond, alarm, Rc::clone(&link.watch));
     let share = Share::OneOf(Rc::clone(&link.under_way));
     let mut visit = Visit::begin(proxy, active, link.listener, link.client.ends.peer, share);
     visit.seen.tls.clone_from(&link.client.tls);
@@ -72,12 +73,12 @@ pub(super) async fn serve(
         Err(reason) => Answered::Broken(reason),
     };
     visit.seen.request_bytes += reply.received.get();
-    match answered {
-        Answered::Whole => link.watch.answered(),
-        Answered::Broken(reason) => {
+    match answered.failure() {
+        None => link.watch.answered(),
+        Some((reason, code)) => {
             visit.seen.reason = Some(reason);
             answer::let_out().await;
-            reply.reset(answer::code(reason));
+            reply.reset(code);
         }
     }
 }

@@ -3,6 +3,7 @@
 //!
 //! Not here: who pulls it.
 
+use std::cell::RefCell;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -17,6 +18,7 @@ use crate::proxy::body::{Frame, Size};
 use crate::proxy::client::Wait;
 use crate::proxy::error::Reason;
 use crate::proxy::h1;
+use crate::proxy::pace::{LeastRate, Pace};
 use crate::proxy::timers::Patience;
 
 pub(in crate::proxy) struct StreamBody {
@@ -29,6 +31,8 @@ pub(in crate::proxy) struct StreamBody {
     most: Option<u64>,
     bound: Duration,
     patience: Patience,
+    pace: RefCell<Pace>,
+    least: LeastRate,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,6 +53,8 @@ impl StreamBody {
             most: limits.body_bytes,
             bound: limits.body_timeout,
             patience: Patience::default(),
+            pace: RefCell::default(),
+            least: LeastRate::of_body(size, limits),
         }
     }
 
@@ -58,6 +64,11 @@ impl StreamBody {
 
     pub(in crate::proxy) fn wait(&self) -> Wait {
         self.reply.wait()
+    }
+
+    /// It is not the client that is waited for.
+    pub(in crate::proxy) fn pause(&self) {
+        self.pace.borrow_mut().pause(&self.reply.alarm);
     }
 
     pub(in crate::proxy) fn poll_frame(
@@ -105,6 +116,8 @@ impl StreamBody {
 
     fn accept(&mut self, data: Bytes) -> Result<Frame, Reason> {
         self.patience.renew();
+        let pace = self.pace.get_mut();
+        pace.moved(data.len() as u64, &self.reply.alarm);
         self.held = data.len();
         let received = self.reply.received.get() + data.len() as u64;
         self.reply.received.set(received);
@@ -116,7 +129,10 @@ impl StreamBody {
     }
 
     fn poll_late(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame, Reason>>> {
-        let late = self.patience.poll(cx, &self.reply.alarm, self.bound);
+        let alarm = &self.reply.alarm;
+        let silent = self.patience.poll(cx, alarm, self.bound);
+        let slow = self.pace.get_mut().poll(cx, alarm, self.least);
+        let late = if silent.is_ready() { silent } else { slow };
         late.map(|()| {
             self.state = State::Ended;
             Some(Err(Reason::BodyTimeout))

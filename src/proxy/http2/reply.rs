@@ -12,6 +12,7 @@ use h2::SendStream;
 use h2::server::SendResponse;
 use http::{HeaderMap, Response, StatusCode};
 
+use super::wire::Watch;
 use crate::proxy::client::Wait;
 use crate::proxy::error::Reason;
 use crate::proxy::timers::Alarm;
@@ -19,16 +20,22 @@ use crate::proxy::timers::Alarm;
 pub(in crate::proxy) struct Reply {
     respond: RefCell<SendResponse<Bytes>>,
     pub(super) alarm: Rc<Alarm>,
+    pub(super) watch: Rc<Watch>,
     /// Bytes of the request's body.
     pub(super) received: Cell<u64>,
     pub(super) wait: Cell<Wait>,
 }
 
 impl Reply {
-    pub(super) fn new(respond: SendResponse<Bytes>, alarm: Rc<Alarm>) -> Rc<Self> {
+    pub(super) fn new(
+        respond: SendResponse<Bytes>,
+        alarm: Rc<Alarm>,
+        watch: Rc<Watch>,
+    ) -> Rc<Self> {
         Rc::new(Self {
             respond: RefCell::new(respond),
             alarm,
+            watch,
             received: Cell::new(0),
             wait: Cell::new(Wait::Nothing),
         })

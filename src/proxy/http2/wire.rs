@@ -28,6 +28,8 @@ pub(super) struct Watch {
     /// Bytes each way.
     read: Cell<u64>,
     written: Cell<u64>,
+    /// Bytes of bodies that the client has made room for.
+    carried: Cell<u64>,
     flow: Cell<Flow>,
 }
 
@@ -45,6 +47,7 @@ impl Watch {
             flood: Cell::new(None),
             read: Cell::new(0),
             written: Cell::new(0),
+            carried: Cell::new(0),
             flow: Cell::new(Flow::Free),
         })
     }
@@ -67,6 +70,15 @@ impl Watch {
 
     pub(super) fn written(&self) -> u64 {
         self.written.get()
+    }
+
+    /// So many bytes of a response's body are on their way.
+    pub(super) fn carry(&self, bytes: u64) {
+        self.carried.set(self.carried.get() + bytes);
+    }
+
+    pub(super) fn carried(&self) -> u64 {
+        self.carried.get()
     }
 
     pub(super) fn answered(&self) {

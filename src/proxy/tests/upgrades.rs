@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::support::{Stage, Wire, play};
+use crate::proxy::error::Reason;
 
 const ASKING: &str = "GET /ws HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
                       Sec-WebSocket-Key: abc\r\n\r\n";
@@ -51,6 +52,58 @@ fn bytes_go_both_ways_and_each_way_ends_by_itself() {
             let seen = stage.observed().await;
             assert_eq!((seen.request_bytes, seen.response_bytes), (4, 17));
             assert_eq!(seen.status.map(|status| status.as_u16()), Some(101));
+        },
+    );
+}
+
+#[test]
+fn the_upstream_may_end_first() {
+    play(
+        |_| {},
+        |stage| async move {
+            let (mut client, mut upstream) = switched(&stage).await;
+            tokio::io::AsyncWriteExt::shutdown(&mut upstream.stream)
+                .await
+                .unwrap();
+            assert_eq!(client.rest().await, "");
+            client.send("still here").await;
+            assert_eq!(upstream.exactly(10).await, "still here");
+            drop(client);
+            assert_eq!(upstream.rest().await, "");
+        },
+    );
+}
+
+#[test]
+fn silence_ends_a_tunnel() {
+    play(
+        |config| config.upstreams[0].traffic.timeouts.tunnel = Duration::from_millis(200),
+        |stage| async move {
+            let (mut client, mut upstream) = switched(&stage).await;
+            assert_eq!(client.rest_or_reset().await.0, "");
+            assert_eq!(upstream.rest_or_reset().await.0, "");
+            assert_eq!(stage.observed().await.reason, Some(Reason::TunnelIdle));
+        },
+    );
+}
+
+#[test]
+fn a_change_that_nobody_asked_for_is_refused() {
+    play(
+        |_| {},
+        |stage| async move {
+            for asked in [
+                "GET /ws HTTP/1.1\r\nHost: h\r\n\r\n",
+                // Not named as the connection's.
+                "GET /ws HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\n\r\n",
+                "GET /ws HTTP/1.1\r\nHost: h\r\nConnection: upgrade\r\nUpgrade: websocket, h2c\r\n\r\n",
+                "GET /ws HTTP/1.0\r\nHost: h\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n",
+            ] {
+                let (mut client, mut upstream, head) = stage.forwarded(asked).await;
+                assert!(!head.contains("\r\nupgrade:"), "{asked}: {head}");
+                upstream.send(AGREED).await;
+                client.until("x-sluice-error: upstream_upgrade\r\n").await;
+            }
         },
     );
 }

@@ -3,7 +3,8 @@
 use nix::sys::signal::Signal;
 
 use crate::harness::http2::{
-    ACK, DATA, END_STREAM, HEADERS, Http2, NO_ERROR, PING, SETTINGS, block, frame, headers, request,
+    ACK, CANCEL, DATA, END_STREAM, HEADERS, Http2, NO_ERROR, PING, RST_STREAM, SETTINGS, block,
+    frame, headers, request, window_update,
 };
 use crate::harness::upstream::ok;
 use crate::harness::{Gate, Sluice, Upstream, eventually};
@@ -129,6 +130,55 @@ fn a_client_that_takes_nothing_is_given_up() {
     client.send(headers(1, &request("GET", "/"), END_STREAM));
     let reset = client.wait_for("a reset", |frame| frame.kind == 3);
     assert_eq!(reset.payload, 8_u32.to_be_bytes());
+    eventually("it is counted", || {
+        let counted = metric(&sluice, "sluice_errors_total{reason=\"client_stalled\"}");
+        (counted == Some(1.0)).then_some(())
+    });
+}
+
+/// The least rate that can be asked for at most, after next to no grace.
+const RATES: &str = "limits: {minBodyRate: 1MiB, minResponseRate: 1MiB, rateGrace: 300ms}";
+
+#[test]
+fn a_body_that_drips_is_408_and_a_stream_that_does_is_none() {
+    let upstream = Upstream::per_request(|_| ok("thanks"));
+    let sluice = Sluice::to_with(&upstream, RATES);
+    let mut client = Http2::connect(sluice.address());
+    let mut sized = request("POST", "/");
+    sized.push(("content-length", "1000000"));
+    client.send(headers(1, &sized, 0));
+    client.send(headers(3, &request("POST", "/"), 0));
+    for _ in 0..20 {
+        client.send([frame(DATA, 0, 3, b"x"), frame(DATA, 0, 1, b"x")].concat());
+        client.send(frame(PING, 0, 0, b"has come"));
+        client.wait_for("a pong", |frame| frame.kind == PING);
+    }
+    let head = client.wait_for("an answer", |frame| frame.kind == HEADERS);
+    assert_eq!((head.stream, head.status()), (1, 408));
+    client.send(frame(DATA, END_STREAM, 3, b"x"));
+    assert_eq!(client.answer(3).text(), "thanks");
+}
+
+#[test]
+fn a_response_that_is_sipped_is_given_up() {
+    let upstream = Upstream::answering(&ok(&"x".repeat(200_000)));
+    let sluice = Sluice::to_with(&upstream, RATES);
+    let mut client = Http2::connect(sluice.address());
+    client.send(headers(1, &request("GET", "/"), END_STREAM));
+    let mut taken = 0;
+    while taken < 65_535 {
+        taken += client
+            .wait_for("data", |frame| frame.kind == DATA)
+            .payload
+            .len();
+    }
+    // It moves, and could for ever.
+    for _ in 0..20 {
+        client.send([window_update(0, 1), window_update(1, 1)].concat());
+        client.wait_for("one byte", |frame| frame.kind == DATA);
+    }
+    let reset = client.wait_for("a reset", |frame| frame.kind == RST_STREAM);
+    assert_eq!(reset.payload, CANCEL.to_be_bytes());
     eventually("it is counted", || {
         let counted = metric(&sluice, "sluice_errors_total{reason=\"client_stalled\"}");
         (counted == Some(1.0)).then_some(())
