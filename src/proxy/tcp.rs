@@ -92,7 +92,8 @@ pub(super) async fn serve(
         let ended = match opened {
             Ok(opened) => {
                 stay.seen.tls.clone_from(&opened.secured);
-                let client = Client::new(Rc::clone(&proxy), opened.stream, ends, id, opened.secured);
+                let client =
+                    Client::new(Rc::clone(&proxy), opened.stream, ends, id, opened.secured);
                 carry(&client, listener, opened.name, &mut stay).await
             }
             Err(reason) => Err(reason),
