@@ -12,6 +12,7 @@ mod passing;
 mod series;
 mod trace;
 mod writer;
+mod writers;
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
@@ -30,7 +31,7 @@ pub use observation::Observation;
 pub(in crate::proxy) use passing::Passing;
 use series::{Counted, ListenerCells, Series, UpstreamCells};
 use trace::{Sampler, Trace};
-use writer::Writer;
+use writers::Writers;
 
 /// How long the last spans may take when the worker ends.
 const FAREWELL: Duration = Duration::from_secs(2);
@@ -54,8 +55,8 @@ struct Tracing {
 
 #[derive(Debug, thiserror::Error)]
 pub enum ObserveError {
-    #[error("the access log {0:?} cannot be opened")]
-    AccessLog(LogDestination, #[source] std::io::Error),
+    #[error("accessLog.path: {0} cannot be opened: {1}")]
+    AccessLog(LogDestination, std::io::Error),
 }
 
 /// One per worker.
@@ -70,7 +71,7 @@ pub struct Observer {
     listeners: RefCell<Vec<(u32, ListenerCells)>>,
     reasons: Box<[OnceCell<Counter>]>,
     /// The one that is written to now; the next generation takes it over where it can.
-    writer: RefCell<Option<Rc<Writer>>>,
+    writers: Writers,
     exporter: RefCell<Option<Rc<Exporter>>>,
     #[cfg(test)]
     seen: RefCell<Vec<Observation>>,
@@ -88,7 +89,7 @@ impl Observer {
             connections: Cell::new(0),
             listeners: RefCell::default(),
             reasons: Reason::ALL.iter().map(|_| OnceCell::new()).collect(),
-            writer: RefCell::default(),
+            writers: Writers::default(),
             exporter: RefCell::default(),
             #[cfg(test)]
             seen: RefCell::default(),
@@ -103,7 +104,9 @@ impl Observer {
         generation: u64,
     ) -> Result<Rc<Watched>, ObserveError> {
         let lines = config.access_log.as_ref().map(|log| {
-            let writer = self.writer_for(&log.destination, log.buffer as usize)?;
+            let writer = self.writers.find(&log.destination, log.buffer as usize);
+            let writer =
+                writer.map_err(|error| ObserveError::AccessLog(log.destination.clone(), error))?;
             Ok(Lines::build(config, log, writer, self.slot))
         });
         let tracing = config.tracing.as_ref().map(|settings| Tracing {
@@ -132,29 +135,14 @@ impl Observer {
 
     /// A generation serves from now on: series whose names are gone are given back.
     pub(super) fn commit(&self, watched: &Watched) {
-        *self.writer.borrow_mut() = watched.lines.as_ref().map(|lines| Rc::clone(&lines.writer));
+        let lines = watched.lines.as_ref();
+        self.writers
+            .serve(lines.map(|lines| Rc::clone(&lines.writer)));
         *self.exporter.borrow_mut() = watched
             .tracing
             .as_ref()
             .map(|tracing| Rc::clone(&tracing.exporter));
         self.recorder.forget(|key| watched.series.known.has(key));
-    }
-
-    fn writer_for(
-        &self,
-        destination: &LogDestination,
-        bound: usize,
-    ) -> Result<Rc<Writer>, ObserveError> {
-        if let Some(writer) = self.writer.borrow().as_ref()
-            && writer.destination == *destination
-        {
-            writer.set_bound(bound);
-            return Ok(Rc::clone(writer));
-        }
-        let opened = Writer::open(destination, bound);
-        opened
-            .map(Rc::new)
-            .map_err(|error| ObserveError::AccessLog(destination.clone(), error))
     }
 
     fn exporter_for(&self, settings: &settings::Tracing) -> Rc<Exporter> {
@@ -289,10 +277,7 @@ impl Observer {
         for (upstream, cells) in (0..).zip(watched.series.upstreams()) {
             cells.set_idle(&self.recorder, idle(upstream) as u64);
         }
-        if let Some(writer) = self.writer.borrow().as_ref() {
-            writer.flush();
-            self.count_outcomes(Family::LogLines, writer.take_counts());
-        }
+        self.count_outcomes(Family::LogLines, self.writers.flush());
         if let Some(exporter) = self.exporter.borrow().as_ref() {
             self.count_outcomes(Family::Spans, exporter.take_counts());
         }
@@ -310,18 +295,12 @@ impl Observer {
 
     /// The access log's file has been moved away.
     pub fn reopen_logs(&self) {
-        if let Some(writer) = self.writer.borrow().as_ref() {
-            writer.reopen();
-        }
+        self.writers.reopen();
     }
 
     /// Writes and sends what is left, before the worker ends.
     pub(super) async fn finish(&self) {
-        let writer = self.writer.borrow().clone();
-        if let Some(writer) = writer {
-            writer.finish();
-            self.count_outcomes(Family::LogLines, writer.take_counts());
-        }
+        self.count_outcomes(Family::LogLines, self.writers.finish());
         let exporter = self.exporter.borrow().clone();
         if let Some(exporter) = exporter {
             // A worker that drains is not held up by a collector that is away.

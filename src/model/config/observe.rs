@@ -1,5 +1,7 @@
 //! What a configuration says about looking on: the access log and tracing.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 /// One line for each request, or for some of them.
@@ -22,6 +24,15 @@ pub enum LogDestination {
     Stdout,
     /// A path; made where it is missing, written at its end.
     File(String),
+}
+
+impl fmt::Display for LogDestination {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Stdout => f.write_str("stdout"),
+            Self::File(path) => f.write_str(path),
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -33,10 +33,19 @@ pub(super) struct Writer {
     buffer: RefCell<Vec<u8>>,
     bound: Cell<usize>,
     orders: SyncSender<Order>,
-    /// Lines that could not be written.
-    lost: Arc<AtomicU64>,
+    told: Arc<Told>,
+    /// Lines that were taken and of which it is not known yet what became of them.
+    open: Cell<u64>,
     dropped: Cell<u64>,
-    written: Cell<u64>,
+    /// The thread was too busy to be told.
+    to_reopen: Cell<bool>,
+}
+
+/// By the thread: what became of lines.
+#[derive(Debug, Default)]
+struct Told {
+    written: AtomicU64,
+    lost: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -47,7 +56,20 @@ enum Order {
     Finish(SyncSender<()>),
 }
 
-enum Sink {
+struct Sink {
+    target: Target,
+    state: State,
+}
+
+/// How the last write ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Fine,
+    /// Perhaps in the middle of a line.
+    Failed,
+}
+
+enum Target {
     Stdout,
     File(File),
 }
@@ -56,20 +78,21 @@ impl Writer {
     pub(super) fn open(destination: &LogDestination, bound: usize) -> io::Result<Writer> {
         let sink = Sink::open(destination)?;
         let (orders, receiver) = sync_channel(BATCHES);
-        let lost = Arc::new(AtomicU64::new(0));
-        let (path, losses) = (destination.clone(), Arc::clone(&lost));
+        let told = Arc::<Told>::default();
+        let (path, tells) = (destination.clone(), Arc::clone(&told));
         std::thread::Builder::new()
             .name("access-log".to_owned())
             .stack_size(STACK)
-            .spawn(move || run(&receiver, sink, &path, &losses))?;
+            .spawn(move || run(&receiver, sink, &path, &tells))?;
         Ok(Writer {
             destination: destination.clone(),
             buffer: RefCell::default(),
             bound: Cell::new(bound),
             orders,
-            lost,
+            told,
+            open: Cell::new(0),
             dropped: Cell::new(0),
-            written: Cell::new(0),
+            to_reopen: Cell::new(false),
         })
     }
 
@@ -86,7 +109,7 @@ impl Writer {
             buffer.truncate(before);
             self.dropped.set(self.dropped.get() + 1);
         } else {
-            self.written.set(self.written.get() + 1);
+            self.open.set(self.open.get() + 1);
         }
         let full = buffer.len() >= BATCH;
         drop(buffer);
@@ -97,6 +120,13 @@ impl Writer {
 
     /// Hands what has gathered to the thread, if it keeps up.
     pub(super) fn flush(&self) {
+        self.send_lines();
+        if self.to_reopen.get() && self.orders.try_send(Order::Reopen).is_ok() {
+            self.to_reopen.set(false);
+        }
+    }
+
+    fn send_lines(&self) {
         let mut buffer = self.buffer.borrow_mut();
         if buffer.is_empty() {
             return;
@@ -108,7 +138,7 @@ impl Writer {
             Ok(()) => buffer.reserve(BATCH),
             Err(TrySendError::Full(Order::Write(lines))) => *buffer = lines,
             Err(TrySendError::Disconnected(Order::Write(lines))) => {
-                self.lost.fetch_add(count(&lines), Relaxed);
+                self.told.lost.fetch_add(count(&lines), Relaxed);
             }
             Err(_) => {}
         }
@@ -116,11 +146,8 @@ impl Writer {
 
     /// The file may have been moved away; what comes from now on belongs into a new one.
     pub(super) fn reopen(&self) {
+        self.to_reopen.set(true);
         self.flush();
-        // Where the thread is busy it is asked again at the next signal.
-        if self.orders.try_send(Order::Reopen).is_err() {
-            tracing::warn!("the access log is too busy to be opened again");
-        }
     }
 
     /// Writes what is left, for as long as a worker that ends may wait; it serves nobody any more.
@@ -140,22 +167,30 @@ impl Writer {
         }
     }
 
-    /// How many lines were taken, and how many dropped, since the last time.
+    /// How many lines were written, and how many dropped, since the last time.
     pub(super) fn take_counts(&self) -> (u64, u64) {
-        (
-            self.written.take(),
-            self.dropped.take() + self.lost.swap(0, Relaxed),
-        )
+        let written = self.told.written.swap(0, Relaxed);
+        let lost = self.told.lost.swap(0, Relaxed);
+        let known = written.saturating_add(lost);
+        self.open.set(self.open.get().saturating_sub(known));
+        (written, self.dropped.take().saturating_add(lost))
+    }
+
+    /// Whether all that it was given is written or lost, and counted.
+    pub(super) fn is_settled(&self) -> bool {
+        self.open.get() == 0
     }
 }
 
-fn run(orders: &Receiver<Order>, mut sink: Sink, path: &LogDestination, lost: &AtomicU64) {
+fn run(orders: &Receiver<Order>, mut sink: Sink, path: &LogDestination, told: &Told) {
     while let Ok(order) = orders.recv() {
         match order {
             Order::Write(lines) => {
-                if sink.write(&lines).is_err() {
-                    lost.fetch_add(count(&lines), Relaxed);
-                }
+                let counter = match sink.write(&lines) {
+                    State::Fine => &told.written,
+                    State::Failed => &told.lost,
+                };
+                counter.fetch_add(count(&lines), Relaxed);
             }
             Order::Reopen => match Sink::open(path) {
                 Ok(opened) => sink = opened,
@@ -169,20 +204,46 @@ fn run(orders: &Receiver<Order>, mut sink: Sink, path: &LogDestination, lost: &A
 
 impl Sink {
     fn open(destination: &LogDestination) -> io::Result<Sink> {
-        match destination {
-            LogDestination::Stdout => Ok(Sink::Stdout),
-            LogDestination::File(path) => OpenOptions::new()
-                .create(true)
-                .append(true)
-                .open(path)
-                .map(Sink::File),
-        }
+        let target = match destination {
+            LogDestination::Stdout => Target::Stdout,
+            LogDestination::File(path) => {
+                let file = OpenOptions::new().create(true).append(true).open(path)?;
+                Target::File(file)
+            }
+        };
+        let state = State::Fine;
+        Ok(Sink { target, state })
     }
 
+    /// Says so when it begins to fail, and when that is over.
+    fn write(&mut self, lines: &[u8]) -> State {
+        let before = self.state;
+        // What was cut off must not become the begin of another line.
+        let written = match before {
+            State::Fine => Ok(()),
+            State::Failed => self.target.write(b"\n"),
+        };
+        let written = written.and_then(|()| self.target.write(lines));
+        self.state = match &written {
+            Ok(()) => State::Fine,
+            Err(_) => State::Failed,
+        };
+        match (before, written) {
+            (State::Fine, Err(error)) => {
+                tracing::warn!(%error, "the access log cannot be written, its lines are lost");
+            }
+            (State::Failed, Ok(())) => tracing::info!("the access log is written again"),
+            _ => {}
+        }
+        self.state
+    }
+}
+
+impl Target {
     fn write(&mut self, lines: &[u8]) -> io::Result<()> {
         match self {
-            Sink::File(file) => file.write_all(lines),
-            Sink::Stdout => {
+            Target::File(file) => file.write_all(lines),
+            Target::Stdout => {
                 let mut stdout = io::stdout().lock();
                 pieces(lines).try_for_each(|piece| {
                     stdout.write_all(piece)?;
@@ -261,7 +322,40 @@ mod tests {
         say(&writer, "one");
         say(&writer, "two");
         writer.finish();
-        assert_eq!(writer.take_counts(), (2, 2));
+        assert_eq!(writer.take_counts(), (0, 2));
+    }
+
+    #[test]
+    fn a_line_that_was_cut_off_is_no_begin_of_another() {
+        let (_folder, destination, path) = file();
+        let mut sink = Sink::open(&destination).unwrap();
+        assert_eq!(sink.write(b"one\ntw"), State::Fine);
+        sink.state = State::Failed;
+        assert_eq!(sink.write(b"three\n"), State::Fine);
+        let written = std::fs::read_to_string(path).unwrap();
+        assert_eq!(written, "one\ntw\nthree\n");
+    }
+
+    #[test]
+    fn a_file_is_opened_again_as_soon_as_the_thread_can_be_told() {
+        let (_folder, destination, _) = file();
+        let (orders, told) = sync_channel(1);
+        let writer = Writer {
+            destination,
+            buffer: RefCell::default(),
+            bound: Cell::new(100),
+            orders,
+            told: Arc::default(),
+            open: Cell::new(0),
+            dropped: Cell::new(0),
+            to_reopen: Cell::new(false),
+        };
+        say(&writer, "one");
+        writer.reopen();
+        assert!(matches!(told.recv(), Ok(Order::Write(_))));
+        assert!(told.try_recv().is_err(), "there was room for one order");
+        writer.flush();
+        assert!(matches!(told.try_recv(), Ok(Order::Reopen)));
     }
 
     #[test]
