@@ -31,7 +31,7 @@ pub use routes::ENDPOINTS;
 pub use server::serve;
 pub use status::{
     Certificate, CheckState, Listener, NameState, Reload, ReloadResult, RestartReason, ServerState,
-    Status, Worker, WorkerState,
+    SourceKind, Status, Worker, WorkerState,
 };
 pub use time::Timestamp;
 

@@ -22,6 +22,7 @@ pub(super) fn status() -> Status {
         generation: 3,
         config_hash: "0123456789abcdef".to_owned(),
         config_source: "/etc/sluice/sluice.yaml".to_owned(),
+        source_kind: crate::admin::SourceKind::File,
         pinned: None,
         workers: vec![
             worker(0, WorkerState::Serving),

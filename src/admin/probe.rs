@@ -9,6 +9,8 @@ pub(super) struct Check {
     pub name: String,
     /// `None` where the check holds.
     pub fault: Option<String>,
+    /// It holds, and somebody should look at it nevertheless.
+    pub notice: Option<&'static str>,
 }
 
 impl Check {
@@ -16,7 +18,12 @@ impl Check {
         Check {
             name: name.into(),
             fault,
+            notice: None,
         }
+    }
+
+    fn noticed(self, notice: Option<&'static str>) -> Check {
+        Check { notice, ..self }
     }
 }
 
@@ -25,6 +32,7 @@ pub(super) fn readiness(status: &Status) -> Vec<Check> {
     let mut checks = vec![
         Check::new("serving", serving_fault(status.state)),
         Check::new("generation", generation_fault(status)),
+        Check::new("configuration", None).noticed(status.source_kind.notice()),
         Check::new("listeners", listeners_fault(status)),
         Check::new("workers", workers_fault(status)),
     ];
@@ -91,14 +99,17 @@ pub(super) fn describe(checks: &[Check], verbose: bool) -> String {
     }
     match checks.iter().find(|check| check.fault.is_some()) {
         None => "ok\n".to_owned(),
-        Some(Check { name, fault }) => format!("{name}: {}\n", fault.as_deref().unwrap_or("")),
+        Some(Check { name, fault, .. }) => {
+            format!("{name}: {}\n", fault.as_deref().unwrap_or(""))
+        }
     }
 }
 
 fn line(check: &Check) -> String {
-    match &check.fault {
-        None => format!("[+] {} ok\n", check.name),
-        Some(fault) => format!("[-] {}: {fault}\n", check.name),
+    match (&check.fault, check.notice) {
+        (None, None) => format!("[+] {} ok\n", check.name),
+        (None, Some(notice)) => format!("[!] {}: {notice}\n", check.name),
+        (Some(fault), _) => format!("[-] {}: {fault}\n", check.name),
     }
 }
 

@@ -30,6 +30,8 @@ pub struct Status {
     pub config_hash: String,
     /// Where the configuration comes from.
     pub config_source: String,
+    /// The same as one of four words.
+    pub source_kind: SourceKind,
     /// Set while a generation other than the file's serves, brought back by an operator.
     pub pinned: Option<u64>,
     #[serde(skip)]
@@ -96,6 +98,54 @@ pub enum ServerState {
     /// Every worker serves the committed generation.
     Serving,
     Draining,
+}
+
+/// Why the configuration is served that is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SourceKind {
+    /// It is what the file says, or has said when it was last valid.
+    File,
+    /// The file was not valid at the start.
+    LastGood,
+    /// An operator has brought it back.
+    Rollback,
+    /// The guard has.
+    Guard,
+}
+
+impl SourceKind {
+    pub const ALL: [SourceKind; 4] = [
+        SourceKind::File,
+        SourceKind::LastGood,
+        SourceKind::Rollback,
+        SourceKind::Guard,
+    ];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            SourceKind::File => "file",
+            SourceKind::LastGood => "last-good",
+            SourceKind::Rollback => "rollback",
+            SourceKind::Guard => "guard",
+        }
+    }
+
+    /// What everybody who looks has to be told.
+    pub fn notice(self) -> Option<&'static str> {
+        match self {
+            SourceKind::File => None,
+            SourceKind::LastGood => Some(
+                "THE FILE IS NOT VALID: the last good configuration is served until it is mended",
+            ),
+            SourceKind::Rollback => {
+                Some("an earlier generation is pinned, until the file changes or it is unpinned")
+            }
+            SourceKind::Guard => Some(
+                "the guard has gone back to an earlier generation, until the file changes or it is unpinned",
+            ),
+        }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

@@ -72,6 +72,11 @@ pub const RELOADS: Metric = counter(
     &["result"],
     "Reloads by how they ended.",
 );
+pub const CONFIG_SOURCE: Metric = gauge(
+    "sluice_config_source",
+    &["source"],
+    "1 for where the serving configuration comes from, 0 for the others.",
+);
 pub const LAST_RELOAD_SUCCESSFUL: Metric = gauge(
     "sluice_config_last_reload_successful",
     &[],
@@ -291,12 +296,13 @@ pub const NAME_AGE: Metric = gauge(
 );
 
 /// All of them.
-pub const ALL: [&Metric; 49] = [
+pub const ALL: [&Metric; 50] = [
     &BUILD_INFO,
     &POD_INFO,
     &CONFIG_INFO,
     &CONFIG_GENERATION,
     &RELOADS,
+    &CONFIG_SOURCE,
     &LAST_RELOAD_SUCCESSFUL,
     &LAST_RELOAD_SUCCESS,
     &APPLY_DURATION,

@@ -5,7 +5,7 @@ use prometheus::proto::MetricFamily;
 use super::catalog as names;
 use super::{Scrape, family, sample, seconds, single};
 use crate::admin::endpoints::endpoints;
-use crate::admin::status::{ReloadResult, Status, WorkerState};
+use crate::admin::status::{ReloadResult, SourceKind, Status, WorkerState};
 use crate::admin::time::Timestamp;
 
 pub(super) fn families(scrape: &Scrape<'_>) -> Vec<MetricFamily> {
@@ -20,6 +20,7 @@ pub(super) fn families(scrape: &Scrape<'_>) -> Vec<MetricFamily> {
             &names::LAST_RELOAD_SUCCESSFUL,
             f64::from(u8::from(last_successful(status))),
         ),
+        source(status),
         workers(status),
         worker_generations(status),
         certificates(status),
@@ -53,6 +54,14 @@ fn last_successful(status: &Status) -> bool {
         .last_reload
         .as_ref()
         .is_some_and(|reload| reload.result != ReloadResult::Rejected)
+}
+
+fn source(status: &Status) -> MetricFamily {
+    let samples = SourceKind::ALL.map(|kind| {
+        let value = f64::from(u8::from(status.source_kind == kind));
+        sample(&names::CONFIG_SOURCE, &[kind.as_str()], value)
+    });
+    family(&names::CONFIG_SOURCE, samples.to_vec())
 }
 
 fn workers(status: &Status) -> MetricFamily {

@@ -6,6 +6,8 @@ use std::time::Instant;
 
 use serde::Deserialize;
 
+use crate::admin::SourceKind;
+
 #[derive(Debug, Clone)]
 pub(in crate::cli) struct Sample {
     pub(in crate::cli) at: Instant,
@@ -22,6 +24,7 @@ pub(in crate::cli) struct Status {
     generation: u64,
     config_hash: String,
     config_source: String,
+    source_kind: String,
     pinned: Option<u64>,
     uptime_seconds: f64,
     last_reload: Option<Reload>,
@@ -139,6 +142,12 @@ fn head(status: &Status) -> String {
         span(status.uptime_seconds),
         clean(&status.config_source),
     );
+    if let Some(kind) = SourceKind::ALL
+        .into_iter()
+        .find(|kind| kind.as_str() == status.source_kind)
+    {
+        text.extend(kind.notice().map(|notice| format!("!! {notice}\n")));
+    }
     if let Some(reload) = &status.last_reload {
         let Reload {
             at,

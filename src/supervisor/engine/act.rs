@@ -39,7 +39,7 @@ impl Engine {
             Action::Conclude { record, tickets } => self.conclude(&record, tickets),
             Action::GoBack { to, from, why } => {
                 tracing::error!(from, to, why, "the guard goes back");
-                self.go_back(to, Source::Guard { of: to, from }, Vec::new());
+                self.go_back(to, Source::Guard { of: to, from, why }, Vec::new());
             }
             Action::Content { generation } => tracing::info!(generation, "the guard is content"),
             Action::AnnounceReady { generation } => {

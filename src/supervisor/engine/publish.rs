@@ -7,8 +7,8 @@ use std::time::Instant;
 
 use super::Engine;
 use crate::admin::{
-    Certificate, Listener, NameState, Reload, ReloadResult, ServerState, Status, Timestamp, Worker,
-    WorkerState,
+    Certificate, Listener, NameState, Reload, ReloadResult, ServerState, SourceKind, Status,
+    Timestamp, Worker, WorkerState,
 };
 use crate::container::Pod;
 use crate::model::config::{Config, ServerHost};
@@ -29,6 +29,7 @@ pub(super) fn starting(launch: &Launch, started_at: Timestamp) -> Status {
         generation: 0,
         config_hash: String::new(),
         config_source: launch.config.display().to_string(),
+        source_kind: SourceKind::File,
         pinned: None,
         workers: Vec::new(),
         listeners: Vec::new(),
@@ -53,6 +54,15 @@ fn short(hash: &str) -> String {
     hash.chars().take(SHORT_HASH).collect()
 }
 
+fn kind(source: &Source) -> SourceKind {
+    match source {
+        Source::File => SourceKind::File,
+        Source::LastGood => SourceKind::LastGood,
+        Source::Rollback { .. } => SourceKind::Rollback,
+        Source::Guard { .. } => SourceKind::Guard,
+    }
+}
+
 /// Where the configuration that is served comes from, in words.
 pub(super) fn source(source: &Source, launch: &Launch) -> String {
     match source {
@@ -62,7 +72,9 @@ pub(super) fn source(source: &Source, launch: &Launch) -> String {
             format!("last good: {}", copy.display())
         }
         Source::Rollback { of } => format!("rollback to generation {of}"),
-        Source::Guard { of, from } => format!("guard: generation {of} instead of {from}"),
+        Source::Guard { of, from, why } => {
+            format!("guard: generation {of} instead of {from}; {why}")
+        }
     }
 }
 
@@ -125,6 +137,7 @@ impl Engine {
                 || self.launch.config.display().to_string(),
                 |generation| source(&generation.plan.source, &self.launch),
             ),
+            source_kind: committed.map_or(SourceKind::File, |g| kind(&g.plan.source)),
             pinned: self.state.pinned(),
             workers: self.workers(),
             listeners: self.listeners(),

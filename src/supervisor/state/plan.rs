@@ -54,6 +54,7 @@ pub enum Source {
     Guard {
         of: u64,
         from: u64,
+        why: String,
     },
 }
 

@@ -40,7 +40,10 @@ fn guard_goes_back_from_a_generation_that_fails_more() {
     let seen = status(&sluice);
     assert_eq!(seen["pinned"], 1);
     assert!(
-        seen["configSource"].as_str().unwrap().contains("guard"),
+        seen["configSource"]
+            .as_str()
+            .unwrap()
+            .contains("responses with 5xx"),
         "{seen}"
     );
     let broken = |failure: &Failure| failure.why.contains(" 500 ");

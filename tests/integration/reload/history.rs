@@ -151,8 +151,22 @@ fn a_broken_file_starts_with_the_last_good_one_and_says_so() {
         "{seen}"
     );
     assert_eq!(seen["lastReload"]["result"], "rejected", "{seen}");
+    assert_eq!(seen["sourceKind"], "last-good");
+    let loud = "THE FILE IS NOT VALID";
+    let ask = |path| crate::harness::get(second.admin(), path).with_status(200);
+    assert!(ask("/readyz?verbose").text().contains(loud));
+    assert_eq!(ask("/readyz").text(), "ok\n", "it serves");
+    let metrics = ask("/metrics").text();
+    assert!(metrics.contains("sluice_config_source{source=\"last-good\"} 1\n"));
+    assert!(metrics.contains("sluice_config_source{source=\"file\"} 0\n"));
+    let printed = std::process::Command::new(env!("CARGO_BIN_EXE_sluice"))
+        .args(["status", "--admin", &format!("http://{}", second.admin())])
+        .output()
+        .unwrap();
+    assert!(String::from_utf8_lossy(&printed.stdout).contains(loud));
     reload(&second, &config(4, 1));
     assert_eq!(echoed(&second.get("/"), "x-mark").as_deref(), Some("4"));
+    assert!(!ask("/readyz?verbose").text().contains(loud));
     assert_eq!(generation(&second), 2);
 }
 

@@ -10,7 +10,7 @@ fn sample(at: Instant, requests: u64) -> Sample {
     let duration = json!({"count": 1, "sumSeconds": 0.1, "p50Seconds": 0.0012, "p99Seconds": null, "buckets": []});
     let status = json!({
         "version": "0.1.0", "pid": 1, "state": "serving", "generation": 7, "configHash": "abcd",
-        "configSource": "/etc/sluice\u{1b}[2J", "pinned": null, "uptimeSeconds": 3_700.5,
+        "configSource": "/etc/sluice\u{1b}[2J", "sourceKind": "last-good", "pinned": null, "uptimeSeconds": 3_700.5,
         "lastReload": {"at": "2026-11-23T23:00:00.000Z", "result": "rejected", "generation": null,
             "configHash": "ef", "durationMs": 12, "errors": ["server.rules[2]: unknown upstream"], "changes": []},
         "workers": [{"slot": 0, "pid": 42, "state": "serving", "generation": 7, "startedAt": "x",
@@ -40,11 +40,12 @@ fn one_sample_shows_totals() {
         "sluice 0.1.0  serving  generation 7  config abcd  up 1h1m"
     );
     assert_eq!(lines[1], "/etc/sluice\u{fffd}[2J");
+    assert!(lines[2].starts_with("!! THE FILE IS NOT VALID"), "{text}");
     assert_eq!(
-        lines[2],
+        lines[3],
         "last reload rejected at 2026-11-23T23:00:00.000Z, took 12 ms"
     );
-    assert_eq!(lines[3], "  server.rules[2]: unknown upstream");
+    assert_eq!(lines[4], "  server.rules[2]: unknown upstream");
     assert!(
         text.contains("ROUTE  UPSTREAMS  REQUESTS  2XX  3XX  4XX  5XX  P50    P99\n"),
         "{text}"

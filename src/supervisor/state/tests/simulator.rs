@@ -448,7 +448,8 @@ impl Simulation {
                     self.now,
                 );
                 plan.hash = record.hash.clone();
-                plan.source = Source::Guard { of: to, from };
+                let why = String::new();
+                plan.source = Source::Guard { of: to, from, why };
                 self.at(Duration::ZERO, Event::Wanted(Box::new(plan)));
             }
             Action::Content { generation } => {
