@@ -1,10 +1,9 @@
 //! Sends a request to one of an upstream's servers and brings the response. Where a try fails and the
 //! policy, the budget and the request's body allow it, another server gets its chance.
 //!
-//! Not here: one try (`attempt`), two at once (`hedge`), whose turn it is (`admission`), and what is
+//! Not here: one try (`attempt`), two at once (`hedge`), whose turn it is (`upstream::admission`), and what is
 //! worth another try (`model::retry`).
 
-mod admission;
 mod attempt;
 mod hedge;
 mod over_http2;
@@ -27,11 +26,12 @@ use super::handler::Inbound;
 use super::placement::Placement;
 use super::timers::Patience;
 use super::tunnel::Switched;
+use super::upstream::admission::{self, Applicant};
 use super::upstream::body::Return;
 use super::upstream::endpoint::Owner;
 use super::upstream::hold::Hold;
 use super::upstream::http2::body::CallBody;
-use super::upstream::members::{Ask, Members, Tried};
+use super::upstream::members::{Members, Tried};
 use super::upstream::replay::Replay;
 use super::upstream::upload::Repeat;
 use super::visit::Visit;
@@ -91,7 +91,7 @@ pub(super) async fn forward(
 ) -> Result<Response<Body>, Reason> {
     let mut errand = Errand::begin(request, target, inbound, visit);
     let mut course = Course::default();
-    let mut hold = admission::admit(&errand, &course.tried).await?;
+    let mut hold = admission::admit(&errand.applicant(), &course.tried).await?;
     loop {
         visit.note_try(&hold, &errand);
         let (at, result) = errand.run(hold, &mut course).await;
@@ -177,16 +177,14 @@ impl<'a> Errand<'a> {
         introduced.then(|| Rc::clone(&self.inbound.ends))
     }
 
-    /// An endpoint for the next try; others than those that are to be avoided, where there are any.
-    fn pick(&self, avoided: &Tried) -> Option<Hold> {
-        let now = self.inbound.alarm.about_now().millis();
-        let ask = Ask {
-            now,
-            tried: avoided,
-            key: self.placement.key,
-            token: self.placement.token.as_deref(),
-        };
-        self.target.members.pick(&ask)
+    fn applicant(&self) -> Applicant<'_> {
+        Applicant {
+            members: self.target.members,
+            breaker: self.target.upstream.circuit_breaker.as_ref(),
+            placement: &self.placement,
+            owner: self.owner(),
+            alarm: &self.inbound.alarm,
+        }
     }
 
     /// One try, or several at once, of which the best counts.
@@ -263,8 +261,10 @@ impl<'a> Errand<'a> {
             poll_fn(|cx| patience.poll(cx, alarm, wait)).await;
         }
         match answer {
-            Answer::None => admission::admit(self, &course.tried).await.ok(),
-            Answer::Held => admission::admit_now(self, &course.tried),
+            Answer::None => admission::admit(&self.applicant(), &course.tried)
+                .await
+                .ok(),
+            Answer::Held => admission::admit_now(&self.applicant(), &course.tried),
         }
     }
 

@@ -12,6 +12,7 @@ use super::visit::Visit;
 use crate::model::balance::hash;
 use crate::model::config::balance::{HashOn, Policy};
 use crate::model::matcher;
+use crate::model::snapshot::Upstream;
 
 /// What of a request says where it is to go.
 #[derive(Default)]
@@ -31,16 +32,28 @@ impl Placement {
             token: token.map(Into::into),
         }
     }
+
+    /// Of a connection of which nothing is known but where it comes from.
+    pub(super) fn of_connection(peer: IpAddr, upstream: &Upstream) -> Self {
+        let key = match hashed_on(upstream) {
+            Some(HashOn::ClientAddress) => Some(address(peer)),
+            _ => None,
+        };
+        Self { key, token: None }
+    }
+}
+
+fn hashed_on(upstream: &Upstream) -> Option<&HashOn> {
+    match &upstream.balancing.policy {
+        Policy::IpHash => Some(&HashOn::ClientAddress),
+        Policy::ConsistentHash(hash) => Some(&hash.on),
+        _ => None,
+    }
 }
 
 /// `None` where the policy does not ask for one, or the request has no such thing.
 fn key<B>(request: &Request<B>, target: &Target<'_>, visit: &Visit) -> Option<u64> {
-    let on = match &target.upstream.balancing.policy {
-        Policy::IpHash => &HashOn::ClientAddress,
-        Policy::ConsistentHash(hash) => &hash.on,
-        _ => return None,
-    };
-    match on {
+    match hashed_on(target.upstream)? {
         HashOn::ClientAddress => Some(address(visit.seen.client)),
         HashOn::Header(name) => {
             let value = request.headers().get(name)?;

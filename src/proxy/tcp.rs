@@ -19,17 +19,17 @@ use super::listener::Arrival;
 use super::observe::{Kind, Observation, Passing};
 use super::orphan::{Ground, unless_orphaned};
 use super::peek::{Peeked, peek};
-use super::placement;
+use super::placement::Placement;
 use super::stream::Stream;
 use super::tls::handshake::{self, Outcome, Terminator};
 use super::tls::secured::Secured;
 use super::tunnel::Far;
+use super::upstream::admission::{self, Applicant};
 use super::upstream::connect::{Opening, Within, connect};
 use super::upstream::hold::Hold;
-use super::upstream::members::{Ask, Tried};
+use super::upstream::members::Tried;
 use super::upstream::secure::Purpose;
 use crate::model::client_hello::{self, Hello, LONGEST};
-use crate::model::config::balance::{HashOn, Policy};
 use crate::model::snapshot::{Destination, Snapshot, Tcp, Upstream};
 use crate::shm::series::Handshake;
 
@@ -213,57 +213,53 @@ async fn reach(
     upstream: &Upstream,
     stay: &mut Stay,
 ) -> Result<(Stream, Hold), Reason> {
-    let (mut tried, mut last) = (Tried::default(), Reason::NoAddress);
-    for _ in 0..MOST_ATTEMPTS {
-        let Some(hold) = pick(client, index, &tried, stay) else {
-            break;
+    let active = Arc::clone(&stay.active);
+    let applicant = Applicant {
+        members: active.members(index).ok_or(Reason::NoAddress)?,
+        breaker: upstream.circuit_breaker.as_ref(),
+        placement: &Placement::of_connection(client.ends.peer.ip(), upstream),
+        // None that waits is of use to it.
+        owner: Some(Rc::clone(&client.ends)),
+        alarm: &client.alarm,
+    };
+    let mut tried = Tried::default();
+    let mut hold = admission::admit(&applicant, &tried).await?;
+    loop {
+        stay.note_try(&hold);
+        let reason = match open(client, &hold, upstream, stay).await {
+            Ok(stream) => return Ok((stream, hold)),
+            Err(reason) => reason,
         };
-        stay.seen.attempts += 1;
-        let began = Instant::now();
-        let introduction = upstream.proxy_protocol;
-        let introduction = introduction.map(|version| client.ends.introduction(version));
-        let opening = Opening {
-            introduction,
-            purpose: Purpose::Bytes,
-            within: Within::from(&upstream.traffic.timeouts),
-        };
-        let endpoint = hold.endpoint();
-        let connected = {
-            let _connecting = endpoint.begin_connecting();
-            connect(endpoint, opening, &client.alarm).await
-        };
-        match connected {
-            Ok(stream) => {
-                stay.seen.connect = Some(began.elapsed());
-                hold.answered(None);
-                return Ok((stream, hold));
-            }
-            Err(reason) => {
-                hold.failed(reason);
-                tried.add(&hold);
-                last = reason;
-            }
+        hold.failed(reason);
+        tried.add(&hold);
+        drop(hold);
+        let may_go_on = stay.seen.attempts < MOST_ATTEMPTS;
+        if !may_go_on || !applicant.members.has_other_than(&tried) {
+            return Err(reason);
         }
+        hold = admission::admit(&applicant, &tried).await?;
     }
-    Err(last)
 }
 
-/// One that has not been tried.
-fn pick(client: &Client, index: u32, tried: &Tried, stay: &mut Stay) -> Option<Hold> {
-    let ask = Ask {
-        now: client.alarm.about_now().millis(),
-        tried,
-        key: stay.key(index),
-        token: None,
+async fn open(
+    client: &Client,
+    hold: &Hold,
+    upstream: &Upstream,
+    stay: &mut Stay,
+) -> Result<Stream, Reason> {
+    let began = Instant::now();
+    let version = upstream.proxy_protocol;
+    let opening = Opening {
+        introduction: version.map(|version| client.ends.introduction(version)),
+        purpose: Purpose::Bytes,
+        within: Within::from(&upstream.traffic.timeouts),
     };
-    let hold = stay
-        .active
-        .members(index)?
-        .pick(&ask)
-        .filter(|hold| !tried.has(hold.endpoint()))?;
-    stay.seen.server = Some(hold.server());
-    stay.seen.endpoint = Some(hold.endpoint().address.clone());
-    Some(hold)
+    let endpoint = hold.endpoint();
+    let _connecting = endpoint.begin_connecting();
+    let stream = connect(endpoint, opening, &client.alarm).await?;
+    stay.seen.connect = Some(began.elapsed());
+    hold.answered(None);
+    Ok(stream)
 }
 
 impl Stay {
@@ -285,15 +281,10 @@ impl Stay {
         }
     }
 
-    /// What the connection is placed by; there is nothing but its address.
-    fn key(&self, upstream: u32) -> Option<u64> {
-        let upstream = self.active.snapshot.upstreams.get(upstream as usize)?;
-        let by_address = match &upstream.balancing.policy {
-            Policy::IpHash => true,
-            Policy::ConsistentHash(hash) => hash.on == HashOn::ClientAddress,
-            _ => false,
-        };
-        by_address.then(|| placement::address(self.seen.client))
+    fn note_try(&mut self, hold: &Hold) {
+        self.seen.attempts += 1;
+        self.seen.server = Some(hold.server());
+        self.seen.endpoint = Some(hold.endpoint().address.clone());
     }
 }
 

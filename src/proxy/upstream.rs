@@ -5,6 +5,7 @@
 
 pub(super) mod account;
 pub(super) mod addresses;
+pub(super) mod admission;
 pub(super) mod body;
 pub(super) mod connect;
 pub(super) mod endpoint;

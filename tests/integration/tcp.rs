@@ -9,6 +9,10 @@ use crate::harness::nginx::Nginx;
 use crate::harness::secure::Secure;
 use crate::harness::{Client, Sluice, Upstream, eventually, get};
 
+mod endpoints;
+mod introductions;
+mod life;
+
 /// Sends back what it gets, line by line.
 fn echoing() -> Upstream {
     Upstream::start(|exchange| {
@@ -25,31 +29,6 @@ fn tcp(upstream: &Upstream, more: &str) -> String {
          - {{id: app, url: '{}'}}\n{more}  rules: []\n",
         upstream.address()
     )
-}
-
-#[test]
-fn connections_outlive_reloads_and_their_listener() {
-    let (upstream, later) = (echoing(), echoing());
-    let sluice = Sluice::start(&tcp(&upstream, ""));
-    let mut clients: Vec<_> = (0..20).map(|_| Client::connect(sluice.address())).collect();
-    let mut say = |what: &str| {
-        for client in &mut clients {
-            client.send(format!("{what}\n"));
-            assert_eq!(client.read_through("\n"), format!("{what}\n"));
-        }
-    };
-    say("before");
-    let other = "    - {id: other, url: 'builtin://echo'}\n";
-    for round in 0..5 {
-        sluice.rewrite(&tcp(&later, other));
-        crate::reload::post(&sluice, "/reload").with_status(200);
-        say(&format!("round {round}"));
-        sluice.rewrite(&tcp(&upstream, ""));
-        crate::reload::post(&sluice, "/reload").with_status(200);
-    }
-    sluice.rewrite(&crate::harness::sluice::config("builtin://echo", ""));
-    crate::reload::post(&sluice, "/reload").with_status(200);
-    say("without a listener");
 }
 
 #[test]

@@ -8,11 +8,12 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use super::attempt::{Reached, attempt};
-use super::{Course, Errand, admission};
+use super::{Course, Errand};
 use crate::model::config::traffic::Hedge;
 use crate::model::retry::Failure;
 use crate::proxy::error::Reason;
 use crate::proxy::timers::Patience;
+use crate::proxy::upstream::admission;
 use crate::proxy::upstream::hold::Hold;
 use crate::proxy::upstream::replay::Replay;
 
@@ -97,7 +98,7 @@ impl<'e> Race<'e> {
         if !account.may_retry(Failure::Timeout, budget, now) {
             return None;
         }
-        let hold = admission::admit_now(errand, &course.tried)?;
+        let hold = admission::admit_now(&errand.applicant(), &course.tried)?;
         course.tries += 1;
         course.tried.add(&hold);
         self.left -= 1;

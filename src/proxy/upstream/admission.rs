@@ -1,0 +1,142 @@
+//! Whose turn it is: a request, or a connection that is passed on, gets an endpoint at once while its
+//! upstream is below the bounds of its circuit breaker, and else waits in a queue that is bounded in
+//! length and time.
+//!
+//! Not here: the choice among endpoints that have room (`members`).
+
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::sync::atomic::{Ordering::SeqCst, fence};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use super::endpoint::Owner;
+use super::hold::Hold;
+use super::members::{Ask, Members, Tried};
+use super::queue::Spot;
+use crate::model::config::traffic::CircuitBreaker;
+use crate::proxy::error::Reason;
+use crate::proxy::placement::Placement;
+use crate::proxy::timers::Alarm;
+
+/// How often the first in the queue looks for a turn that ended in another worker.
+const LOOK: Duration = Duration::from_millis(10);
+
+/// Who wants an endpoint.
+pub(in crate::proxy) struct Applicant<'a> {
+    pub(in crate::proxy) members: &'a Rc<Members>,
+    /// No bounds without one.
+    pub(in crate::proxy) breaker: Option<&'a CircuitBreaker>,
+    pub(in crate::proxy) placement: &'a Placement,
+    pub(in crate::proxy) owner: Owner,
+    pub(in crate::proxy) alarm: &'a Alarm,
+}
+
+/// An endpoint to go to; others than those `tried`, where there are any.
+pub(in crate::proxy) async fn admit(
+    applicant: &Applicant<'_>,
+    tried: &Tried,
+) -> Result<Hold, Reason> {
+    let Some(breaker) = applicant.breaker else {
+        return applicant.pick(tried).ok_or(Reason::NoAddress);
+    };
+    let queue = applicant.members.account().queue();
+    if queue.is_empty()
+        && let Some(hold) = enter(applicant, tried, breaker)?
+    {
+        return Ok(hold);
+    }
+    let spot = queue.join(breaker.whole.pending);
+    let spot = spot.ok_or(Reason::UpstreamOverflow)?;
+    let due = applicant.alarm.now().after(breaker.pending_timeout);
+    poll_fn(|cx| {
+        if let Poll::Ready(turn) = poll_turn(cx, &spot, applicant, tried, breaker) {
+            return Poll::Ready(turn);
+        }
+        let late = applicant.alarm.poll(cx, due);
+        late.map(|()| Err(Reason::UpstreamQueueTimeout))
+    })
+    .await
+}
+
+/// The same without a wait.
+pub(in crate::proxy) fn admit_now(applicant: &Applicant<'_>, tried: &Tried) -> Option<Hold> {
+    match applicant.breaker {
+        None => applicant.pick(tried),
+        Some(breaker) => {
+            let queue = applicant.members.account().queue();
+            let entered = queue.is_empty().then(|| enter(applicant, tried, breaker))?;
+            entered.ok().flatten()
+        }
+    }
+}
+
+fn poll_turn(
+    cx: &mut Context<'_>,
+    spot: &Spot,
+    applicant: &Applicant<'_>,
+    tried: &Tried,
+    breaker: &CircuitBreaker,
+) -> Poll<Result<Hold, Reason>> {
+    spot.attend(cx);
+    if !spot.is_first() {
+        return Poll::Pending;
+    }
+    match enter(applicant, tried, breaker) {
+        Ok(Some(hold)) => Poll::Ready(Ok(hold)),
+        Err(reason) => Poll::Ready(Err(reason)),
+        Ok(None) => {
+            let alarm = applicant.alarm;
+            // Pending, and woken for it.
+            let _ = alarm.poll(cx, alarm.now().after(LOOK));
+            Poll::Pending
+        }
+    }
+}
+
+/// An endpoint that has room; `None` where none has. An endpoint that is not well does not step in
+/// for those that are well and full.
+fn enter(
+    applicant: &Applicant<'_>,
+    tried: &Tried,
+    breaker: &CircuitBreaker,
+) -> Result<Option<Hold>, Reason> {
+    let members = applicant.members;
+    let now = applicant.alarm.about_now().millis();
+    let owner = &applicant.owner;
+    let mut avoided = tried.clone();
+    let mut one_is_well = false;
+    loop {
+        let hold = applicant.pick(&avoided).ok_or(Reason::NoAddress)?;
+        // It is counted; now all who counted before us are seen, in whichever worker.
+        fence(SeqCst);
+        let endpoint = hold.endpoint();
+        if members.is_over(&breaker.whole, endpoint, owner) {
+            return Ok(None);
+        }
+        let is_well = endpoint.takes_traffic(now);
+        if one_is_well && !is_well {
+            return Ok(None);
+        }
+        one_is_well |= is_well;
+        if !endpoint.is_over(&breaker.endpoint, owner) {
+            return Ok(Some(hold.with_turn(members.account().queue().turn())));
+        }
+        if avoided.has(endpoint) {
+            return Ok(None);
+        }
+        avoided.add(&hold);
+    }
+}
+
+impl Applicant<'_> {
+    fn pick(&self, avoided: &Tried) -> Option<Hold> {
+        let ask = Ask {
+            now: self.alarm.about_now().millis(),
+            tried: avoided,
+            key: self.placement.key,
+            token: self.placement.token.as_deref(),
+        };
+        self.members.pick(&ask)
+    }
+}
