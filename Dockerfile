@@ -1,9 +1,8 @@
 # Two ways to the same image:
 #   docker build -t sluice .
-#   cp sluice ca-certificates.crt dist/ && docker build -t sluice --build-arg BINARY_FROM=prebuilt .
+#   cp sluice ca-certificates.crt dist/ && docker build -t sluice --target prebuilt .
 # The second takes a binary that is already there, and pulls no base image.
 ARG RUST_VERSION=1.95
-ARG BINARY_FROM=build
 
 FROM docker.io/library/rust:${RUST_VERSION}-bookworm AS build
 WORKDIR /src
@@ -27,12 +26,7 @@ RUN touch src/main.rs src/lib.rs \
     && install -D "target/$(cat /target)/release/sluice" /out/sluice \
     && install -m 0644 /etc/ssl/certs/ca-certificates.crt /out/ca-certificates.crt
 
-FROM scratch AS prebuilt
-COPY dist/sluice dist/ca-certificates.crt /out/
-
-FROM ${BINARY_FROM} AS binary
-
-FROM scratch AS runtime
+FROM scratch AS bare
 ARG VERSION=0.1.0
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="sluice" \
@@ -40,8 +34,6 @@ LABEL org.opencontainers.image.title="sluice" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}"
-COPY --from=binary --chmod=0755 /out/sluice /usr/bin/sluice
-COPY --from=binary --chmod=0644 /out/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
 ENV PATH=/usr/bin \
     SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt
 # A number: the kubelet cannot tell whether a name is root.
@@ -49,3 +41,11 @@ USER 65532:65532
 EXPOSE 8080 9901
 ENTRYPOINT ["/usr/bin/sluice"]
 CMD ["run"]
+
+FROM bare AS prebuilt
+COPY --chmod=0755 dist/sluice /usr/bin/sluice
+COPY --chmod=0644 dist/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
+
+FROM bare AS runtime
+COPY --from=build --chmod=0755 /out/sluice /usr/bin/sluice
+COPY --from=build --chmod=0644 /out/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt

@@ -51,7 +51,7 @@ def build(binary):
         dist.mkdir()
         shutil.copy(binary, dist / "sluice")
         shutil.copy(CA_CERTIFICATES, dist / "ca-certificates.crt")
-        arguments = ["--pull-never", "--format", "docker", "--build-arg", "BINARY_FROM=prebuilt"]
+        arguments = ["--pull-never", "--format", "docker", "--target", "prebuilt"]
         buildah("build", *arguments, "-t", IMAGE, context)
     return json.loads(buildah("inspect", "--type", "image", IMAGE))["Docker"]
 
