@@ -54,11 +54,13 @@ impl Candidate for One {
     }
 
     fn faults(&self, moment: Moment) -> f64 {
-        self.faults.get().count(moment.now)
+        self.faults.get().count(|| Millis(0), moment.now)
     }
 
     fn cost(&self, moment: Moment) -> f64 {
-        self.latency.get().cost(self.in_flight(), moment.now)
+        self.latency
+            .get()
+            .cost(self.in_flight(), || Millis(0), moment.now)
     }
 
     fn identity(&self) -> u64 {

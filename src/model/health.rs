@@ -29,6 +29,8 @@ pub enum Health {
     Unhealthy,
     /// Failed too often in live traffic; comes back by itself.
     Ejected,
+    /// It is back, gets one request at a time, and the rest when one of them goes well.
+    Trial,
     /// Its name has no address yet.
     Unresolved,
 }
@@ -81,9 +83,20 @@ pub struct Experience {
     pub ejections: u8,
     /// Errors since the last request that went well.
     pub streak: u16,
+    pub trust: Trust,
 }
 
-const UNTIL_BITS: u32 = 40;
+/// How an endpoint that was ejected gets back among the others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Trust {
+    #[default]
+    Full,
+    /// It has answered nothing since: it gets one request, and the rest when that goes well.
+    Trial,
+}
+
+/// Seventeen years.
+const UNTIL_BITS: u32 = 39;
 const UNTIL_END: u64 = 1 << UNTIL_BITS;
 
 impl Millis {
@@ -101,7 +114,8 @@ impl Health {
     pub fn of(checked: Checked, experience: Experience, now: Millis) -> Health {
         match checked.verdict {
             Verdict::Unhealthy => Health::Unhealthy,
-            _ if experience.until > now => Health::Ejected,
+            _ if experience.is_out(now) => Health::Ejected,
+            _ if experience.trust == Trust::Trial => Health::Trial,
             Verdict::Healthy => Health::Healthy,
             Verdict::Unknown => Health::Unknown,
         }
@@ -132,7 +146,11 @@ impl Checked {
 impl Experience {
     pub fn from_word(word: u64) -> Experience {
         Experience {
-            until: Millis(word >> 24),
+            until: Millis(word >> 25),
+            trust: match word >> 24 & 1 {
+                0 => Trust::Full,
+                _ => Trust::Trial,
+            },
             ejections: (word >> 16 & 0xff) as u8,
             streak: (word & 0xffff) as u16,
         }
@@ -140,6 +158,38 @@ impl Experience {
 
     pub fn word(self) -> u64 {
         let until = self.until.0.min(UNTIL_END - 1);
-        until << 24 | u64::from(self.ejections) << 16 | u64::from(self.streak)
+        let trial = u64::from(self.trust == Trust::Trial);
+        until << 25 | trial << 24 | u64::from(self.ejections) << 16 | u64::from(self.streak)
+    }
+
+    pub fn is_out(self, now: Millis) -> bool {
+        self.until > now
+    }
+
+    /// Whether it is back, and nobody knows yet how it does.
+    pub fn is_on_trial(self, now: Millis) -> bool {
+        self.trust == Trust::Trial && !self.is_out(now)
+    }
+
+    /// After an answer that was good. One to a request from before an ejection says nothing of what
+    /// comes after it.
+    #[must_use]
+    pub fn after_answer(self, now: Millis) -> Experience {
+        let trust = match self.is_out(now) {
+            true => self.trust,
+            false => Trust::Full,
+        };
+        Experience {
+            streak: 0,
+            trust,
+            ..self
+        }
+    }
+
+    /// Back before its time, because somebody has looked.
+    #[must_use]
+    pub fn back(self, now: Millis) -> Experience {
+        let until = self.until.min(now);
+        Experience { until, ..self }
     }
 }

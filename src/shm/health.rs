@@ -10,7 +10,7 @@ use rustix::time::{ClockId, clock_gettime};
 use super::layout::BOARD_CELLS;
 use crate::model::config::balance::ErrorRate;
 use crate::model::health::outlier::{Outcome, Window};
-pub use crate::model::health::{Checked, Experience, Health, Millis, Verdict};
+pub use crate::model::health::{Checked, Experience, Health, Millis, Trust, Verdict};
 
 /// An endpoint's place: what checks say, what traffic shows, and room for more.
 #[derive(Debug, Clone, Copy)]
@@ -55,12 +55,27 @@ impl Board {
         cell.store(Checked { verdict, since }.word(), SeqCst);
         if (before.verdict, verdict) == (Verdict::Unhealthy, Verdict::Healthy) {
             // Whoever has looked knows better than what was seen before.
-            self.learn(|seen| {
-                let until = seen.until.min(now);
-                Some(Experience { until, ..seen })
-            });
+            self.end_ejection(now);
         }
         before
+    }
+
+    /// Before its time; whether there was one.
+    pub fn end_ejection(self, now: Millis) -> bool {
+        let ended = self.learn(|seen| seen.is_out(now).then(|| seen.back(now)));
+        ended.is_some()
+    }
+
+    /// One that is on trial gets one request in so long.
+    pub fn takes_trial(self, now: Millis) -> bool {
+        let [_, _, _, cell, ..] = self.cells;
+        cell.load(Relaxed) <= now.0
+    }
+
+    /// It has got one.
+    pub fn begin_trial(self, next: Millis) {
+        let [_, _, _, cell, ..] = self.cells;
+        cell.store(next.0, Relaxed);
     }
 
     /// Counts one request in the interval's word; what stands there afterwards.

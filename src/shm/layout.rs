@@ -10,7 +10,7 @@
 //! arena            chunks of a page; each belongs to one row and holds its counters
 //! ```
 
-pub const CURRENT_VERSION: u64 = 2;
+pub const CURRENT_VERSION: u64 = 3;
 pub(super) const MAGIC_WORD: u64 = u64::from_le_bytes(*b"sluice\0\x01");
 
 /// Processes that can have a row at once: workers, draining ones among them, and supervisors.

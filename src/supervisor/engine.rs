@@ -287,8 +287,8 @@ impl Engine {
             self.tell(Event::Measured(measured));
         }
         let endpoints = self.names.endpoints();
-        for (upstream, endpoint) in self.returns.look(endpoints, &self.segment, health::now()) {
-            tracing::info!(upstream, endpoint, "endpoint back");
+        for one in self.returns.look(endpoints, &self.segment, health::now()) {
+            one.log();
         }
         self.rotate_tickets();
         if std::mem::take(&mut self.slack) {

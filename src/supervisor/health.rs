@@ -62,6 +62,16 @@ impl Checks {
         self.secure.find(upstream)
     }
 
+    /// What a check says of one that live traffic has ejected: whether that is over.
+    pub(super) fn absolves(&mut self, news: &News, is_ejected: bool) -> bool {
+        let is_good = news.error.is_none();
+        if !is_good || !is_ejected {
+            self.ledger.forget_vouching(news.target.id);
+            return false;
+        }
+        self.ledger.vouch(news.target.id)
+    }
+
     pub(super) fn all(&self) -> impl Iterator<Item = (&u32, &Watched)> {
         self.ledger.all()
     }

@@ -198,12 +198,14 @@ fn one_that_refuses_is_left_out_by_all_workers_carried_over_a_reload_and_comes_b
         }
         Ok(())
     });
-    let told = sluice.log().wait_for("endpoint back");
+    let told = sluice.log().wait_for("endpoint on trial");
     assert_eq!(told.text("endpoint").as_deref(), Some(dead.as_str()));
     eventually("it gets requests again", || {
         sluice.get("/");
         (!back.requests().is_empty()).then_some(())
     });
+    let told = sluice.log().wait_for("endpoint back");
+    assert_eq!(told.text("endpoint").as_deref(), Some(dead.as_str()));
     assert!(ejections >= 1);
 }
 

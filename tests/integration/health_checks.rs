@@ -332,3 +332,42 @@ fn every_address_of_a_name_is_checked() {
     wait_for(&sluice, at(3), "unhealthy");
     assert!(answers(&sluice, 10).iter().all(|one| one == "127.0.0.4"));
 }
+
+#[test]
+fn good_checks_end_what_live_traffic_has_begun() {
+    let a = Upstream::saying("a");
+    let (mood, inside) = two::<Arc<AtomicUsize>>();
+    let b = Upstream::per_request(move |_| match inside.load(Ordering::SeqCst) {
+        ILL => UNWELL.to_owned(),
+        _ => ok("b"),
+    });
+    mood.store(ILL, Ordering::SeqCst);
+    // What is checked says nothing of what fails at first.
+    let side = Upstream::saying("fine");
+    let check = format!(", port: {}, type: tcp", side.address().port());
+    let outliers = "outlierDetection: {baseEjectionTime: 1h, maxEjectionTime: 1h}";
+    let yaml = config(&[a.url(), b.url()], &check)
+        .replace("interval: 50ms", "interval: 1s")
+        .replace(
+            "      healthCheck",
+            &format!("      balance: round-robin\n      {outliers}\n      healthCheck"),
+        );
+    let sluice = Sluice::start(&yaml);
+    eventually("b is ejected", || {
+        sluice.get("/");
+        let told = sluice.log().all("endpoint ejected");
+        (!told.is_empty()).then_some(())
+    });
+    mood.store(WELL, Ordering::SeqCst);
+    eventually("b gets its share again, long before its time", || {
+        let told = answers(&sluice, 10);
+        (told.iter().filter(|one| *one == "b").count() >= 4).then_some(())
+    });
+    let told = sluice.log().wait_for("ejection ended by checks");
+    assert_eq!(told.text("endpoint").unwrap(), b.address().to_string());
+}
+
+fn two<T: Default + Clone>() -> (T, T) {
+    let one = T::default();
+    (one.clone(), one)
+}

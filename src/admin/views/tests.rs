@@ -11,7 +11,7 @@ use crate::admin::status::{CheckState, Status};
 use crate::admin::time::Timestamp;
 use crate::model::load;
 use crate::model::resolved::{Address, Resolved, ResolvedEndpoint, Standing};
-use crate::shm::health::{Experience, Millis};
+use crate::shm::health::{Experience, Millis, Trust};
 use crate::shm::layout::{Layout, ShareCell};
 use crate::shm::names::{Index, Names};
 use crate::shm::recorder::Recorder;
@@ -136,6 +136,7 @@ fn upstreams_tell_what_the_health_board_says_of_their_endpoints() {
         until: Millis(u64::MAX),
         ejections: 1,
         streak: 5,
+        trust: Trust::Trial,
     };
     board.learn(|_| Some(experience));
     let share = stage.recorder.share(second, ShareCell::Requests);

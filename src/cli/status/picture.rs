@@ -282,8 +282,9 @@ impl Pair<'_> {
                     .iter()
                     .find(|earlier| earlier.id == upstream.id)
             });
-            let is_out =
-                |endpoint: &&Endpoint| matches!(endpoint.health.as_str(), "unhealthy" | "ejected");
+            let is_out = |endpoint: &&Endpoint| {
+                matches!(endpoint.health.as_str(), "unhealthy" | "ejected" | "trial")
+            };
             let out = upstream.endpoints.iter().filter(is_out);
             let out: Vec<&str> = out.map(|endpoint| endpoint.address.as_str()).collect();
             let all = upstream.endpoints.len();

@@ -26,14 +26,16 @@ pub struct Faults {
 impl Faults {
     #[must_use]
     pub fn with_one(self, now: Millis) -> Faults {
-        let count = self.count(now) + 1.0;
+        let count = self.count(|| Millis(0), now) + 1.0;
         Faults { count, at: now }
     }
 
     /// As many requests as the endpoint seems to be busy with beside those that it has: one that fails
     /// at once has few, and is to get no more for that.
-    pub fn count(self, now: Millis) -> f64 {
-        if self.count == 0.0 {
+    ///
+    /// What was before it came back says nothing of it any more.
+    pub fn count(self, since: impl FnOnce() -> Millis, now: Millis) -> f64 {
+        if self.count == 0.0 || self.at < since() {
             return 0.0;
         }
         match self.count * left(self.at, now) {
@@ -62,9 +64,14 @@ impl Latency {
         Latency { mean, at: now }
     }
 
-    /// What one more request there would cost, beside so many that are under way.
-    pub fn cost(self, in_flight: u64, now: Millis) -> f64 {
-        let (mean, waiting) = (self.mean * left(self.at, now), in_flight as f64);
+    /// What one more request there would cost, beside so many that are under way; where it has come back
+    /// since, nothing is known of it.
+    pub fn cost(self, in_flight: u64, since: impl FnOnce() -> Millis, now: Millis) -> f64 {
+        let mean = match self.mean > 0.0 && self.at >= since() {
+            true => self.mean * left(self.at, now),
+            false => 0.0,
+        };
+        let waiting = in_flight as f64;
         match mean > 0.0 {
             true => (mean + FLOOR) * (waiting + 1.0),
             false => UNKNOWN * waiting,
@@ -82,16 +89,24 @@ fn left(at: Millis, now: Millis) -> f64 {
 mod tests {
     use super::*;
 
+    const NEVER: fn() -> Millis = || Millis(0);
+
     #[test]
     fn it_jumps_up_and_comes_down_slowly() {
         let at = |seconds: u64| Millis(seconds * 1_000);
         let latency = Latency::default().with(10.0, at(1)).with(200.0, at(1));
-        assert_eq!(latency.cost(0, at(1)), 201.0);
+        assert_eq!(latency.cost(0, NEVER, at(1)), 201.0);
         let after = latency.with(10.0, at(2));
-        assert!((180.0..195.0).contains(&after.cost(0, at(2))), "{after:?}");
+        assert!(
+            (180.0..195.0).contains(&after.cost(0, NEVER, at(2))),
+            "{after:?}"
+        );
         let later = (2..60).fold(after, |latency, second| latency.with(10.0, at(second)));
-        assert!((9.0..20.0).contains(&later.cost(0, at(60))), "{later:?}");
-        assert!(latency.cost(0, at(300)) < 1.1, "forgotten");
+        assert!(
+            (9.0..20.0).contains(&later.cost(0, NEVER, at(60))),
+            "{later:?}"
+        );
+        assert!(latency.cost(0, NEVER, at(300)) < 1.1, "forgotten");
     }
 
     #[test]
@@ -99,18 +114,32 @@ mod tests {
         let now = Millis(50_000);
         let faults = Faults::default().with_one(now).with_one(now);
         assert_eq!(
-            (Faults::default().count(now), faults.count(now)),
+            (
+                Faults::default().count(NEVER, now),
+                faults.count(NEVER, now)
+            ),
             (0.0, 2.0)
         );
-        assert!(faults.count(Millis(60_000)) < 1.0);
-        assert_eq!(faults.count(Millis(70_000)), 0.0);
+        assert!(faults.count(NEVER, Millis(60_000)) < 1.0);
+        assert_eq!(faults.count(NEVER, Millis(70_000)), 0.0);
     }
 
     #[test]
     fn one_that_nobody_has_asked_gets_one_request_and_then_has_to_answer() {
         let (new, now) = (Latency::default(), Millis(5));
         let known = new.with(20.0, now);
-        assert!(new.cost(0, now) < known.cost(0, now));
-        assert!(new.cost(1, now) > known.cost(50, now));
+        assert!(new.cost(0, NEVER, now) < known.cost(0, NEVER, now));
+        assert!(new.cost(1, NEVER, now) > known.cost(50, NEVER, now));
+    }
+
+    #[test]
+    fn who_has_come_back_begins_anew() {
+        let now = Millis(50_000);
+        let faults = Faults::default().with_one(now);
+        assert_eq!(faults.count(|| Millis(50_000), now), 1.0);
+        assert_eq!(faults.count(|| Millis(50_001), now), 0.0);
+        let slow = Latency::default().with(FAILURE, now);
+        assert!(slow.cost(0, || now, now) > 4_000.0);
+        assert_eq!(slow.cost(0, || Millis(50_001), Millis(50_002)), 0.0);
     }
 }

@@ -105,8 +105,8 @@ impl Default for Outliers {
             consecutive_errors: Some(5),
             error_rate: None,
             statuses: vec![502, 503, 504],
-            base_time: Duration::from_secs(5),
-            max_time: Duration::from_secs(60),
+            base_time: Duration::from_secs(1),
+            max_time: Duration::from_secs(30),
             max_percent: 70,
         }
     }

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::{Experience, Millis};
+use super::{Experience, Millis, Trust};
 use crate::model::config::balance::{ErrorRate, Outliers};
 
 /// Requests and errors of one interval, in one word of the shared memory.
@@ -69,9 +69,11 @@ impl Window {
 }
 
 impl Outliers {
-    /// Whether so many errors in a row are too many.
-    pub fn is_too_many(&self, streak: u16) -> bool {
-        self.consecutive_errors.is_some_and(|most| streak >= most)
+    /// Whether so many errors in a row are too many. One that is on trial may have none.
+    pub fn is_too_many(&self, seen: Experience, now: Millis) -> bool {
+        let most = self.consecutive_errors;
+        let in_a_row = most.is_some_and(|most| seen.streak >= most);
+        in_a_row || (seen.streak > 0 && seen.is_on_trial(now))
     }
 
     /// How many of so many endpoints may be out at once. A single one is never left out, and of
@@ -86,7 +88,7 @@ impl Outliers {
     /// Left out from now on: each time for longer, unless it has been well since. `None` where it is
     /// out already.
     pub fn ejected(&self, seen: Experience, now: Millis) -> Option<Experience> {
-        if seen.until > now {
+        if seen.is_out(now) {
             return None;
         }
         let ejections = self.remembered(seen, now).saturating_add(1);
@@ -94,6 +96,7 @@ impl Outliers {
             until: now.after(self.time(ejections)),
             ejections,
             streak: 0,
+            trust: Trust::Trial,
         })
     }
 

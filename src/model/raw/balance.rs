@@ -116,10 +116,11 @@ section! {
         /// Statuses that count as errors, beside connections that fail, break or take too long.
         /// Without it, 502, 503 and 504.
         "statuses" statuses: Vec<At<Number<400, 599>>>,
-        /// How long an endpoint is left out the first time; each time in a row as much longer.
-        "baseEjectionTime" base_ejection_time: Duration = Duration::from_secs(5),
+        /// How long an endpoint is left out the first time; each time in a row as much longer. Then it gets
+        /// one request in so long, until one goes well.
+        "baseEjectionTime" base_ejection_time: Duration = Duration::from_secs(1),
         /// It is never left out for longer.
-        "maxEjectionTime" max_ejection_time: Duration = Duration::from_secs(60),
+        "maxEjectionTime" max_ejection_time: Duration = Duration::from_secs(30),
         /// How many of the upstream's endpoints may be out at once, in percent; one always may, and a
         /// single one never.
         "maxEjectionPercent" max_ejection_percent: Number<0, 100> = Number(70),

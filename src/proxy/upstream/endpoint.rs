@@ -7,6 +7,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
 
 use http::HeaderMap;
 use http::header::HeaderName;
@@ -24,7 +25,7 @@ use crate::model::resolved::Address;
 use crate::proxy::stream::Stream;
 use crate::proxy::timers::Tick;
 use crate::shm::Segment;
-use crate::shm::health::{Board, Millis};
+use crate::shm::health::{self, Board, Health, Millis, Trust};
 use crate::shm::layout::ShareCell;
 use crate::shm::recorder::Recorder;
 
@@ -90,18 +91,39 @@ impl Place {
 impl Endpoint {
     /// Whether a request may be sent there, as far as is known.
     pub(in crate::proxy) fn takes_traffic(&self, now: Millis) -> bool {
-        self.board()
-            .is_none_or(|board| board.health(now).takes_traffic())
+        self.board().is_none_or(|board| match board.health(now) {
+            Health::Trial => board.takes_trial(now),
+            health => health.takes_traffic(),
+        })
+    }
+
+    /// It gets a request; where it is on trial, no other for a while.
+    pub(super) fn note_choice(&self, between_trials: Duration) {
+        if let Some(board) = self.board()
+            && board.experience().trust == Trust::Trial
+        {
+            let now = health::now();
+            if board.health(now) == Health::Trial {
+                board.begin_trial(now.after(between_trials));
+            }
+        }
+    }
+
+    /// When it last came back.
+    pub(super) fn up_since(&self) -> Millis {
+        self.board().map_or(Millis(0), Board::up_since)
     }
 
     pub(in crate::proxy) fn board(&self) -> Option<Board> {
         self.place.as_ref().map(|place| place.board)
     }
 
-    /// Whether it is left out for what was seen of it.
+    /// Whether it is left out for what was seen of it, or has still to show that this is over.
     pub(super) fn is_out(&self, now: Millis) -> bool {
-        self.board()
-            .is_some_and(|board| board.experience().until > now)
+        self.board().is_some_and(|board| {
+            let seen = board.experience();
+            seen.is_out(now) || seen.trust == Trust::Trial
+        })
     }
 
     pub(in crate::proxy) fn sessions(&self) -> &Sessions {

@@ -15,7 +15,7 @@ use crate::model::balance::latency;
 use crate::model::config::balance::Outliers;
 use crate::model::health::outlier::Outcome;
 use crate::proxy::error::{Reason, Side};
-use crate::shm::health::{self, Board, Experience, Millis};
+use crate::shm::health::{self, Board, Experience, Millis, Trust};
 
 pub(in crate::proxy) struct Hold {
     endpoint: Rc<Endpoint>,
@@ -95,8 +95,10 @@ impl Hold {
         let Some(board) = self.endpoint.board() else {
             return;
         };
-        if board.experience().streak > 0 {
-            board.learn(|seen| Some(Experience { streak: 0, ..seen }));
+        let seen = board.experience();
+        if seen.streak > 0 || seen.trust == Trust::Trial {
+            let now = health::now();
+            board.learn(|seen| Some(seen.after_answer(now)));
         }
         let balancing = self.members.balancing();
         if let Some(rate) = balancing.outliers.error_rate
@@ -119,7 +121,7 @@ impl Hold {
         });
         let outliers = &self.members.balancing().outliers;
         let now = health::now();
-        let too_many = streak.is_some_and(|seen| outliers.is_too_many(seen.streak));
+        let too_many = streak.is_some_and(|seen| outliers.is_too_many(seen, now));
         let too_much = outliers
             .error_rate
             .is_some_and(|rate| board.count(Outcome::Error, rate, now).is_too_much(rate));
@@ -149,10 +151,11 @@ impl Hold {
             let (all, out) = self.members.count_out(now);
             out + more > outliers.most_out(all)
         };
-        if is_over(1) {
+        let before = board.experience();
+        // One on trial is counted already.
+        if is_over(usize::from(before.trust == Trust::Full)) {
             return;
         }
-        let before = board.experience();
         let Some(after) = board.learn(|seen| outliers.ejected(seen, now)) else {
             return;
         };

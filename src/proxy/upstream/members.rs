@@ -5,31 +5,30 @@
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use super::account::Account;
 use super::endpoint::{Endpoint, Endpoints, Key, Owner, Place};
 use super::hold::Hold;
-use super::secure::{ClientTls, Registry};
+use super::secure::Registry;
 use crate::model::balance::{self, Among, Candidate, Moment, hash};
 use crate::model::config::balance::{Balancing, Policy};
 use crate::model::config::traffic::Bounds;
-use crate::model::config::{ServerHost, ServerRole};
 use crate::model::random::Random;
 use crate::model::resolved::{Address, ResolvedEndpoint};
 use crate::model::secret::Secret;
 use crate::model::snapshot::{Server, Upstream};
 use crate::proxy::observe::Observer;
-use crate::shm::health::Millis;
-use crate::shm::names::endpoint_name;
+use crate::shm::health::{self, Millis};
 use crate::shm::recorder::Counter;
 use crate::shm::series::{ConnectionState, Family, Key as Series};
 
 mod eligible;
+mod source;
 mod sticky;
 
+use source::{At, Source, only};
 pub(in crate::proxy) use sticky::Stickiness;
 
 /// Where endpoints are found and counted.
@@ -68,22 +67,6 @@ pub(in crate::proxy) struct Members {
     active: OnceCell<Counter>,
 }
 
-/// What members are made of: a server, as configured.
-struct Source {
-    server: u32,
-    weight: u32,
-    /// Lower ones first.
-    tier: u32,
-    at: At,
-    tls: Option<Rc<ClientTls>>,
-}
-
-enum At {
-    Address(Address, u32),
-    /// Its name and port, as they are looked up.
-    Looked(Box<str>),
-}
-
 pub(super) struct Member {
     pub(super) endpoint: Rc<Endpoint>,
     pub(super) server: u32,
@@ -95,6 +78,7 @@ pub(super) struct Member {
 }
 
 /// What a choice depends on.
+#[derive(Clone, Copy)]
 pub(in crate::proxy) struct Ask<'a> {
     pub(in crate::proxy) now: Millis,
     pub(in crate::proxy) tried: &'a Tried,
@@ -107,9 +91,6 @@ pub(in crate::proxy) struct Ask<'a> {
 /// Endpoints that this request has been to: others come first.
 #[derive(Clone, Default)]
 pub(in crate::proxy) struct Tried(Vec<Rc<Endpoint>>);
-
-/// Backup servers come after whatever priority other servers have.
-const BACKUP: u32 = 1 << 16;
 
 impl Members {
     /// `before` is the same upstream in the generation that this one replaces: turns go on.
@@ -283,10 +264,20 @@ impl Members {
             [only] => only,
             many => self.choose(many, ask)?,
         };
+        let outliers = &self.balancing.outliers;
+        member.endpoint.note_choice(outliers.base_time);
         Some(Hold::new(member, Rc::clone(self)))
     }
 
     fn choose<'a>(&self, members: &'a [Member], ask: &Ask<'_>) -> Option<&'a Member> {
+        let mut endpoints = members.iter().map(|one| &one.endpoint);
+        let all_are_well = endpoints.all(|one| one.takes_traffic(ask.now));
+        let now = match all_are_well {
+            true => ask.now,
+            // What the coarse clock still sees may be over.
+            false => health::now(),
+        };
+        let ask = &Ask { now, ..*ask };
         if let Some(kept) = sticky::kept(members, ask) {
             return Some(kept);
         }
@@ -297,7 +288,10 @@ impl Members {
             panic_threshold,
             ..
         } = &*self.balancing;
-        eligible::list(&mut eligible, members, *panic_threshold, ask);
+        match all_are_well && ask.tried.is_empty() {
+            true => eligible::list_all(&mut eligible, members),
+            false => eligible::list(&mut eligible, members, *panic_threshold, ask),
+        }
         let placed = matches!(policy, Policy::IpHash | Policy::ConsistentHash(_));
         let among = Among {
             all: members,
@@ -314,11 +308,7 @@ impl Members {
 
 impl Candidate for Member {
     fn weight(&self, moment: Moment) -> u64 {
-        let up_since = || {
-            let board = self.endpoint.board();
-            board.map_or(Millis(0), |board| board.up_since())
-        };
-        moment.weighed(self.weight, up_since)
+        moment.weighed(self.weight, || self.endpoint.up_since())
     }
 
     fn credit(&self) -> &Cell<i64> {
@@ -330,48 +320,18 @@ impl Candidate for Member {
     }
 
     fn faults(&self, moment: Moment) -> f64 {
-        self.endpoint.faults.get().count(moment.now)
+        let faults = self.endpoint.faults.get();
+        faults.count(|| self.endpoint.up_since(), moment.now)
     }
 
     fn cost(&self, moment: Moment) -> f64 {
         let latency = self.endpoint.latency.get();
-        latency.cost(self.endpoint.in_flight(), moment.now)
+        let up_since = || self.endpoint.up_since();
+        latency.cost(self.endpoint.in_flight(), up_since, moment.now)
     }
 
     fn identity(&self) -> u64 {
         self.endpoint.identity
-    }
-}
-
-impl Source {
-    fn of(at: u32, server: &Server, id: Option<u32>, registry: &Registry) -> Self {
-        Self {
-            tls: server.tls.as_ref().map(|tls| registry.find(tls)),
-            server: at,
-            weight: server.weight,
-            tier: match server.role {
-                ServerRole::Primary => 0,
-                ServerRole::Backup => BACKUP,
-            },
-            at: match (&server.host, id) {
-                (ServerHost::Ip(ip), Some(id)) => {
-                    At::Address(SocketAddr::new(*ip, server.port).into(), id)
-                }
-                (ServerHost::Unix(path), Some(id)) => {
-                    At::Address(Address::Unix(path.as_str().into()), id)
-                }
-                (host, _) => At::Looked(endpoint_name(host, server.port).into()),
-            },
-        }
-    }
-}
-
-fn only(address: Address, id: u32) -> ResolvedEndpoint {
-    ResolvedEndpoint {
-        id,
-        address,
-        weight: 1,
-        priority: 0,
     }
 }
 
@@ -383,6 +343,10 @@ pub(super) fn identity(address: &Address) -> u64 {
 impl Tried {
     pub(in crate::proxy) fn add(&mut self, hold: &Hold) {
         self.0.push(Rc::clone(hold.endpoint()));
+    }
+
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 
     pub(in crate::proxy) fn has(&self, endpoint: &Rc<Endpoint>) -> bool {

@@ -33,6 +33,7 @@ impl Engine {
     }
 
     pub(super) fn checked(&mut self, news: News) {
+        self.absolve(&news);
         let News {
             target,
             error,
@@ -61,6 +62,19 @@ impl Engine {
             }
         }
         self.describe_checks();
+    }
+
+    /// Whoever has looked knows better than what live traffic has shown before.
+    fn absolve(&mut self, news: &News) {
+        let Some(board) = self.segment.board(news.target.id) else {
+            return;
+        };
+        let now = health::now();
+        let is_ejected = board.experience().is_out(now);
+        if self.checks.absolves(news, is_ejected) && board.end_ejection(now) {
+            let (upstream, endpoint) = (&news.target.upstream, &news.target.address);
+            tracing::info!(upstream, %endpoint, "ejection ended by checks");
+        }
     }
 
     /// With each change, and once a second.

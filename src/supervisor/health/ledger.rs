@@ -58,6 +58,8 @@ pub(in crate::supervisor) struct Watched {
     pub(in crate::supervisor) verdict: Verdict,
     /// Checks in a row that contradict the verdict.
     against: u32,
+    /// Good checks in a row while live traffic has it ejected.
+    vouching: u32,
     pub(in crate::supervisor) checks: u64,
     pub(in crate::supervisor) checked_at: Option<Instant>,
     pub(in crate::supervisor) error: Option<String>,
@@ -145,6 +147,27 @@ impl Ledger {
         Some(change)
     }
 
+    /// After a good check of one that live traffic has ejected: whether there were as many in a row as
+    /// bring an unhealthy one back.
+    pub(super) fn vouch(&mut self, id: u32) -> bool {
+        let Some(watched) = self.watched.get_mut(&id) else {
+            return false;
+        };
+        watched.vouching += 1;
+        let is_enough = watched.vouching >= watched.target.check.healthy_threshold;
+        if is_enough {
+            watched.vouching = 0;
+        }
+        is_enough
+    }
+
+    /// After a bad check, or one of an endpoint that is not ejected.
+    pub(super) fn forget_vouching(&mut self, id: u32) {
+        if let Some(watched) = self.watched.get_mut(&id) {
+            watched.vouching = 0;
+        }
+    }
+
     pub(super) fn all(&self) -> impl Iterator<Item = (&u32, &Watched)> {
         self.watched.iter()
     }
@@ -188,6 +211,7 @@ impl Watched {
             target: Arc::new(target),
             verdict,
             against: 0,
+            vouching: 0,
             checks: 0,
             checked_at: None,
             error: None,

@@ -32,11 +32,12 @@ impl Candidate for One {
     }
 
     fn faults(&self, moment: Moment) -> f64 {
-        self.faults.get().count(moment.now)
+        self.faults.get().count(|| self.up_since, moment.now)
     }
 
     fn cost(&self, moment: Moment) -> f64 {
-        self.latency.get().cost(self.in_flight(), moment.now)
+        let since = || self.up_since;
+        self.latency.get().cost(self.in_flight(), since, moment.now)
     }
 
     fn identity(&self) -> u64 {

@@ -87,3 +87,54 @@ fn a_window_survives_its_word_and_does_not_overflow() {
     let now = Millis((NUMBER_END - 1) * 10_000);
     assert_eq!(full.with(Outcome::Error, rate(), now), full);
 }
+
+#[test]
+fn one_on_trial_is_out_again_with_its_first_error() {
+    let outliers = Outliers {
+        consecutive_errors: Some(3),
+        ..outliers()
+    };
+    let now = Millis(1_000_000);
+    let after = |errors: u16, seen: Experience| Experience {
+        streak: errors,
+        ..seen
+    };
+    let fresh = Experience::default();
+    assert!(!outliers.is_too_many(after(2, fresh), now));
+    assert!(outliers.is_too_many(after(3, fresh), now));
+    let out = outliers.ejected(after(3, fresh), now).unwrap();
+    assert!(!outliers.is_too_many(after(1, out), now), "it is out yet");
+    let back = out.until;
+    assert!(outliers.is_too_many(after(1, out), back));
+    let well = out.after_answer(back);
+    assert!(
+        !outliers.is_too_many(after(1, well), back),
+        "it has answered"
+    );
+
+    // Also where errors in a row are not counted.
+    let rated = Outliers {
+        consecutive_errors: None,
+        ..outliers
+    };
+    assert!(rated.is_too_many(after(1, out), back));
+    assert!(!rated.is_too_many(after(100, fresh), back));
+}
+
+/// A server that is dead for a while: how long it is left out after it has come back.
+#[test]
+fn the_wait_of_a_returned_one_stays_small_against_its_outage() {
+    let outliers = Outliers::default();
+    for (outage, most) in [(3, 3), (10, 4), (60, 11), (300, 25), (3_600, 30)] {
+        let (began, mut seen) = (Millis(10_000_000), Experience::default());
+        let back = began.after(outage * SECOND);
+        let mut now = began;
+        while now < back {
+            seen = outliers.ejected(seen, now).unwrap();
+            // The trial comes at once, and fails.
+            now = seen.until;
+        }
+        let wait = now.since(back);
+        assert!(wait <= most * SECOND, "{outage} s: {wait:?}");
+    }
+}

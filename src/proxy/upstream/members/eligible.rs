@@ -2,6 +2,11 @@
 
 use super::{Ask, Member};
 
+/// All are well, almost always.
+pub(super) fn list_all(eligible: &mut Vec<u32>, members: &[Member]) {
+    list_lowest(eligible, members, |_| true);
+}
+
 /// Lists the places of those that may. The lowest tier of which enough are well takes part with those
 /// that are; where no tier has enough, the lowest that has any, with all that it has. Members that were
 /// tried come only when there are no others.
@@ -13,10 +18,6 @@ pub(super) fn list(
 ) {
     let is_new = |member: &Member| !ask.tried.has(&member.endpoint);
     let is_well = |member: &Member| member.endpoint.takes_traffic(ask.now);
-    // All are well, almost always.
-    if members.iter().all(|one| is_new(one) && is_well(one)) {
-        return list_lowest(eligible, members, |_| true);
-    }
     let class = class(members, panic_threshold, is_well);
     let in_class = |one: &Member| match class {
         Class::Well(tier) => one.tier == tier && is_well(one),

@@ -1,10 +1,11 @@
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use http::StatusCode;
 
 use super::*;
 use crate::model::config::balance::Outliers;
-use crate::model::config::{self, HostHeader, Keepalive};
+use crate::model::config::{self, HostHeader, Keepalive, ServerHost, ServerRole};
 use crate::model::resolved::{Address, Resolved, Standing};
 use crate::model::snapshot::Target;
 use crate::proxy::error::Reason;
@@ -219,7 +220,7 @@ fn one_that_is_not_well_gets_nothing_unless_none_is() {
     let members = stage.members(&["10.0.0.1", "10.0.0.2"], None);
     stage.board(1).check(Verdict::Unhealthy, Millis(900));
     assert_eq!(picks(&members, 3), [2, 2, 2]);
-    let until = Millis(2_000);
+    let until = health::now().after(Duration::from_secs(60));
     stage
         .board(2)
         .learn(|seen| Some(Experience { until, ..seen }));
@@ -326,7 +327,77 @@ fn one_that_fails_is_left_out_by_all_workers_at_once_and_in_the_next_generation(
     }
     let back = stage.board(1).experience().until;
     assert!(back > health::now());
-    assert!(stage.board(1).health(back).takes_traffic());
+    assert_eq!(stage.board(1).health(back), Health::Trial);
+}
+
+/// Ends the ejection of the first now.
+fn end_ejection(stage: &Stage) {
+    assert!(stage.board(1).end_ejection(health::now()));
+}
+
+#[test]
+fn one_that_is_back_gets_a_single_request_until_that_has_gone_well() {
+    let mut stage = Stage::set();
+    stage.balancing.outliers.base_time = Duration::from_secs(3_600);
+    let hosts = ["10.0.0.1", "10.0.0.2", "10.0.0.3"];
+    let other = stage.other_worker();
+    let (members, theirs) = (stage.members(&hosts, None), other.members(&hosts, None));
+    fail(&members, 1, 5);
+    end_ejection(&stage);
+    let mut trial = None;
+    for _ in 0..30 {
+        let hold = pick(&members, &Tried::default()).unwrap();
+        if hold.endpoint().address == Address::Ip(([10, 0, 0, 1], 80).into()) {
+            assert!(trial.replace(hold).is_none(), "one is enough");
+        }
+    }
+    let trial = trial.unwrap();
+    assert!(!picks(&theirs, 30).contains(&1), "for all workers");
+
+    trial.failed(Reason::ConnectFailed);
+    assert_eq!(stage.board(1).health(health::now()), Health::Ejected);
+    let experience = stage.board(1).experience();
+    assert_eq!((experience.ejections, stage.ejections()), (2, 2));
+
+    // In the next trial it answers.
+    end_ejection(&stage);
+    stage.board(1).begin_trial(Millis(0));
+    let trial = loop {
+        let hold = pick(&theirs, &Tried::default()).unwrap();
+        if hold.endpoint().address == Address::Ip(([10, 0, 0, 1], 80).into()) {
+            break hold;
+        }
+    };
+    trial.answered(Some(StatusCode::OK));
+    for members in [&members, &theirs] {
+        let of_it = picks(members, 30).into_iter().filter(|last| *last == 1);
+        assert!((9..=11).contains(&of_it.count()), "its share");
+    }
+    fail(&members, 1, 4);
+    assert_eq!(stage.board(1).health(health::now()), Health::Unknown);
+}
+
+#[test]
+fn what_was_seen_of_one_before_it_came_back_costs_it_nothing() {
+    for policy in [Policy::LeastConnections, Policy::PeakEwma] {
+        let mut stage = Stage::set();
+        stage.balancing.policy = policy;
+        let members = stage.members(&["10.0.0.1", "10.0.0.2"], None);
+        for _ in 0..20 {
+            let hold = pick(&members, &Tried::default()).unwrap();
+            let is_first = hold.endpoint().address == Address::Ip(([10, 0, 0, 1], 80).into());
+            match is_first {
+                true => hold.failed(Reason::ConnectFailed),
+                false => hold.answered(Some(StatusCode::OK)),
+            }
+        }
+        // By its checks, after all of that.
+        let later = health::now().after(Duration::from_millis(1));
+        stage.board(1).check(Verdict::Unhealthy, later);
+        stage.board(1).check(Verdict::Healthy, later);
+        let of_it = picks(&members, 40).into_iter().filter(|last| *last == 1);
+        assert!(of_it.count() >= 5);
+    }
 }
 
 #[test]

@@ -187,3 +187,20 @@ fn a_thousand_endpoints_are_spread_from_the_start() {
     );
     assert!((stage.now - begin) <= 2 * INTERVAL + Duration::from_secs(1));
 }
+
+#[test]
+fn good_checks_in_a_row_end_an_ejection() {
+    let mut stage = Stage::new(1);
+    let threshold = check().healthy_threshold;
+    assert!(threshold > 1);
+    for _ in 1..threshold {
+        assert!(!stage.ledger.vouch(0));
+    }
+    stage.ledger.forget_vouching(0);
+    for _ in 1..threshold {
+        assert!(!stage.ledger.vouch(0), "it begins anew");
+    }
+    assert!(stage.ledger.vouch(0));
+    assert!(!stage.ledger.vouch(0), "it begins anew");
+    assert!(!stage.ledger.vouch(9), "nobody knows it");
+}
