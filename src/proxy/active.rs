@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use super::mirror::UnderWay;
 use super::observe::Watched;
 use super::tls::handshake::Terminator;
 use super::tls::tickets::Tickets;
@@ -20,6 +21,7 @@ use crate::shm::series::OTHER;
 pub(super) struct Active {
     pub(super) snapshot: Snapshot,
     pub(super) balance: Balance,
+    pub(super) mirrored: UnderWay,
     /// Where its requests are counted and logged.
     pub(super) watched: Rc<Watched>,
     /// By upstream, as in the snapshot; `None` where it has no server.
@@ -76,6 +78,7 @@ impl Active {
         });
         Self {
             balance,
+            mirrored: UnderWay::build(&snapshot.routes, before.map(|before| &before.mirrored)),
             watched,
             members: members.collect(),
             entrances: index

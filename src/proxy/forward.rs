@@ -35,6 +35,7 @@ use super::upstream::members::{Members, Tried};
 use super::upstream::replay::Replay;
 use super::upstream::upload::Repeat;
 use super::visit::Visit;
+use crate::model::config::traffic::CircuitBreaker;
 use crate::model::retry::{Failure, Reach, Seen};
 use crate::model::snapshot::{Server, Upstream};
 use crate::model::traffic::Traffic;
@@ -69,11 +70,12 @@ struct Errand<'a> {
 }
 
 /// What there is for the client while the next try is prepared.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Answer {
+#[derive(Clone, Copy)]
+enum Answer<'a> {
     None,
-    /// One that could be bettered. It takes up its endpoint until then, so nobody waits for room.
-    Held,
+    /// One that could be bettered. It takes up its endpoint until then, and gives its place to the next
+    /// try, so nobody waits for room.
+    Held(&'a Hold),
 }
 
 /// Where a request has been.
@@ -107,16 +109,18 @@ pub(super) async fn forward(
                 let next = errand.next(failure, &course, Answer::None).await;
                 next.ok_or(reason)?
             }
-            (Ok(reached), failure) => match errand.next(failure, &course, Answer::Held).await {
-                Some(next) => {
-                    errand.discard(reached, at).await;
-                    next
+            (Ok(reached), failure) => {
+                match errand.next(failure, &course, Answer::Held(&at)).await {
+                    Some(next) => {
+                        errand.discard(reached, at).await;
+                        next
+                    }
+                    None => {
+                        visit.seen.upstream_head = Some(visit.seen.started.elapsed());
+                        return errand.respond(reached, at);
+                    }
                 }
-                None => {
-                    visit.seen.upstream_head = Some(visit.seen.started.elapsed());
-                    return errand.respond(reached, at);
-                }
-            },
+            }
         };
         errand.expect_nothing();
     }
@@ -232,7 +236,7 @@ impl<'a> Errand<'a> {
         &self,
         failure: Option<Failure>,
         course: &Course,
-        answer: Answer,
+        answer: Answer<'_>,
     ) -> Option<Hold> {
         let failure = failure?;
         let traffic = self.target.traffic;
@@ -264,13 +268,18 @@ impl<'a> Errand<'a> {
             Answer::None => admission::admit(&self.applicant(), &course.tried)
                 .await
                 .ok(),
-            Answer::Held => admission::admit_now(&self.applicant(), &course.tried),
+            Answer::Held(held) => admission::admit_instead(&self.applicant(), &course.tried, held),
         }
     }
 
     /// Lets a response go that is not passed on. What is there of it is read, so that the connection
-    /// can be used again; what is not is not waited for.
+    /// can be used again; what is not is not waited for. Where connections are bounded, the next try has
+    /// taken its place, and the connection ends.
     async fn discard(&self, reached: Reached, hold: Hold) {
+        let breaker = self.target.upstream.circuit_breaker.as_ref();
+        if breaker.is_some_and(CircuitBreaker::bounds_connections) {
+            return;
+        }
         let Ok(mut response) = self.response(reached, hold) else {
             return;
         };

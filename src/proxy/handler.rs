@@ -195,8 +195,8 @@ async fn serve(
     let mut request = Request::from_parts(head, body);
     let web = Form::of(call.dialect).filter(|_| route.grpc_web || upstream.grpc_web);
     let web = web.and_then(|form| Some((form, web::to_grpc(&mut request, form)?)));
-    if let Some(mirror) = &route.mirror {
-        request = mirror::split(request, mirror, inbound, visit);
+    if route.mirror.is_some() {
+        request = mirror::split(request, route, inbound, visit);
     }
     let answer = pin!(async {
         match &upstream.target {

@@ -5,6 +5,7 @@
 //! Not here: how a request is sent (`forward`).
 
 use std::cell::Cell;
+use std::collections::HashMap;
 use std::future::poll_fn;
 use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
@@ -32,22 +33,29 @@ use super::tls::secured::Secured;
 use super::visit::Visit;
 use crate::model::config::Mirror;
 use crate::model::random::Random;
+use crate::model::route::{Route, RouteTable};
 use crate::model::snapshot;
 use crate::shm::series::{Copied, Family, Key, OTHER};
 
 /// From the sending of a copy to the end of its answer.
 const LONGEST: Duration = Duration::from_secs(60);
 
-/// The copies of one worker.
+/// What the copies of one worker have in common.
 pub(super) struct Mirrors {
-    under_way: Cell<u32>,
     random: Random,
 }
+
+/// How many copies are under way, for each rule that makes some. A rule that a reload keeps goes on
+/// where it was.
+#[derive(Default)]
+pub(super) struct UnderWay(HashMap<Box<str>, Rc<Cell<u32>>>);
 
 /// One request's copy. Counted at its end, as what has become of it by then.
 struct Copy {
     proxy: Rc<Proxy>,
     active: Arc<Active>,
+    /// Of its rule, this one included.
+    under_way: Rc<Cell<u32>>,
     /// Into the snapshot's upstreams.
     upstream: u32,
     head: request::Parts,
@@ -74,26 +82,47 @@ pub(super) struct CopiedBody {
 impl Default for Mirrors {
     fn default() -> Self {
         Self {
-            under_way: Cell::new(0),
             random: Random::new(RandomState::new().hash_one("mirrors")),
         }
+    }
+}
+
+impl UnderWay {
+    pub(super) fn build(routes: &RouteTable, before: Option<&Self>) -> Self {
+        let routes = routes.routes().iter();
+        let counter = |route: &Route| {
+            let known = before.and_then(|before| before.0.get(&route.name));
+            (route.name.clone(), known.cloned().unwrap_or_default())
+        };
+        Self(
+            routes
+                .filter(|route| route.mirror.is_some())
+                .map(counter)
+                .collect(),
+        )
     }
 }
 
 /// The request as it is to be sent on; what it takes to make a copy goes with its body.
 pub(super) fn split(
     request: Request<Body>,
-    mirror: &Mirror,
+    route: &Route,
     inbound: &Inbound,
     visit: &Visit,
 ) -> Request<Body> {
+    let (Some(mirror), Some(under_way)) = (
+        &route.mirror,
+        visit.active.mirrored.0.get(&route.name).cloned(),
+    ) else {
+        return request;
+    };
     let mirrors = &visit.proxy.mirrors;
     let is_chosen = mirrors.random.below(100) < u64::from(mirror.percent);
     // A tunnel has no copy: nobody would speak to its other end.
     if !is_chosen || inbound.upgrade.is_some() {
         return request;
     }
-    let has_room = mirrors.under_way.get() < mirror.max_in_flight;
+    let has_room = under_way.get() < mirror.max_in_flight;
     let size = request.body().size();
     let is_too_long = matches!(size, Size::Known(size) if size > u64::from(mirror.max_body));
     if !has_room || is_too_long {
@@ -106,7 +135,7 @@ pub(super) fn split(
         return request;
     }
     let (head, body) = request.into_parts();
-    let copy = Copy::of(&head, mirror.upstream, inbound, visit);
+    let copy = Copy::of(&head, mirror, under_way, inbound, visit);
     if matches!(body, Body::Empty) {
         copy.send(Body::Empty);
         return Request::from_parts(head, body);
@@ -123,13 +152,19 @@ pub(super) fn split(
 }
 
 impl Copy {
-    fn of(head: &request::Parts, upstream: u32, inbound: &Inbound, visit: &Visit) -> Self {
-        let under_way = &visit.proxy.mirrors.under_way;
+    fn of(
+        head: &request::Parts,
+        mirror: &Mirror,
+        under_way: Rc<Cell<u32>>,
+        inbound: &Inbound,
+        visit: &Visit,
+    ) -> Self {
         under_way.set(under_way.get() + 1);
         Self {
+            under_way,
             proxy: Rc::clone(&visit.proxy),
             active: Arc::clone(&visit.active),
-            upstream,
+            upstream: mirror.upstream,
             head: copy_of(head),
             ends: Rc::clone(&inbound.ends),
             scheme: inbound.scheme,
@@ -198,8 +233,8 @@ impl Copy {
 impl Drop for Copy {
     fn drop(&mut self) {
         count(&self.proxy, &self.active, self.upstream, self.fate.get());
-        let under_way = &self.proxy.mirrors.under_way;
-        under_way.set(under_way.get().saturating_sub(1));
+        let under_way = self.under_way.get();
+        self.under_way.set(under_way.saturating_sub(1));
     }
 }
 

@@ -263,3 +263,31 @@ fn an_answer_that_could_be_bettered_does_not_wait_for_room() {
     sluice.get("/").with_status(502);
     assert_eq!(breaks.requests().len(), 3);
 }
+
+#[test]
+fn a_status_is_retried_at_the_bound_too_and_the_bound_holds() {
+    let bad = "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 3\r\n\r\nbad";
+    let (bad, crowd) = (Upstream::answering(bad), Arc::<Crowd>::default());
+    let good = counting(&crowd);
+    let retry = "retry: {on: [gateway-error], backoff: {base: 1ms, max: 1ms}}\n      balance: round-robin\n      \
+                 outlierDetection: {consecutiveErrors: 0}";
+    for bounds in [
+        "maxRequests: 1",
+        "maxRequests: 1, endpoint: {maxRequests: 1}",
+        "maxConnections: 1",
+    ] {
+        let breaker = format!("circuitBreaker: {{{bounds}, pendingTimeout: 10s}}\n      {retry}");
+        let sluice = Sluice::start(&config(1, &[bad.address(), good.address()], &breaker));
+        let before = bad.requests().len();
+        let load: Vec<_> = std::thread::scope(|scope| {
+            let one = || (0..10).map(|_| sluice.get("/").status).collect::<Vec<_>>();
+            let all: Vec<_> = (0..3).map(|_| scope.spawn(one)).collect();
+            all.into_iter()
+                .flat_map(|one| one.join().unwrap())
+                .collect()
+        });
+        assert_eq!(load, [200; 30], "{bounds}");
+        assert!(bad.requests().len() > before, "{bounds}: some were retried");
+        assert_eq!(crowd.most.load(Ordering::SeqCst), 1, "{bounds}");
+    }
+}

@@ -122,3 +122,43 @@ fn a_share_is_copied() {
     let share = shadow.requests().len();
     assert!((70..=170).contains(&share), "{share} of 400 for 30 %");
 }
+
+#[test]
+fn each_rule_has_a_bound_of_its_own() {
+    let main = Upstream::saying("main");
+    let gate = Gate::closed();
+    let inside = gate.clone();
+    let hangs = Upstream::start(move |exchange| {
+        while exchange.request()?.is_some() {
+            inside.pass();
+            exchange.write(ok("late"))?;
+        }
+        Ok(())
+    });
+    let mirror = "{upstream: shadow, maxInFlight: 2}";
+    let two = config(&main.url(), &hangs.url(), mirror).replace(
+        "    - path: /\n",
+        &format!(
+            "    - path: /other\n      upstreams: [main]\n      mirror: {mirror}\n    - path: /\n"
+        ),
+    );
+    let sluice = Sluice::start(&two);
+    for target in ["/", "/other", "/", "/other", "/", "/other"] {
+        sluice.get(target).with_status(200);
+    }
+    eventually("the third of each was dropped", || {
+        (counted(&sluice, "dropped") == 2).then_some(())
+    });
+    hangs.wait_for_requests(4);
+    // Those that are under way count in the next generation too.
+    sluice.rewrite(&two.replace("  workers: 1\n", "  workers: 1\n  via: true\n"));
+    eventually("the next generation serves", || {
+        let answer = sluice.get("/");
+        answer.head.header("via").map(drop)
+    });
+    assert_eq!(hangs.requests().len(), 4);
+    gate.open();
+    eventually("all four were answered", || {
+        (counted(&sluice, "answered") == 4).then_some(())
+    });
+}

@@ -328,3 +328,26 @@ fn a_port_of_the_url_goes_with_every_address() {
         "{page}"
     );
 }
+
+#[test]
+fn a_name_of_a_rejected_configuration_is_not_asked_for_any_more() {
+    let (dns, upstream) = (Dns::start(), everywhere());
+    dns.addresses(NAME, &[loopback(2)], 1);
+    dns.addresses("other.test.", &[loopback(3)], 1);
+    let yaml = |name: &str| config(&dns, &url(name, &upstream), "");
+    let sluice = Sluice::start(&yaml("todos.test"));
+    let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let listen = format!("listen: ['127.0.0.1:0', '{address}']");
+    sluice.rewrite(&yaml("other.test").replace(
+        "listen: 127.0.0.1:0\n  workers",
+        &format!("{listen}\n  workers"),
+    ));
+    sluice.log().wait_for("reload rejected");
+    let (asked, before) = (dns.times_asked("other.test."), dns.times_asked(NAME));
+    assert!(asked > 0, "while it was prepared");
+    eventually("the served name is asked for again and again", || {
+        (dns.times_asked(NAME) >= before + 6).then_some(())
+    });
+    assert_eq!(dns.times_asked("other.test."), asked);
+}

@@ -9,6 +9,7 @@ use crate::harness::certificates::Authority;
 use crate::harness::secure::Secure;
 use crate::harness::{Sluice, eventually, process, request};
 
+mod choices;
 mod files;
 mod foreign;
 mod http2;

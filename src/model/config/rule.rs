@@ -33,7 +33,7 @@ pub struct Mirror {
     pub upstream: u32,
     /// Of a hundred requests.
     pub percent: u32,
-    /// Copies that may be under way in a worker.
+    /// Copies of the rule that may be under way in a worker.
     pub max_in_flight: u32,
     /// In bytes; a request with more is not copied.
     pub max_body: u32,

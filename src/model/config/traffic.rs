@@ -192,6 +192,12 @@ pub struct CircuitBreaker {
     pub pending_timeout: Duration,
 }
 
+impl CircuitBreaker {
+    pub fn bounds_connections(&self) -> bool {
+        self.whole.connections.is_some() || self.endpoint.connections.is_some()
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Bounds {
     /// Per worker; `None` is unbounded.

@@ -221,7 +221,7 @@ section! {
         "upstream" upstream: &'t str; require,
         /// How many of a hundred requests are copied.
         "percent" percent: Number<0, 100> = Number(100),
-        /// Copies that may be under way in a worker; more are not made.
+        /// Copies of the rule that may be under way in a worker; more are not made.
         "maxInFlight" max_in_flight: Number<1, 65_536> = Number(128),
         /// A request with a longer body is not copied.
         "maxBody" max_body: Bytes<0, 16_777_216> = Bytes(64 * 1024),

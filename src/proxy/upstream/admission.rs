@@ -42,7 +42,7 @@ pub(in crate::proxy) async fn admit(
     };
     let queue = applicant.members.account().queue();
     if queue.is_empty()
-        && let Some(hold) = enter(applicant, tried, breaker)?
+        && let Some(hold) = enter(applicant, tried, breaker, None)?
     {
         return Ok(hold);
     }
@@ -65,7 +65,25 @@ pub(in crate::proxy) fn admit_now(applicant: &Applicant<'_>, tried: &Tried) -> O
         None => applicant.pick(tried),
         Some(breaker) => {
             let queue = applicant.members.account().queue();
-            let entered = queue.is_empty().then(|| enter(applicant, tried, breaker))?;
+            let entered = queue
+                .is_empty()
+                .then(|| enter(applicant, tried, breaker, None))?;
+            entered.ok().flatten()
+        }
+    }
+}
+
+/// The same in place of one that is about to be let go: nobody waits, since the place is there, and
+/// nobody in the queue is passed over.
+pub(in crate::proxy) fn admit_instead(
+    applicant: &Applicant<'_>,
+    tried: &Tried,
+    held: &Hold,
+) -> Option<Hold> {
+    match applicant.breaker {
+        None => applicant.pick(tried),
+        Some(breaker) => {
+            let entered = enter(applicant, tried, breaker, Some(held));
             entered.ok().flatten()
         }
     }
@@ -82,7 +100,7 @@ fn poll_turn(
     if !spot.is_first() {
         return Poll::Pending;
     }
-    match enter(applicant, tried, breaker) {
+    match enter(applicant, tried, breaker, None) {
         Ok(Some(hold)) => Poll::Ready(Ok(hold)),
         Err(reason) => Poll::Ready(Err(reason)),
         Ok(None) => {
@@ -94,12 +112,13 @@ fn poll_turn(
     }
 }
 
-/// An endpoint that has room; `None` where none has. An endpoint that is not well does not step in
-/// for those that are well and full.
+/// An endpoint that has room, that of `replaced` included; `None` where none has. An endpoint that is
+/// not well does not step in for those that are well and full.
 fn enter(
     applicant: &Applicant<'_>,
     tried: &Tried,
     breaker: &CircuitBreaker,
+    replaced: Option<&Hold>,
 ) -> Result<Option<Hold>, Reason> {
     let members = applicant.members;
     let now = applicant.alarm.about_now().millis();
@@ -111,7 +130,8 @@ fn enter(
         // It is counted; now all who counted before us are seen, in whichever worker.
         fence(SeqCst);
         let endpoint = hold.endpoint();
-        if members.is_over(&breaker.whole, endpoint, owner) {
+        let freed = u64::from(replaced.is_some());
+        if members.is_over(&breaker.whole, endpoint, owner, freed) {
             return Ok(None);
         }
         let is_well = endpoint.takes_traffic(now);
@@ -119,7 +139,9 @@ fn enter(
             return Ok(None);
         }
         one_is_well |= is_well;
-        if !endpoint.is_over(&breaker.endpoint, owner) {
+        let is_same = |held: &Hold| Rc::ptr_eq(held.endpoint(), endpoint);
+        let freed = u64::from(replaced.is_some_and(is_same));
+        if !endpoint.is_over(&breaker.endpoint, owner, freed) {
             return Ok(Some(hold.with_turn(members.account().queue().turn())));
         }
         if avoided.has(endpoint) {

@@ -170,12 +170,16 @@ impl Endpoint {
         u64::from(self.idle.borrow().iter().any(|one| one.is_of(owner)))
     }
 
-    /// Whether there is more here than these bounds allow, the request that has just come included.
-    pub(in crate::proxy) fn is_over(&self, bounds: &Bounds, owner: &Owner) -> bool {
+    /// Whether there is more here than these bounds allow, the request that has just come included, and
+    /// without those that are about to be let `go`.
+    pub(in crate::proxy) fn is_over(&self, bounds: &Bounds, owner: &Owner, go: u64) -> bool {
         let spare = self.spare(owner);
         let over = |count: u64, bound: Option<u32>| bound.is_some_and(|most| count > most.into());
-        over(self.connections() - spare, bounds.connections)
-            || (bounds.requests.is_some() && over(self.in_flight(), bounds.requests))
+        over(
+            self.connections().saturating_sub(spare + go),
+            bounds.connections,
+        ) || (bounds.requests.is_some()
+            && over(self.in_flight().saturating_sub(go), bounds.requests))
             || (spare == 0 && self.connecting.get() >= bounds.pending)
     }
 

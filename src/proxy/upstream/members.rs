@@ -204,22 +204,25 @@ impl Members {
         now.iter().any(|member| !tried.has(&member.endpoint))
     }
 
-    /// Whether all endpoints together have more than these bounds allow, `taken` having been chosen.
+    /// Whether all endpoints together have more than these bounds allow, `taken` having been chosen, and
+    /// without those that are about to be let `go`.
     pub(in crate::proxy) fn is_over(
         &self,
         bounds: &Bounds,
         taken: &Endpoint,
         owner: &Owner,
+        go: u64,
     ) -> bool {
         let now = self.now.borrow();
         let sum = |of: fn(&Endpoint) -> u64| now.iter().map(|one| of(&one.endpoint)).sum::<u64>();
         let over = |bound: Option<u32>, count: &dyn Fn() -> u64| {
             bound.is_some_and(|most| count() > u64::from(most))
         };
-        over(bounds.requests, &|| sum(Endpoint::in_flight))
-            || over(bounds.connections, &|| {
-                sum(Endpoint::connections).saturating_sub(taken.spare(owner))
-            })
+        over(bounds.requests, &|| {
+            sum(Endpoint::in_flight).saturating_sub(go)
+        }) || over(bounds.connections, &|| {
+            sum(Endpoint::connections).saturating_sub(taken.spare(owner) + go)
+        })
     }
 
     /// Connections that wait for requests.

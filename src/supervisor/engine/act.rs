@@ -249,6 +249,12 @@ impl Engine {
             }
             Verdict::Superseded => tracing::info!(hash, "superseded by a newer configuration"),
         }
+        // What was looked up for one that came to nothing is not wanted any more.
+        if let (Verdict::Rejected, false) = (record.verdict, self.state.is_reloading())
+            && let Some(config) = self.config()
+        {
+            self.resolver.serve(&config);
+        }
         if let Some(result) = result(record.verdict) {
             self.counts.reload(result, *took);
         }

@@ -4,7 +4,7 @@ use nix::sys::signal::Signal;
 
 use super::{config, echoed, generation, post, reload, start, status, wait_until_all_serve};
 use crate::harness::load::{Connections, Load};
-use crate::harness::{Client, Launch, Response, Sluice, eventually, process};
+use crate::harness::{Client, Launch, Response, Sluice, Upstream, client, eventually, process};
 
 /// Requests that were ever counted.
 fn counted(sluice: &Sluice) -> u64 {
@@ -170,4 +170,68 @@ fn process_1_stays_for_its_successors_and_passes_signals_on() {
     process::signal(first, Signal::SIGTERM);
     assert_eq!(sluice.wait_for_exit().code(), Some(0));
     sluice.log().wait_for_end();
+}
+
+#[test]
+fn what_is_known_of_endpoints_and_clients_outlives_the_binary() {
+    let [a, b, c] = ["a", "b", "c"].map(Upstream::saying);
+    let failing = "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 3\r\n\r\nbad";
+    let bad = Upstream::answering(failing);
+    // Nobody listens on the port that it is checked on.
+    let dead = crate::harness::port::free_address().port();
+    let urls = [a.url(), b.url(), bad.url()].join("', '");
+    let yaml = format!(
+        "server:\n  listen: 127.0.0.1:0\n  workers: 2\n  upstreams:\n    - id: app\n      servers: ['{urls}']\n      \
+         balance: round-robin\n      sticky: {{cookie: at}}\n      \
+         outlierDetection: {{baseEjectionTime: 1h, maxEjectionTime: 1h}}\n    \
+         - id: checked\n      servers: ['{}', '{}']\n      \
+         healthCheck: {{type: tcp, port: {dead}, interval: 1h, unhealthyThreshold: 1}}\n  rules:\n    \
+         - {{path: /checked, upstreams: [checked]}}\n    - {{path: /, upstreams: [app]}}\n",
+        c.url(),
+        b.url(),
+    );
+    let mut sluice = Sluice::start(&yaml);
+    let health = |sluice: &Sluice| {
+        let seen = client::get(sluice.admin(), "/upstreams").json();
+        let upstreams = seen["upstreams"].as_array().unwrap().clone();
+        let endpoints = upstreams
+            .iter()
+            .flat_map(|one| one["endpoints"].as_array().unwrap().clone());
+        let health = |one: serde_json::Value| one["health"].as_str().unwrap().to_owned();
+        endpoints.map(health).collect::<Vec<_>>()
+    };
+    let known = ["unknown", "unknown", "ejected", "unhealthy", "unhealthy"];
+    eventually("one is ejected and two are unhealthy", || {
+        sluice.get("/");
+        (health(&sluice) == known).then_some(())
+    });
+    let first = sluice.get("/").with_status(200);
+    let cookie = first.header("set-cookie").unwrap();
+    let cookie = cookie.split(';').next().unwrap().to_owned();
+    let keeps = |sluice: &Sluice| {
+        let request = format!("GET / HTTP/1.1\r\nhost: x\r\ncookie: {cookie}\r\n\r\n");
+        for _ in 0..10 {
+            let answer = sluice.request(&request).with_status(200);
+            assert_eq!(answer.text(), first.text());
+            assert_eq!(answer.header("set-cookie"), None);
+        }
+    };
+    keeps(&sluice);
+    let tried = bad.requests().len();
+
+    sluice.signal(Signal::SIGUSR2);
+    sluice.log().wait_for("the successor serves, draining");
+    assert_eq!(sluice.wait_for_exit().code(), Some(0));
+    assert_eq!(health(&sluice), known);
+    keeps(&sluice);
+    for _ in 0..20 {
+        sluice.get("/").with_status(200);
+    }
+    assert_eq!(
+        bad.requests().len(),
+        tried,
+        "it is out for the successor too"
+    );
+    let successor = u32::try_from(status(&sluice)["pid"].as_u64().unwrap()).unwrap();
+    end(successor);
 }

@@ -151,7 +151,7 @@ fn a_change_of_protocol_takes_a_connection_of_http1() {
 
 /// curl over HTTP/2, as to `https://a.test`.
 #[track_caller]
-fn curl(sluice: &Sluice, ca: &Authority, arguments: &[&str]) -> Option<String> {
+pub(super) fn curl(sluice: &Sluice, ca: &Authority, arguments: &[&str]) -> Option<String> {
     let mut curl = find("curl")?;
     curl.args(["-sS", "--max-time", "60", "--noproxy", "*", "--http2"])
         .args(["--connect-to", &format!("a.test:443:{}", sluice.address())])
