@@ -3,6 +3,7 @@
 //!
 //! Not here: any knowledge of what the proxy should answer. That is the tests' own.
 
+pub(crate) mod browser;
 pub(crate) mod certificates;
 pub(crate) mod client;
 pub(crate) mod dns;
