@@ -149,6 +149,53 @@ fn ending_tls(ca: &Authority, more: &str, app: &Upstream, other: &Upstream) -> S
     )
 }
 
+#[test]
+fn clients_that_say_nothing_of_tls_are_let_go_in_time() {
+    let ca = Authority::new();
+    let upstream = echoing();
+    let ending = ending_tls(&ca, "", &upstream, &upstream);
+    let passing = tcp(&upstream, "").replace(
+        "upstream: app}",
+        "upstream: app, routes: [{sni: app.test, upstream: app}]}",
+    );
+    for yaml in [ending, passing] {
+        let bound = "  limits: {handshakeTimeout: 300ms}\n  rules: []";
+        let sluice = Sluice::start(&yaml.replace("  rules: []", bound));
+        let hello = [0x16, 3, 1, 2, 0, 1, 0, 1, 0xfc, 3, 3];
+        let openings: [&[u8]; 3] = [b"", b"\x16", &hello];
+        let silent = openings.iter().cycle().take(30).map(|opening| {
+            let mut client = Client::connect(sluice.address());
+            client.send(opening);
+            client
+        });
+        for mut client in silent.collect::<Vec<_>>() {
+            // A word about why is an alert; what was not read makes the end a reset.
+            let said = client.wire.read_to_end().unwrap_or_default();
+            assert!(said.len() <= 7, "{said:?}");
+        }
+    }
+    assert_eq!(upstream.connections(), 0);
+}
+
+#[test]
+fn clients_without_a_certificate_are_kept_out_where_one_is_required() {
+    let ca = Authority::new();
+    let upstream = answering_at_the_end("app");
+    let require = format!("      clientAuth: {{ca: {}}}\n", ca.ca().display());
+    let sluice = Sluice::start(&ending_tls(&ca, &require, &upstream, &upstream));
+    let address = sluice.address();
+    let refused = Secure::trusting(&ca.pem)
+        .try_connect(address, "app.test")
+        .and_then(|mut connection| connection.rest());
+    assert!(refused.is_err());
+    let own = ca.issue_to("client", &["client.test"]);
+    let mut known = Secure::showing(&ca.pem, Some(&own)).connect(address, "app.test");
+    known.send("hello");
+    known.finish_sending();
+    assert_eq!(known.rest().unwrap(), "app got hello");
+    assert_eq!(upstream.connections(), 1);
+}
+
 /// Says a text after its client has ended.
 fn answering_at_the_end(text: &'static str) -> Upstream {
     Upstream::start(move |exchange| {

@@ -3,10 +3,12 @@
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
 
+use crate::harness::browser::Browser;
+use crate::harness::certificates::Authority;
 use crate::harness::foreign::find;
 use crate::harness::python::Peer;
 use crate::harness::sluice::config;
-use crate::harness::{Gate, Sluice, Upstream, get};
+use crate::harness::{Gate, Sluice, Upstream, eventually, get};
 use crate::reload::post;
 
 #[track_caller]
@@ -57,9 +59,55 @@ fn a_thousand_at_once_stay_through_a_hundred_reloads() {
     assert_eq!(crowd.line(), "1000 stayed");
 }
 
+/// Opens a WebSocket to its own host; what it has got back, and how it was closed.
+const SPEAK: &str = "return new Promise((told, failed) => {
+    const socket = new WebSocket(`wss://${location.host}/chat`, 'chat');
+    const sent = 'x'.repeat(1000000);
+    let got = '';
+    socket.onopen = () => socket.send(sent);
+    socket.onmessage = (message) => {
+        got = message.data === sent ? 'all of it' : message.data.length;
+        socket.close(4001, 'enough');
+    };
+    socket.onerror = () => failed(new Error('no WebSocket'));
+    socket.onclose = (event) => told(`${got}, ${event.code}`);
+});";
+
+#[test]
+fn a_browser_opens_one_over_http2() {
+    let Some((mut server, url)) = server() else {
+        return;
+    };
+    let ca = Authority::new();
+    let log = tempfile::NamedTempFile::new().unwrap();
+    let sluice = Sluice::start(&format!(
+        "server:\n  listen:\n    address: 127.0.0.1:0\n    tls: {{certificates: [{}]}}\n  workers: 1\n  \
+         upstreams:\n    - {{id: chat, url: '{url}'}}\n    - {{id: page, url: builtin://echo}}\n  rules:\n    \
+         - {{path: /chat, upstreams: [chat]}}\n    - {{path: /, upstreams: [page]}}\naccessLog:\n  mode: on\n  path: {}\n",
+        ca.pair("a", &["localhost"]),
+        log.path().display()
+    ));
+    let page = format!("https://localhost:{}/", sluice.address().port());
+    let believing = ["--ignore-certificate-errors"];
+    let Some(browser) = Browser::open(&page, &believing) else {
+        return;
+    };
+    assert_eq!(browser.evaluate(SPEAK), "all of it, 4001");
+    assert_eq!(server.line(), "closed 4001");
+    let line = eventually("a line about it", || {
+        let text = std::fs::read_to_string(log.path()).unwrap();
+        text.lines()
+            .find(|line| line.contains("/chat"))
+            .map(str::to_owned)
+    });
+    let line: serde_json::Value = serde_json::from_str(&line).unwrap();
+    assert_eq!(line["protocol"], "HTTP/2", "{line}");
+    assert_eq!(line["status"], 200, "{line}");
+}
+
 #[test]
 fn events_arrive_as_they_are_sent() {
-    for version in ["--http1.1", "--http1.0"] {
+    for version in ["--http1.1", "--http1.0", "--http2-prior-knowledge"] {
         let Some(mut curl) = find("curl") else { return };
         let gate = Gate::closed();
         let inside = gate.clone();
