@@ -48,9 +48,16 @@ pub(super) struct Client {
 struct Io {
     stream: Stream,
     inlet: Inlet,
+    spoken: Spoken,
+    /// There while requests come, and for a moment after.
+    talk: Option<Box<Talk>>,
+}
+
+/// What only a connection with a request under way has to remember.
+#[derive(Default)]
+struct Talk {
     out: Outgoing,
     incoming: Incoming,
-    spoken: Spoken,
 }
 
 /// Whether it is clear yet which protocol the client speaks.
@@ -91,9 +98,8 @@ impl Client {
         let io = Io {
             stream,
             inlet: Inlet::default(),
-            out: Outgoing::default(),
-            incoming: Incoming::none(),
             spoken: Spoken::Nothing,
+            talk: None,
         };
         Rc::new(Self {
             proxy,
@@ -191,11 +197,11 @@ impl Client {
 
     /// From here on the body of this request is what is read.
     pub(super) fn expect_body(&self, incoming: Incoming) {
-        self.io.borrow_mut().incoming = incoming;
+        self.io.borrow_mut().talk().incoming = incoming;
     }
 
     pub(super) fn with_incoming<T>(&self, look: impl FnOnce(&mut Incoming) -> T) -> T {
-        look(&mut self.io.borrow_mut().incoming)
+        look(&mut self.io.borrow_mut().talk().incoming)
     }
 
     /// Queues an interim response; it is written as soon as the connection's task gets to it.
@@ -208,7 +214,7 @@ impl Client {
             connection: ConnectionField::Omit,
             date: None,
         };
-        h1::encode_response_head(&parts, io.out.front());
+        h1::encode_response_head(&parts, io.talk().out.front());
     }
 
     /// Watches a client that waits for its response: writes what is queued, and is ready when the
@@ -218,10 +224,10 @@ impl Client {
         let Io {
             stream,
             inlet,
-            out,
-            incoming,
+            talk,
             ..
         } = &mut *self.io.borrow_mut();
+        let Talk { out, incoming } = &mut **talk.get_or_insert_default();
         if let Poll::Ready(Err(_)) = out.poll_flush(cx, stream) {
             return Poll::Ready(Reason::ClientGone);
         }
@@ -240,7 +246,7 @@ impl Client {
 
     /// What waits to be written to the client.
     pub(super) fn with_out<T>(&self, look: impl FnOnce(&mut Outgoing) -> T) -> T {
-        look(&mut self.io.borrow_mut().out)
+        look(&mut self.io.borrow_mut().talk().out)
     }
 
     /// Writes what waits; ready with why not when the client takes nothing for too long.
@@ -250,7 +256,8 @@ impl Client {
         patience: &mut Patience,
         bound: Duration,
     ) -> Poll<Result<(), Reason>> {
-        let Io { stream, out, .. } = &mut *self.io.borrow_mut();
+        let Io { stream, talk, .. } = &mut *self.io.borrow_mut();
+        let out = &mut talk.get_or_insert_default().out;
         let before = out.total();
         match out.poll_flush(cx, stream) {
             Poll::Ready(Ok(())) => {
@@ -275,19 +282,30 @@ impl Client {
 
     /// Gives the buffers back before the connection idles.
     pub(super) fn rest(&self) {
-        let Io { inlet, out, .. } = &mut *self.io.borrow_mut();
+        let Io { inlet, talk, .. } = &mut *self.io.borrow_mut();
         inlet.rest(&self.proxy.buffers);
-        if out.is_written() {
+        if let Some(Talk { out, .. }) = talk.as_deref_mut()
+            && out.is_written()
+        {
             self.proxy.buffers.give(std::mem::take(out).into_buffer());
+        }
+    }
+
+    /// After a rest: gives back all that it takes to read a request and to answer it.
+    pub(super) fn doze(&self) {
+        let talk = &mut self.io.borrow_mut().talk;
+        if talk.as_ref().is_some_and(|talk| talk.out.is_written()) {
+            *talk = None;
         }
     }
 
     /// Takes a buffer for what is to be written, if there is none yet.
     pub(super) fn prepare_out(&self) {
-        let mut io = self.io.borrow_mut();
-        if io.out.has_no_buffer() {
-            io.out = Outgoing::with_buffer(self.proxy.buffers.take());
-        }
+        self.with_out(|out| {
+            if out.has_no_buffer() {
+                *out = Outgoing::with_buffer(self.proxy.buffers.take());
+            }
+        });
     }
 
     /// Reads and forgets; ready at the client's end.
@@ -317,4 +335,15 @@ impl Client {
         let Io { stream, inlet, .. } = &mut *self.io.borrow_mut();
         look(stream, inlet)
     }
+}
+
+impl Io {
+    fn talk(&mut self) -> &mut Talk {
+        self.talk.get_or_insert_default()
+    }
+}
+
+#[cfg(test)]
+pub(super) fn size_of_client() -> usize {
+    size_of::<Client>()
 }

@@ -62,14 +62,24 @@ pub(super) enum Admission {
 }
 
 /// Lives as long as the connection. May be dropped at any time.
-pub(super) async fn serve(client: Rc<Client>, listener: u32, admission: Admission) {
-    let mut patience = Patience::default();
-    while idle(&client, &mut patience, Duration::MAX).await == Woken::Readable {
-        // The future of a request is large, and most connections are idle most of the time.
-        match Box::pin(busy(&client, listener, admission, &mut patience)).await {
-            Next::Keep | Next::Wait => {}
-            Next::Http2 => return Box::pin(multiplexed(client, listener, admission)).await,
-            end => return Box::pin(close(&client, end)).await,
+#[expect(
+    clippy::manual_async_fn,
+    reason = "the arguments of an async function take their memory twice"
+)]
+pub(super) fn serve(
+    client: Rc<Client>,
+    listener: u32,
+    admission: Admission,
+) -> impl Future<Output = ()> {
+    async move {
+        let mut patience = Patience::default();
+        while idle(&client, &mut patience, Duration::MAX).await == Woken::Readable {
+            // The future of a request is large, and most connections are idle most of the time.
+            match Box::pin(busy(&client, listener, admission, &mut patience)).await {
+                Next::Keep | Next::Wait => client.doze(),
+                Next::Http2 => return Box::pin(multiplexed(client, listener, admission)).await,
+                end => return Box::pin(close(&client, end)).await,
+            }
         }
     }
 }
@@ -89,9 +99,11 @@ async fn close(client: &Client, end: Next) {
 }
 
 /// Waits for a request, without a buffer, for as long as the configuration says or for `most`.
-async fn idle(client: &Client, patience: &mut Patience, most: Duration) -> Woken {
-    let bound = client.proxy.idle_timeout().min(most);
-    poll_fn(|cx| client.poll_idle(cx, patience, bound)).await
+fn idle(client: &Client, patience: &mut Patience, most: Duration) -> impl Future<Output = Woken> {
+    poll_fn(move |cx| {
+        let bound = client.proxy.idle_timeout().min(most);
+        client.poll_idle(cx, patience, bound)
+    })
 }
 
 /// Serves requests for as long as they come one soon after the other; `patience` then says since when

@@ -178,28 +178,95 @@ fn start(
     let comes_plain = entrance.settings.tcp.is_none() && entrance.tls.is_none();
     let is_http = comes_plain && !begins_with_header(&entrance.settings, peer);
     drop(match is_http {
-        true => tokio::task::spawn_local(serve(proxy, arrival)),
-        false => {
-            tokio::task::spawn_local(introduce(Rc::clone(proxy), Rc::clone(entrance), arrival))
-        }
+        true => tokio::task::spawn_local(serve(Opened::plain(proxy, arrival))),
+        false => tokio::task::spawn_local(introduce(proxy, entrance, arrival)),
     });
 }
 
-/// The task of one connection.
-fn serve(proxy: &Rc<Proxy>, arrival: Arrival) -> impl Future<Output = ()> + use<> {
-    let Arrival {
-        tcp,
-        ends,
-        listener,
-        admission,
-        open,
-    } = arrival;
-    let client = Client::new(Rc::clone(proxy), Stream::tcp(tcp), ends, listener, None);
-    open.until_aborted(connection::serve(client, listener, admission))
+/// A connection that can be read requests from.
+struct Opened {
+    client: Rc<Client>,
+    listener: u32,
+    admission: Admission,
+    open: OpenGuard,
 }
 
-/// The same of one that begins with a handshake.
-async fn serve_secure(proxy: Rc<Proxy>, terminator: &Terminator, arrival: Arrival) {
+impl Opened {
+    fn plain(proxy: &Rc<Proxy>, arrival: Arrival) -> Self {
+        Self {
+            client: Client::new(
+                Rc::clone(proxy),
+                Stream::tcp(arrival.tcp),
+                arrival.ends,
+                arrival.listener,
+                None,
+            ),
+            listener: arrival.listener,
+            admission: arrival.admission,
+            open: arrival.open,
+        }
+    }
+}
+
+/// The task of one connection.
+fn serve(opened: Opened) -> impl Future<Output = ()> {
+    let Opened {
+        client,
+        listener,
+        admission,
+        open,
+    } = opened;
+    open.until_aborted(move || connection::serve(client, listener, admission))
+}
+
+/// The task of a connection that first tells whose it is, or shakes hands, or is passed on, or more
+/// than one of these.
+fn introduce(
+    proxy: &Rc<Proxy>,
+    entrance: &Rc<Entrance>,
+    arrival: Arrival,
+) -> impl Future<Output = ()> + use<> {
+    // Most connections of HTTP have it behind them.
+    let opening = Box::pin(opening(Rc::clone(proxy), Rc::clone(entrance), arrival));
+    async move {
+        let Some(opened) = opening.await else {
+            return;
+        };
+        serve(opened).await;
+    }
+}
+
+/// `None` where no requests are to be read.
+async fn opening(proxy: Rc<Proxy>, entrance: Rc<Entrance>, mut arrival: Arrival) -> Option<Opened> {
+    if begins_with_header(&entrance.settings, arrival.ends.peer)
+        && let Some(settings) = &entrance.settings.proxy_protocol
+    {
+        match announced::receive(&proxy, &arrival.tcp, settings).await {
+            Ok(Greeting::Header(told)) => arrival.ends = arrival.ends.as_told(told),
+            Ok(Greeting::None) => {}
+            Ok(Greeting::Ended) => return None,
+            Err(reason) => {
+                tracing::debug!(%reason, peer = %arrival.ends.peer, "connection closed");
+                proxy.observer.count_reason(reason);
+                return None;
+            }
+        }
+    }
+    if let Some(tcp) = &entrance.settings.tcp {
+        tcp::serve(proxy, tcp, entrance.tls.as_ref(), arrival).await;
+        return None;
+    }
+    match &entrance.tls {
+        Some(terminator) => shake_hands(proxy, terminator, arrival).await,
+        None => Some(Opened::plain(&proxy, arrival)),
+    }
+}
+
+async fn shake_hands(
+    proxy: Rc<Proxy>,
+    terminator: &Terminator,
+    arrival: Arrival,
+) -> Option<Opened> {
     let Arrival {
         tcp,
         ends,
@@ -207,9 +274,7 @@ async fn serve_secure(proxy: Rc<Proxy>, terminator: &Terminator, arrival: Arriva
         admission,
         open,
     } = arrival;
-    // Most connections have it behind them.
-    let shaken = Box::pin(handshake::accept(&proxy, tcp, terminator)).await;
-    let (client, admission) = match shaken {
+    let (client, admission) = match handshake::accept(&proxy, tcp, terminator).await {
         Ok(Outcome::Secured(stream, secured)) => {
             proxy.observer.handshake(listener, secured.kind);
             let client = Client::new(proxy, Stream::Tls(stream), ends, listener, Some(secured));
@@ -222,11 +287,16 @@ async fn serve_secure(proxy: Rc<Proxy>, terminator: &Terminator, arrival: Arriva
         }
         Err(ended) => {
             tracing::debug!(result = ended.as_str(), peer = %ends.peer, "no TLS handshake");
-            return proxy.observer.handshake(listener, ended);
+            proxy.observer.handshake(listener, ended);
+            return None;
         }
     };
-    open.until_aborted(connection::serve(client, listener, admission))
-        .await;
+    Some(Opened {
+        client,
+        listener,
+        admission,
+        open,
+    })
 }
 
 fn begins_with_header(settings: &Listener, peer: SocketAddr) -> bool {
@@ -234,42 +304,22 @@ fn begins_with_header(settings: &Listener, peer: SocketAddr) -> bool {
     settings.is_some_and(|settings| settings.trusted_sources.contains(peer.ip()))
 }
 
-/// The task of a connection that first tells whose it is, or shakes hands, or is passed on, or more
-/// than one of these.
-async fn introduce(proxy: Rc<Proxy>, entrance: Rc<Entrance>, mut arrival: Arrival) {
-    if begins_with_header(&entrance.settings, arrival.ends.peer)
-        && let Some(settings) = &entrance.settings.proxy_protocol
-    {
-        match Box::pin(announced::receive(&proxy, &arrival.tcp, settings)).await {
-            Ok(Greeting::Header(told)) => arrival.ends = arrival.ends.as_told(told),
-            Ok(Greeting::None) => {}
-            Ok(Greeting::Ended) => return,
-            Err(reason) => {
-                tracing::debug!(%reason, peer = %arrival.ends.peer, "connection closed");
-                return proxy.observer.count_reason(reason);
-            }
-        }
-    }
-    if let Some(tcp) = &entrance.settings.tcp {
-        return tcp::serve(proxy, tcp, entrance.tls.as_ref(), arrival).await;
-    }
-    match &entrance.tls {
-        Some(terminator) => serve_secure(proxy, terminator, arrival).await,
-        None => serve(&proxy, arrival).await,
-    }
-}
-
+/// Of the task of a plain connection, and of one that has an opening.
 #[cfg(test)]
-pub(super) async fn size_of_connection(proxy: &Rc<Proxy>) -> usize {
+pub(super) async fn sizes_of_connections(proxy: &Rc<Proxy>) -> [usize; 2] {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let tcp = TcpStream::connect(address).await.unwrap();
-    let arrival = Arrival {
-        ends: Ends::of(&tcp, address),
-        tcp,
-        listener: 0,
-        admission: Admission::Serve,
-        open: proxy.open_connection(0),
+    let arrival = async || {
+        let tcp = TcpStream::connect(address).await.unwrap();
+        Arrival {
+            ends: Ends::of(&tcp, address),
+            tcp,
+            listener: 0,
+            admission: Admission::Serve,
+            open: proxy.open_connection(0),
+        }
     };
-    size_of_val(&serve(proxy, arrival))
+    let plain = serve(Opened::plain(proxy, arrival().await));
+    let introduced = introduce(proxy, &Rc::default(), arrival().await);
+    [size_of_val(&plain), size_of_val(&introduced)]
 }

@@ -87,16 +87,26 @@ impl OpenGuard {
         }
     }
 
-    /// Runs a connection to its end, or until the worker is out of time.
-    pub(super) async fn until_aborted(self, serving: impl Future<Output = ()>) {
-        let mut serving = pin!(serving);
-        poll_fn(|cx| {
-            if self.proxy.presence.phase.get() == Phase::Aborting {
-                return Poll::Ready(());
-            }
-            serving.as_mut().poll(cx)
-        })
-        .await;
+    /// Runs a connection to its end, or until the worker is out of time. Its future is made here: one
+    /// that is handed over takes its memory twice.
+    #[expect(
+        clippy::manual_async_fn,
+        reason = "the arguments of an async function take their memory twice"
+    )]
+    pub(super) fn until_aborted<F: Future<Output = ()>>(
+        self,
+        serving: impl FnOnce() -> F,
+    ) -> impl Future<Output = ()> {
+        async move {
+            let mut serving = pin!(serving());
+            poll_fn(|cx| {
+                if self.proxy.presence.phase.get() == Phase::Aborting {
+                    return Poll::Ready(());
+                }
+                serving.as_mut().poll(cx)
+            })
+            .await;
+        }
     }
 }
 

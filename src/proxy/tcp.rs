@@ -75,7 +75,7 @@ pub(super) async fn serve(
         open,
     } = arrival;
     let Some(active) = proxy.active() else { return };
-    let serving = async {
+    let serving = async move || {
         let opened = match (admission, terminator) {
             (Admission::Serve, None) => look(&proxy, &active, listener, tcp).await,
             (Admission::Serve, Some(terminator)) => {

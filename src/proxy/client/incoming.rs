@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use http::{HeaderMap, StatusCode};
 
-use super::{Client, Io};
+use super::{Client, Io, Talk};
 use crate::model::config::Limits;
 use crate::proxy::body::{Frame, Size};
 use crate::proxy::error::Reason;
@@ -17,6 +17,7 @@ use crate::proxy::h1::{
     self, BodyDecoder, BodyEvent, ConnectionField, Expectation, Framing, RequestHead, ResponseParts,
 };
 use crate::proxy::pace::{LeastRate, Pace};
+use crate::proxy::stream::Stream;
 use crate::proxy::timers::{Alarm, Patience};
 
 pub(in crate::proxy) struct Incoming {
@@ -50,8 +51,9 @@ pub(in crate::proxy) enum Wait {
     Over,
 }
 
-impl Incoming {
-    pub(in crate::proxy) fn none() -> Self {
+impl Default for Incoming {
+    /// No body.
+    fn default() -> Self {
         Self {
             decoder: BodyDecoder::new(Framing::None),
             state: State::Ended,
@@ -68,7 +70,9 @@ impl Incoming {
             },
         }
     }
+}
 
+impl Incoming {
     /// A declared length over the limit is refused before anything of it is read.
     pub(in crate::proxy) fn of(head: &RequestHead, limits: &Limits) -> Result<Self, Reason> {
         let (state, size) = match head.framing {
@@ -195,36 +199,44 @@ impl Client {
         &self,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame, Reason>>> {
-        let io = &mut *self.io.borrow_mut();
+        let Io {
+            stream,
+            inlet,
+            talk,
+            ..
+        } = &mut *self.io.borrow_mut();
+        let talk = talk.get_or_insert_default();
         loop {
-            match io.incoming.state {
+            let incoming = &mut talk.incoming;
+            match incoming.state {
                 State::Open => {}
                 State::Ended => return Poll::Ready(None),
                 State::Failed(reason) => return Poll::Ready(Some(Err(reason))),
             }
-            match io.incoming.decoder.decode(&mut io.inlet.buffer) {
+            match incoming.decoder.decode(&mut inlet.buffer) {
                 Ok(BodyEvent::NeedMore) => {}
-                Ok(event) => match io.incoming.accept(event) {
+                Ok(event) => match incoming.accept(event) {
                     Some(frame) => return Poll::Ready(Some(frame)),
                     None => continue,
                 },
-                Err(fault) => io.incoming.state = State::Failed(fault.into()),
+                Err(fault) => incoming.state = State::Failed(fault.into()),
             }
-            if io.incoming.is_over() {
+            if incoming.is_over() {
                 continue;
             }
-            io.ask_for_body(cx);
-            match io.inlet.poll_fill(cx, &mut io.stream, &self.proxy.buffers) {
+            talk.ask_for_body(cx, stream);
+            let incoming = &mut talk.incoming;
+            match inlet.poll_fill(cx, stream, &self.proxy.buffers) {
                 Poll::Ready(Ok(0) | Err(_)) => {
-                    io.incoming.state = State::Failed(Reason::ClientGone);
+                    incoming.state = State::Failed(Reason::ClientGone);
                 }
                 Poll::Ready(Ok(count)) => {
-                    io.incoming.patience.renew();
-                    io.incoming.pace.moved(count as u64, &self.alarm);
+                    incoming.patience.renew();
+                    incoming.pace.moved(count as u64, &self.alarm);
                 }
-                Poll::Pending => match io.incoming.poll_late(cx, &self.alarm) {
+                Poll::Pending => match incoming.poll_late(cx, &self.alarm) {
                     Poll::Ready(()) => {
-                        io.incoming.state = State::Failed(Reason::BodyTimeout);
+                        incoming.state = State::Failed(Reason::BodyTimeout);
                     }
                     Poll::Pending => return Poll::Pending,
                 },
@@ -233,9 +245,9 @@ impl Client {
     }
 }
 
-impl Io {
+impl Talk {
     /// Tells a client that waits for it to send its body.
-    fn ask_for_body(&mut self, cx: &mut Context<'_>) {
+    fn ask_for_body(&mut self, cx: &mut Context<'_>, stream: &mut Stream) {
         if self.incoming.wait == Wait::Continue {
             self.incoming.wait = Wait::Over;
             let parts = ResponseParts {
@@ -248,6 +260,6 @@ impl Io {
             h1::encode_response_head(&parts, self.out.front());
         }
         // Whether it is written, and whether it could be, shows when the connection's task comes by.
-        let _ = self.out.poll_flush(cx, &mut self.stream);
+        let _ = self.out.poll_flush(cx, stream);
     }
 }
