@@ -10,6 +10,7 @@ use memchr::memchr;
 
 use super::error::InvalidFields;
 use super::names::{self, Role};
+use super::recent;
 use super::scan::Lines;
 
 /// Room in the map for what is added on the way, so that it does not grow again.
@@ -95,7 +96,7 @@ impl Fields {
                 }
                 known.name.clone()
             }
-            None => HeaderName::from_bytes(name).map_err(|_| fault_of_line(line))?,
+            None => recent::read(name).map_err(|_| fault_of_line(line))?,
         };
         let value = HeaderValue::from_maybe_shared(value).map_err(|_| fault_of_line(line))?;
         self.map
