@@ -173,7 +173,7 @@ async fn request(client: &Rc<Client>, listener: u32, admission: Admission) -> Ne
         Ok(head)
     });
     match admitted {
-        Ok(head) => exchange(client, *head, &mut visit).await,
+        Ok(head) => exchange(client, head, &mut visit).await,
         Err(Reason::ClientGone) => {
             visit.seen.reason = Some(Reason::ClientGone);
             Next::Close
@@ -183,13 +183,13 @@ async fn request(client: &Rc<Client>, listener: u32, admission: Admission) -> Ne
 }
 
 /// One request that could be read and its response.
-async fn exchange(client: &Rc<Client>, head: RequestHead, visit: &mut Visit) -> Next {
+async fn exchange(client: &Rc<Client>, head: Box<RequestHead>, visit: &mut Visit) -> Next {
     let asked = answer::Asked {
         version: head.version,
         method: head.method.clone(),
         persistence: head.persistence,
     };
-    let (request, inbound) = request_of(head, client);
+    let (request, inbound) = request_of(*head, client);
     let response = {
         let handling = pin!(handler::handle(request, &inbound, visit));
         while_there(client, handling).await

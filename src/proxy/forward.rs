@@ -27,7 +27,7 @@ use super::placement::Placement;
 use super::timers::Patience;
 use super::tunnel::Switched;
 use super::upstream::admission::{self, Applicant};
-use super::upstream::body::Return;
+use super::upstream::body::{Return, UpstreamBody};
 use super::upstream::endpoint::Owner;
 use super::upstream::hold::Hold;
 use super::upstream::http2::body::CallBody;
@@ -324,7 +324,7 @@ impl<'a> Errand<'a> {
                     owner: self.owner(),
                     idle: self.target.traffic.timeouts.idle,
                 };
-                Body::Upstream(Box::new(exchange.into_body(&head, back)))
+                Body::Upstream(Box::new(UpstreamBody::new(exchange, &head, back)))
             }
             (ResponseKind::Upgrade(protocol), Carrier::Http1(exchange))
                 if was_offered(protocol, self.inbound) =>

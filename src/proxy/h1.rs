@@ -10,6 +10,7 @@ mod error;
 mod fields;
 mod framing;
 mod names;
+mod recent;
 mod request;
 mod response;
 mod scan;

@@ -243,9 +243,9 @@ fn refuse_connect(method: &Method) -> Result<(), Reason> {
 /// Clients use a connection for several hosts where its certificate is for all of them, and some
 /// where it is not.
 fn refuse_misdirected(inbound: &Inbound) -> Result<(), Reason> {
-    let host = inbound.authority.as_ref().map_or("", Authority::host);
+    let host = || inbound.authority.as_ref().map_or("", Authority::host);
     match &inbound.tls {
-        Some(tls) if tls.is_misdirected(host) => Err(Reason::Misdirected),
+        Some(tls) if tls.is_misdirected(host()) => Err(Reason::Misdirected),
         _ => Ok(()),
     }
 }

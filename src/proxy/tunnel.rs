@@ -63,7 +63,7 @@ enum Broken {
 impl Switched {
     /// A request whose body is still on its way cannot change the protocol.
     pub(super) fn new(
-        exchange: Exchange,
+        exchange: Box<Exchange>,
         hold: Hold,
         protocol: HeaderValue,
     ) -> Result<Self, Reason> {
@@ -72,7 +72,7 @@ impl Switched {
             inlet,
             upload,
             ..
-        } = exchange;
+        } = *exchange;
         if !upload.is_done() {
             return Err(Reason::UpstreamUpgrade);
         }

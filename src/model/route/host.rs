@@ -45,6 +45,9 @@ impl Hosts {
         if let Some(any) = self.any {
             consult(any);
         }
+        if self.exact.is_empty() && self.wildcards.is_empty() {
+            return;
+        }
         let mut buffer = [0; NAME_BYTES];
         let Some(name) = lower_case(host_name(host).as_bytes(), &mut buffer) else {
             return;

@@ -36,13 +36,10 @@ pub(super) struct Reached {
     pub(super) carrier: Carrier,
 }
 
-/// What the rest of the answer comes by.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "the usual one is not to cost an allocation"
-)]
+/// What the rest of the answer comes by. Large as they are, they stay where they are made: an answer
+/// goes from hand to hand.
 pub(super) enum Carrier {
-    Http1(Exchange),
+    Http1(Box<Exchange>),
     Http2(Box<Call>),
 }
 
@@ -165,7 +162,8 @@ async fn converse(
     let upload = encode(errand, server, body);
     let inbound = errand.inbound;
     let bound = errand.target.traffic.timeouts.response_header;
-    let mut exchange = Exchange::new(&errand.proxy, &inbound.alarm, stream, upload, bound);
+    let exchange = Exchange::new(&errand.proxy, &inbound.alarm, stream, upload, bound);
+    let mut exchange = Box::new(exchange);
     match exchange.head(&errand.head.method, &inbound.interim).await {
         Ok(head) => Ok(Reached {
             head,

@@ -8,22 +8,21 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use super::endpoint::Owner;
+use super::exchange::Exchange;
 use super::hold::Hold;
-use super::upload::Upload;
 use crate::model::config::Keepalive;
 use crate::proxy::Proxy;
 use crate::proxy::body::{Frame, Size};
 use crate::proxy::error::Reason;
 use crate::proxy::h1::{BodyDecoder, BodyEvent, Framing, Persistence, ResponseHead};
 use crate::proxy::inlet::Inlet;
-use crate::proxy::stream::Stream;
 use crate::proxy::timers::{Alarm, Patience};
 
 pub(in crate::proxy) struct UpstreamBody {
     proxy: Rc<Proxy>,
     alarm: Rc<Alarm>,
     /// `None` once the connection has been given back or closed.
-    link: Option<Link>,
+    link: Option<Box<Exchange>>,
     /// Given back last: pieces of it are on their way to the client.
     inlet: Inlet,
     decoder: BodyDecoder,
@@ -37,11 +36,6 @@ pub(in crate::proxy) struct UpstreamBody {
     patience: Patience,
     /// `None` with the link.
     back: Option<Return>,
-}
-
-struct Link {
-    stream: Stream,
-    upload: Upload,
 }
 
 /// Where the connection goes afterwards.
@@ -60,20 +54,17 @@ enum State {
 }
 
 impl UpstreamBody {
-    pub(super) fn new(
-        proxy: Rc<Proxy>,
-        alarm: Rc<Alarm>,
-        stream: Stream,
-        inlet: Inlet,
-        upload: Upload,
+    /// Of a final response whose head has been read.
+    pub(in crate::proxy) fn new(
+        mut exchange: Box<Exchange>,
         head: &ResponseHead,
         back: Return,
     ) -> Self {
         let mut body = Self {
-            proxy,
-            alarm,
-            link: Some(Link { stream, upload }),
-            inlet,
+            proxy: Rc::clone(&exchange.proxy),
+            alarm: Rc::clone(&exchange.alarm),
+            inlet: std::mem::take(&mut exchange.inlet),
+            link: Some(exchange),
             decoder: BodyDecoder::new(head.framing),
             size: match head.framing {
                 Framing::None => Size::Known(0),
@@ -138,8 +129,8 @@ impl UpstreamBody {
     }
 
     fn poll_upload(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Reason>> {
-        match &mut self.link {
-            Some(Link { stream, upload }) => upload.poll(cx, stream, &self.alarm),
+        match self.link.as_deref_mut() {
+            Some(Exchange { stream, upload, .. }) => upload.poll(cx, stream, &self.alarm),
             None => Poll::Ready(Ok(())),
         }
     }
@@ -161,7 +152,7 @@ impl UpstreamBody {
                 Ok(BodyEvent::NeedMore) => {}
                 Err(_) => return broken(),
             }
-            let Some(Link { stream, upload }) = &mut self.link else {
+            let Some(Exchange { stream, upload, .. }) = self.link.as_deref_mut() else {
                 return broken();
             };
             match self.inlet.poll_fill(cx, stream, &self.proxy.buffers) {
@@ -199,9 +190,10 @@ impl UpstreamBody {
 
     /// A connection on which nothing is left to do is kept; any other is closed.
     fn give_back(&mut self) {
-        let Some(Link { stream, upload }) = self.link.take() else {
+        let Some(exchange) = self.link.take() else {
             return;
         };
+        let Exchange { stream, upload, .. } = *exchange;
         let is_clean = upload.is_done() && self.inlet.buffer.is_empty();
         if let Some(Return {
             hold,
@@ -225,7 +217,7 @@ impl UpstreamBody {
 
     /// The response is through and the request is not: an upstream that closes wants no more of it.
     fn poll_upstream_end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let Some(Link { stream, .. }) = &mut self.link else {
+        let Some(Exchange { stream, .. }) = self.link.as_deref_mut() else {
             return Poll::Ready(());
         };
         match self.inlet.poll_fill(cx, stream, &self.proxy.buffers) {

@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use http::{Method, StatusCode};
 
-use super::body::{Return, UpstreamBody};
 use super::upload::Upload;
 use crate::proxy::Proxy;
 use crate::proxy::error::Reason;
@@ -33,8 +32,8 @@ pub(in crate::proxy) struct Exchange {
     pub(in crate::proxy) stream: Stream,
     pub(in crate::proxy) inlet: Inlet,
     pub(in crate::proxy) upload: Upload,
-    proxy: Rc<Proxy>,
-    alarm: Rc<Alarm>,
+    pub(super) proxy: Rc<Proxy>,
+    pub(super) alarm: Rc<Alarm>,
     scanner: HeadScanner,
     patience: Patience,
     bound: Duration,
@@ -94,18 +93,6 @@ impl Exchange {
     /// Whether the connection died without a sign that the request was seen.
     pub(in crate::proxy) fn was_dead(&self) -> bool {
         self.heard == Heard::Nothing
-    }
-
-    pub(in crate::proxy) fn into_body(self, head: &ResponseHead, back: Return) -> UpstreamBody {
-        UpstreamBody::new(
-            self.proxy,
-            self.alarm,
-            self.stream,
-            self.inlet,
-            self.upload,
-            head,
-            back,
-        )
     }
 
     fn poll_head(
