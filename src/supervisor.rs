@@ -54,6 +54,7 @@ enum SupervisorError {
 /// Lives until it is drained.
 pub fn run(launch: Launch, first: First) -> ExitCode {
     let log = log::init("supervisor".to_owned(), first.log());
+    slack::share_one_heap();
     match live(launch, first, log) {
         Ok(code) => code,
         Err(error) => {

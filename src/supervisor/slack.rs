@@ -5,8 +5,22 @@
 //! Not here: the workers, which never read a configuration's text.
 #![expect(
     unsafe_code,
-    reason = "the C library's call has no safe form; it takes no pointer and keeps none"
+    reason = "the C library's calls have no safe form; they take no pointer and keep none"
 )]
+
+/// Helper threads share one heap. Each would get one of its own, and keep a little of each reload in
+/// it: what thousands of them leave behind would grow with the number of threads there ever were.
+#[cfg(target_env = "gnu")]
+pub(super) fn share_one_heap() {
+    // SAFETY: it sets a number, before there is any other thread.
+    let set = unsafe { nix::libc::mallopt(nix::libc::M_ARENA_MAX, 1) };
+    if set == 0 {
+        tracing::debug!("threads have heaps of their own");
+    }
+}
+
+#[cfg(not(target_env = "gnu"))]
+pub(super) fn share_one_heap() {}
 
 /// Takes milliseconds where there is much: nothing for the loop.
 #[cfg(target_env = "gnu")]
