@@ -64,8 +64,8 @@ enum ExplainError {
         path: String,
         source: UnreadableText,
     },
-    #[error("{path} is not valid; `sluice check --config {path}` says why")]
-    Invalid { path: String },
+    #[error("{path} is not valid:\n{}", .errors.join("\n"))]
+    Invalid { path: String, errors: Vec<String> },
     #[error(transparent)]
     Snapshot(#[from] SnapshotError),
     #[error(transparent)]
@@ -120,7 +120,9 @@ fn load(args: &Args) -> Result<Config, ExplainError> {
     let mut masked = |_: &SecretRef| Ok(MASK.to_owned());
     let mut files = Named::default();
     let loaded = model::load_with(&text, &mut masked, &mut |path| files.read(path));
-    loaded
-        .config
-        .ok_or_else(|| ExplainError::Invalid { path: path() })
+    let errors = loaded.errors().map(ToString::to_string).collect();
+    loaded.config.ok_or_else(|| ExplainError::Invalid {
+        path: path(),
+        errors,
+    })
 }
