@@ -29,7 +29,7 @@ use super::{SupervisorError, measure, slack};
 use crate::admin::{CheckState, Command, Counts, NameState, Reply, Sources, Status, Timestamp};
 use crate::ipc::message::Packed;
 use crate::log;
-use crate::model::config::Config;
+use crate::model::config::{Config, Log};
 use crate::model::resolved::Resolved;
 use crate::shm::health;
 use crate::shm::names::{self, Index, Names};
@@ -57,6 +57,9 @@ const LAST_REAP: Duration = Duration::from_secs(1);
 pub(super) struct Engine {
     launch: Launch,
     log: log::Handle,
+    logging: Log,
+    /// An operator's, in its place.
+    log_filter: Option<String>,
     state: State,
     intake: Intake,
     signals: Signals,
@@ -156,6 +159,8 @@ impl Engine {
         let mut engine = Engine {
             intake: Intake::new(launch.config.clone(), Some(last)),
             log,
+            logging: first.log(),
+            log_filter: None,
             state: State::new(last_generation),
             signals: Signals::listen()?,
             sockets: Sockets::default(),

@@ -8,6 +8,7 @@ use super::{Engine, Labels};
 use crate::admin::{CommandError, CommandReply, ReloadResult};
 use crate::ipc::channel::ChannelError;
 use crate::ipc::message::{PackError, Packed, Prepare, ToWorker};
+use crate::model::config::Log;
 use crate::shm::names::in_use;
 use crate::shm::totals::Totals;
 use crate::supervisor::state::history::{Record, Verdict};
@@ -187,9 +188,7 @@ impl Engine {
             // The address is ours and other slots listen on it: they serve it.
             tracing::error!(%error, "a socket of a new slot does not listen");
         }
-        if let Err(error) = self.log.apply(plan.config.log) {
-            tracing::warn!(%error, "the log stays as it is");
-        }
+        self.log_as(plan.config.log);
         match self.admin.open() {
             Ok(Some(address)) => tracing::info!(%address, "admin listening"),
             Ok(None) => {}
@@ -202,6 +201,17 @@ impl Engine {
         });
         self.send_ticket_keys(&plan.config);
         tracing::debug!(generation = number, "generation committed");
+    }
+
+    /// What an operator has asked for stays until the file says something else.
+    fn log_as(&mut self, wanted: Log) {
+        if std::mem::replace(&mut self.logging, wanted) == wanted {
+            return;
+        }
+        self.log_filter = None;
+        if let Err(error) = self.log.apply(wanted) {
+            tracing::warn!(%error, "the log stays as it is");
+        }
     }
 
     fn retire(&mut self, number: u64) {

@@ -85,6 +85,7 @@ impl Engine {
         if let Err(error) = self.log.filter(&filter) {
             return self.answer(ticket, Err(CommandError::Refused(vec![error.to_string()])));
         }
+        self.log_filter = Some(filter.clone());
         for (worker, error) in self.children.send_to_all(&ToWorker::LogFilter(filter)) {
             self.check(worker, Err(error));
         }

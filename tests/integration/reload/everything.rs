@@ -3,7 +3,8 @@
 use std::net::{TcpListener, TcpStream};
 
 use super::{config, generation, post, reload, start, status, wait_until_all_serve, with};
-use crate::harness::eventually;
+use crate::harness::{eventually, process};
+use nix::sys::signal::Signal;
 
 #[test]
 fn listeners_come_and_go_and_the_others_are_not_touched() {
@@ -102,6 +103,27 @@ fn the_log_level_changes_in_all_processes() {
     };
     sluice.get("/");
     sluice.log().wait_until("a debug line of a worker", worker);
+}
+
+#[test]
+fn a_level_asked_for_outlasts_workers_and_reloads_until_the_file_says_another() {
+    let sluice = start(&config(1, 1));
+    let requests = || sluice.log().all("request").len();
+    assert_eq!(post(&sluice, "/log?level=debug").status, 200);
+    process::signal(sluice.workers()[0], Signal::SIGKILL);
+    sluice.log().wait_for("worker exited");
+    sluice.get("/");
+    eventually("the replacement logs requests", || {
+        (requests() == 1).then_some(())
+    });
+    assert_eq!(reload(&sluice, &config(2, 1)).status, 200);
+    sluice.get("/");
+    eventually("it still does", || (requests() == 2).then_some(()));
+    let other = with(3, 1, "127.0.0.1:0", "log:\n  level: warn\n");
+    assert_eq!(reload(&sluice, &other).status, 200);
+    sluice.get("/");
+    let quiet = sluice.log().all("reload done").len();
+    assert_eq!((requests(), quiet), (2, 2), "from then on only warnings");
 }
 
 #[test]
