@@ -5,6 +5,7 @@ mod edits;
 mod everything;
 mod guard;
 mod history;
+mod killed;
 mod load;
 mod mixed;
 mod replace;

@@ -112,9 +112,15 @@ impl Engine {
                 let keys = self.ticket_keys(self.config().as_deref());
                 let sent = self.children.send(worker, &ToWorker::TicketKeys(keys));
                 self.check(worker, sent);
+                if let Some(filter) = self.log_filter.clone() {
+                    let sent = self.children.send(worker, &ToWorker::LogFilter(filter));
+                    self.check(worker, sent);
+                }
                 self.tell(Event::Ready(worker));
             }
             News::Message(FromWorker::Prepared { generation }) => {
+                let slot = self.children.get(worker).map(|child| child.slot);
+                tracing::debug!(slot, generation, "prepared");
                 self.tell(Event::Prepared(worker, generation));
             }
             News::Message(FromWorker::Rejected { generation, reason }) => {

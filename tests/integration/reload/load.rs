@@ -4,10 +4,9 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
-use super::{answered_by, committed, config, post, reload, start, wait_until_all_serve, with};
+use super::{answered_by, committed, config, reload, start, wait_until_all_serve, with};
 use crate::harness::load::{Connections, Failure, Load};
-use crate::harness::{Response, Sluice, eventually, process};
-use nix::sys::signal::Signal;
+use crate::harness::{Response, Sluice, eventually};
 
 /// So many of each kind; `SLUICE_RELOADS=1000` is what a release is tried with.
 pub(super) fn reloads() -> u64 {
@@ -15,7 +14,7 @@ pub(super) fn reloads() -> u64 {
 }
 
 /// Of those that start processes or open sockets.
-fn slow_reloads() -> u64 {
+pub(super) fn slow_reloads() -> u64 {
     wanted().unwrap_or(20)
 }
 
@@ -51,7 +50,7 @@ impl Clients {
         clients
     }
 
-    fn wait_for_more(&self, count: usize) {
+    pub(super) fn wait_for_more(&self, count: usize) {
         self.loads.iter().for_each(|load| load.wait_for_more(count));
     }
 
@@ -146,34 +145,4 @@ fn edits_faster_than_reloads_end_at_the_last_one() {
     });
     assert_none(&clients.stop(&sluice));
     wait_until_all_serve(&sluice, 2);
-}
-
-/// A killed worker takes with it what it had in flight, one request on each connection, and no more.
-#[test]
-fn workers_killed_in_the_middle_of_reloads_are_replaced_at_the_right_generation() {
-    let sluice = start(&config(1, 2));
-    let clients = Clients::of(&sluice);
-    // Each death of a young worker makes the pause before the next one longer.
-    let (mut kills, rounds) = (0, 10);
-    for mark in 2..2 + rounds {
-        sluice.rewrite(&config(mark, 2));
-        if let Some(worker) = sluice.workers().first() {
-            process::signal(*worker, Signal::SIGKILL);
-            kills += 1;
-        }
-        let answer = post(&sluice, "/reload");
-        assert!([200, 422].contains(&answer.status), "{}", answer.text());
-        clients.wait_for_more(5);
-    }
-    assert_eq!(reload(&sluice, &config(99, 2)).status, 200);
-    wait_until_all_serve(&sluice, 2);
-    let failures = clients.stop(&sluice);
-    assert!(
-        failures.len() <= kills * 6,
-        "more than was in flight: {failures:#?}"
-    );
-    let refused = failures
-        .iter()
-        .filter(|failure| failure.why.contains("refused"));
-    assert_eq!(refused.count(), 0, "a connection waits for the replacement");
 }
