@@ -104,9 +104,60 @@ fn check_warns_of_a_rule_that_never_matches() {
 fn check_refuses_an_empty_file_and_one_that_is_not_there() {
     let empty = command("", &["check", "-c", "CONFIG"]);
     assert_eq!(empty.status.code(), Some(1), "{}", printed(&empty));
-    let missing =
-        ", tls: {certificates: [{cert: /nonexistent/tls.crt, key: /nonexistent/tls.key}]}";
-    let output = command(&yaml(missing), &ask);
+    let missing = command("", &["check", "-c", "/nowhere/sluice.yaml"]);
+    assert_eq!(missing.status.code(), Some(1));
+    assert!(
+        printed(&missing).contains("/nowhere/sluice.yaml"),
+        "{}",
+        printed(&missing)
+    );
+}
+
+#[test]
+fn explain_names_the_rules_tried_the_winner_and_what_would_be_sent() {
+    let url = "http://front.test/testing?x=1";
+    let get = command(FINE, &["explain", "-c", "CONFIG", url]);
+    assert_eq!(get.status.code(), Some(0), "{}", printed(&get));
+    let text = out(&get);
+    for part in [
+        "testing",
+        "dummy",
+        "127.0.0.1:9000",
+        "authorization: ",
+        "x-forward-for: ",
+    ] {
+        assert!(
+            text.to_lowercase().contains(part),
+            "{part} is not in\n{text}"
+        );
+    }
+    let post = command(FINE, &["explain", "-c", "CONFIG", "-X", "POST", url]);
+    let text = out(&post);
+    for part in ["testing", "method", "rest", "todos"] {
+        assert!(
+            text.to_lowercase().contains(part),
+            "{part} is not in\n{text}"
+        );
+    }
+}
+
+#[test]
+fn explain_says_what_is_missing_and_needs_no_secret() {
+    let yaml = |listener: &str| {
+        format!(
+            "server:\n  listen: [{{address: 8080{listener}}}]\n  headers: [{{key: x-a, value: \
+             'env:NEVER_SET'}}]\n  upstreams: [{{id: echo, url: 'builtin://echo'}}]\n  rules: [{{path: /, \
+             upstreams: [echo]}}]\n"
+        )
+    };
+    let ask = ["explain", "-c", "CONFIG", "http://x/"];
+    let output = command(&yaml(""), &ask);
+    assert_eq!(output.status.code(), Some(0));
+    let certificate = "{cert: /nonexistent/tls.crt, key: /nonexistent/tls.key}";
+    let output = command(
+        &yaml(&format!(", tls: {{certificates: [{certificate}]}}")),
+        &ask,
+    );
     assert_eq!(output.status.code(), Some(1));
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(said.contains("/nonexistent/tls.crt"), "{said}");
