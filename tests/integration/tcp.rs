@@ -267,4 +267,13 @@ fn openssl_speaks_to_a_plain_server_through_it() {
     }
     child.kill().unwrap();
     child.wait().unwrap();
+    // What is inside is not known, so nothing is agreed on.
+    let output = Command::new("openssl")
+        .args(["s_client", "-alpn", "h2,http/1.1", "-connect"])
+        .arg(sluice.address().to_string())
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let told = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(told.contains("No ALPN negotiated"), "{told}");
 }

@@ -146,6 +146,31 @@ fn a_listener_that_stays_may_change() {
 }
 
 #[test]
+fn a_tcp_listener_may_change_where_it_leads() {
+    let of = |more: &str| {
+        let upstreams = "upstreams: [{id: a, url: a.test}, {id: b, url: b.test}]";
+        let listen = format!("{{address: '127.0.0.1:1'{more}}}");
+        let rules = "rules: [{path: /, upstreams: [a, b]}]";
+        config(
+            &format!("  listen: [{listen}]\n  {upstreams}\n  {rules}"),
+            "",
+        )
+    };
+    let http = of("");
+    let to_a = of(", protocol: tcp, upstream: a");
+    let to_b = of(", protocol: tcp, upstream: b");
+    let routed = of(", protocol: tcp, upstream: b, routes: [{sni: x.test, upstream: a}]");
+    for (old, new, part) in [
+        (&http, &to_a, "protocol"),
+        (&to_a, &to_b, "upstream"),
+        (&to_b, &routed, "routes"),
+    ] {
+        let expected = format!("listener 127.0.0.1:1 changed: {part}");
+        assert_eq!(words(old, new), [expected]);
+    }
+}
+
+#[test]
 fn the_run_that_keeps_its_order_is_a_longest_one() {
     let kept = |values: &[usize]| rules::longest_rising(values).len();
     for (values, expected) in [

@@ -103,6 +103,15 @@ fn addresses() {
             ],
         ),
         (
+            in_server(
+                "listen: [{address: 1, protocol: tcp, upstream: a, redirectHttps: true, hsts: {}}]",
+            ),
+            &[
+                "error at server.listen[0].redirectHttps (line 7, column 68): `redirectHttps` is for requests, and `protocol: tcp` sees none; put it at a listener for HTTP, or remove it",
+                "error at server.listen[0].hsts (line 7, column 80): `hsts` is for requests, and `protocol: tcp` sees none; put it at a listener for HTTP, or remove it",
+            ],
+        ),
+        (
             in_server("listen: [{adress: 1}]"),
             &[
                 "error at server.listen[0] (line 7, column 12): `address` is missing; add `address: ...` here",
