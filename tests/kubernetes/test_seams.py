@@ -1,6 +1,7 @@
 """What the chart says and what the binary and Prometheus take are the same thing."""
 
 import json
+import re
 import shutil
 import subprocess
 import tempfile
@@ -15,6 +16,9 @@ from running import BINARY, no_binary
 from test_chart import one
 from test_manifests import sources
 
+# Where the chart mounts `tlsSecrets`.
+MOUNTED = "/etc/sluice-tls"
+
 
 def configurations():
     """Name -> text of every configuration that is rendered or committed for Kubernetes."""
@@ -28,6 +32,19 @@ def configurations():
                         yield f"{name}: {obj['metadata']['name']}", text
 
 
+def with_secrets(text, directory):
+    """With a certificate for each mounted Secret that the text names, where a test can make one."""
+    for name in set(re.findall(rf"{MOUNTED}/([^/]+)/", text)):
+        secret = directory / name
+        secret.mkdir()
+        subprocess.run(
+            ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
+             "-subj", "/CN=www.example.com", "-addext", "subjectAltName=DNS:www.example.com",
+             "-keyout", secret / "tls.key", "-out", secret / "tls.crt"],
+            check=True, capture_output=True)
+    return text.replace(MOUNTED, str(directory))
+
+
 @needs(no_binary())
 class Configurations(unittest.TestCase):
     def test_every_configuration_passes_check(self):
@@ -35,11 +52,11 @@ class Configurations(unittest.TestCase):
         for name, text in configurations():
             with self.subTest(name), tempfile.TemporaryDirectory() as directory:
                 path = Path(directory, "sluice.yaml")
-                path.write_text(text)
+                path.write_text(with_secrets(text, Path(directory)))
                 done = subprocess.run([BINARY, "check", "-c", path], capture_output=True, text=True)
                 self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
                 checked += 1
-        self.assertGreaterEqual(checked, 12)
+        self.assertGreaterEqual(checked, 13)
 
 
 @needs(None if shutil.which("promtool") else "no promtool")
