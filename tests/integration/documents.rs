@@ -31,6 +31,28 @@ fn configs_in_the_repository_are_valid() {
     }
 }
 
+/// In comments too, where a file would have to exist.
+#[test]
+fn the_full_config_names_every_key() {
+    let full = fs::read_to_string(root().join("config/full.yaml")).unwrap();
+    let table = fs::read_to_string(root().join("docs/configuration.md")).unwrap();
+    let keys = table.lines().filter_map(|line| {
+        let path = line.strip_prefix("| `")?.split_once('`')?.0;
+        let key = path.rsplit('.').next()?.trim_end_matches("[]");
+        (!path.starts_with('$') && line.matches('|').count() >= 6).then_some((path, key))
+    });
+    let mut count = 0;
+    for (path, key) in keys {
+        count += 1;
+        let named = full.lines().any(|line| {
+            let line = line.trim_start_matches([' ', '-', '#']);
+            line.starts_with(&format!("{key}:"))
+        });
+        assert!(named, "{path} is not in config/full.yaml");
+    }
+    assert!(count > 200, "{count} keys");
+}
+
 #[test]
 fn configs_in_the_documents_are_valid() {
     let mut pages = files_in("docs", "md");

@@ -133,8 +133,12 @@ async fn begin(
 
 fn terms<'a>(errand: &Errand<'a>) -> Terms<'a> {
     let (upstream, timeouts) = (errand.target.upstream, &errand.target.traffic.timeouts);
+    let breaker = upstream.circuit_breaker.as_ref();
+    let bound = breaker.and_then(|breaker| breaker.endpoint.connections);
+    let most = upstream.http2.max_connections;
     Terms {
         settings: &upstream.http2,
+        most: bound.map_or(most, |bound| bound.min(most)),
         within: timeouts.into(),
         idle: upstream.keepalive.idle_timeout,
     }

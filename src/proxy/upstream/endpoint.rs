@@ -159,9 +159,22 @@ impl Endpoint {
         }
     }
 
-    /// Connections of this worker, a request's each, or waiting for one.
+    /// Connections of this worker, a request's each, or waiting for one; over HTTP/2 those that are shared.
     pub(super) fn connections(&self) -> u64 {
-        self.in_flight.get() + self.idle_count() as u64
+        let own = self.idle.borrow().len() as u64;
+        match self.sessions.count() {
+            0 => self.in_flight.get() + own,
+            shared => shared + own,
+        }
+    }
+
+    /// How many more the request takes that has just come, beside those, and how many fewer when one is
+    /// let go: it counts by itself where each has one of its own.
+    pub(super) fn shared_change(&self, go: u64) -> (u64, u64) {
+        match self.sessions.count() {
+            0 => (0, go),
+            _ => (u64::from(!self.sessions.have_room()), 0),
+        }
     }
 
     /// 1 where a request of this owner that has just come needs no new connection: the one that it
@@ -175,11 +188,11 @@ impl Endpoint {
     pub(in crate::proxy) fn is_over(&self, bounds: &Bounds, owner: &Owner, go: u64) -> bool {
         let spare = self.spare(owner);
         let over = |count: u64, bound: Option<u32>| bound.is_some_and(|most| count > most.into());
-        over(
-            self.connections().saturating_sub(spare + go),
-            bounds.connections,
-        ) || (bounds.requests.is_some()
-            && over(self.in_flight().saturating_sub(go), bounds.requests))
+        let (more, fewer) = self.shared_change(go);
+        let connections = || (self.connections() + more).saturating_sub(spare + fewer);
+        (bounds.connections.is_some() && over(connections(), bounds.connections))
+            || (bounds.requests.is_some()
+                && over(self.in_flight().saturating_sub(go), bounds.requests))
             || (spare == 0 && self.connecting.get() >= bounds.pending)
     }
 

@@ -3,6 +3,7 @@
 //!
 //! Not here: when an endpoint is left out (`model::health::outlier`).
 
+use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Instant;
 
@@ -26,6 +27,8 @@ pub(in crate::proxy) struct Hold {
     /// Where others may wait for its end.
     turn: Option<Turn>,
     token: Option<Rc<str>>,
+    /// Errors in a row that its head has ended: they count again if the rest of it does not come.
+    forgiven: Cell<u16>,
 }
 
 impl Hold {
@@ -39,6 +42,7 @@ impl Hold {
             members,
             turn: None,
             token: member.token.clone(),
+            forgiven: Cell::new(0),
         }
     }
 
@@ -98,6 +102,7 @@ impl Hold {
         let seen = board.experience();
         if seen.streak > 0 || seen.trust == Trust::Trial {
             let now = health::now();
+            self.forgiven.set(seen.streak);
             board.learn(|seen| Some(seen.after_answer(now)));
         }
         let balancing = self.members.balancing();
@@ -115,8 +120,9 @@ impl Hold {
         };
         self.note_fault();
         self.note_latency(latency::FAILURE);
+        let again = self.forgiven.take();
         let streak = board.learn(|seen| {
-            let streak = seen.streak.saturating_add(1);
+            let streak = seen.streak.saturating_add(again).saturating_add(1);
             Some(Experience { streak, ..seen })
         });
         let outliers = &self.members.balancing().outliers;

@@ -218,10 +218,12 @@ impl Members {
         let over = |bound: Option<u32>, count: &dyn Fn() -> u64| {
             bound.is_some_and(|most| count() > u64::from(most))
         };
+        let (more, fewer) = taken.shared_change(go);
         over(bounds.requests, &|| {
             sum(Endpoint::in_flight).saturating_sub(go)
         }) || over(bounds.connections, &|| {
-            sum(Endpoint::connections).saturating_sub(taken.spare(owner) + go)
+            let all = sum(Endpoint::connections) + more;
+            all.saturating_sub(taken.spare(owner) + fewer)
         })
     }
 

@@ -233,3 +233,50 @@ fn nginx_is_spoken_to_in_http2() {
     let _gone = child.kill();
     let _reaped = child.wait();
 }
+
+/// A bound on connections is none on the requests that share them.
+#[test]
+fn a_bound_on_connections_counts_those_that_are_shared() {
+    for (bounds, streams, connections) in [
+        ("maxConnections: 1", 100, 1),
+        ("endpoint: {maxConnections: 1}", 100, 1),
+        ("endpoint: {maxConnections: 2}", 3, 2),
+        ("maxConnections: 2", 3, 2),
+    ] {
+        let gate = Gate::closed();
+        let inside = gate.clone();
+        let server = Server::start(&[], move |_, connection| {
+            let mut asked = Vec::new();
+            // All that will come over this connection, then the answers.
+            while asked.len() < if streams == 100 { 6 } else { 3 } {
+                asked.push(connection.request()?.stream);
+            }
+            inside.pass();
+            for stream in asked {
+                connection.offer(response(stream, b"served"))?;
+            }
+            loop {
+                let asked = connection.request()?;
+                connection.offer(response(asked.stream, b"served"))?;
+            }
+        });
+        let sluice = server.proxy(&format!(
+            "\n      http2: {{maxConcurrentStreams: {streams}}}\n      circuitBreaker: {{{bounds}, pendingTimeout: 20s}}"
+        ));
+        let mut client = Http2::connect(sluice.address());
+        for stream in (1..12).step_by(2) {
+            client.send(headers(stream, &request("GET", "/"), END_STREAM));
+        }
+        eventually("as many connections as allowed", || {
+            (server.connections() == connections).then_some(())
+        });
+        gate.open();
+        for _ in 0..6 {
+            client.wait_for("an end", |frame| {
+                frame.kind == DATA && frame.flags & END_STREAM != 0
+            });
+        }
+        assert_eq!(server.connections(), connections, "{bounds}");
+        assert_eq!(client.get(13, "/").text(), "served", "{bounds}");
+    }
+}

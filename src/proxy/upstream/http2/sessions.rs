@@ -30,6 +30,8 @@ pub(in crate::proxy) struct Sessions {
     waiting: RefCell<Vec<Waker>>,
     /// How many they are; some may have been woken.
     waiters: Cell<u32>,
+    /// Requests at once over one connection, as last asked for.
+    most: Cell<u32>,
     /// What the last handshake came to, where it is the server's choice.
     agreed: Cell<Agreed>,
 }
@@ -53,6 +55,8 @@ pub(in crate::proxy) enum Seated {
 /// On which connections are made and kept.
 pub(in crate::proxy) struct Terms<'a> {
     pub(in crate::proxy) settings: &'a UpstreamHttp2,
+    /// Connections to the endpoint.
+    pub(in crate::proxy) most: u32,
     /// How long connecting, or waiting for a seat, may take.
     pub(in crate::proxy) within: Within,
     /// How long a connection may be without a request.
@@ -88,7 +92,7 @@ pub(in crate::proxy) async fn seat(
     let turn = {
         let _waits = Counted::one(&sessions.waiters);
         let mut patience = Patience::default();
-        poll_fn(|cx| match sessions.poll_turn(cx, terms.settings) {
+        poll_fn(|cx| match sessions.poll_turn(cx, terms) {
             Poll::Ready(turn) => Poll::Ready(Ok(turn)),
             Poll::Pending => patience
                 .poll(cx, alarm, terms.within.connect)
@@ -163,8 +167,9 @@ impl Drop for Opening<'_> {
 
 impl Sessions {
     /// A seat where there is one, or leave to open a connection where enough are not on their way.
-    fn poll_turn(&self, cx: &mut Context<'_>, settings: &UpstreamHttp2) -> Poll<Turn> {
-        let most = settings.max_concurrent_streams;
+    fn poll_turn(&self, cx: &mut Context<'_>, terms: &Terms<'_>) -> Poll<Turn> {
+        let most = terms.settings.max_concurrent_streams;
+        self.most.set(most);
         if let Some(session) = self.roomiest(most) {
             session.enter();
             return Poll::Ready(Turn::Taken(session));
@@ -175,9 +180,7 @@ impl Sessions {
         let opening = self.opening.get();
         let connections = self.open.borrow().len() as u64 + u64::from(opening);
         let expected = u64::from(opening) * u64::from(most);
-        if connections < u64::from(settings.max_connections)
-            && expected < u64::from(self.waiters.get())
-        {
+        if connections < u64::from(terms.most) && expected < u64::from(self.waiters.get()) {
             return Poll::Ready(Turn::Open);
         }
         let mut waiting = self.waiting.borrow_mut();
@@ -211,6 +214,16 @@ impl Sessions {
         open.retain(|one| !Rc::ptr_eq(one, session));
         drop(open);
         self.wake();
+    }
+
+    /// Connections that are there or on their way.
+    pub(in crate::proxy) fn count(&self) -> u64 {
+        self.open.borrow().len() as u64 + u64::from(self.opening.get())
+    }
+
+    /// Whether one more request needs no other connection.
+    pub(in crate::proxy) fn have_room(&self) -> bool {
+        self.opening.get() > 0 || self.roomiest(self.most.get()).is_some()
     }
 
     /// Connections that no request uses.

@@ -378,6 +378,26 @@ fn one_that_is_back_gets_a_single_request_until_that_has_gone_well() {
 }
 
 #[test]
+fn an_answer_that_breaks_off_is_no_end_of_a_row_of_errors() {
+    let stage = Stage::set();
+    let members = stage.members(&["10.0.0.1", "10.0.0.2"], None);
+    let address = Address::Ip(([10, 0, 0, 1], 80).into());
+    let mut errors = 0;
+    while errors < 5 {
+        assert_eq!(stage.ejections(), 0);
+        let hold = pick(&members, &Tried::default()).unwrap();
+        hold.answered(Some(StatusCode::OK));
+        if hold.endpoint().address == address {
+            hold.failed(Reason::UpstreamBodyBroken);
+            errors += 1;
+            assert_eq!(stage.board(1).experience().streak % 5, errors % 5);
+        }
+    }
+    assert_eq!(stage.board(1).health(health::now()), Health::Ejected);
+    assert_eq!(stage.ejections(), 1);
+}
+
+#[test]
 fn what_was_seen_of_one_before_it_came_back_costs_it_nothing() {
     for policy in [Policy::LeastConnections, Policy::PeakEwma] {
         let mut stage = Stage::set();
