@@ -89,6 +89,14 @@ impl Stream {
         }
     }
 
+    /// Takes in what TLS has to say by itself while nobody uses the connection; whether it is fit to be used.
+    pub(super) fn settle(&mut self) -> bool {
+        match self {
+            Self::Tcp(_) | Self::Unix(_) => false,
+            Self::Tls(tls) => tls.settle(),
+        }
+    }
+
     /// Asks the kernel, not the reactor: what has arrived since it was last polled counts too.
     pub(super) fn look(&self) -> Look {
         let mut byte = [0_u8; 1];

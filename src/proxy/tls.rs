@@ -7,7 +7,7 @@
 use std::cell::RefCell;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -35,6 +35,9 @@ const MOST_READ: usize = 64 * 1024;
 const MOST_KEPT: usize = 80 * 1024;
 /// Bytes of the library's own (answers to key updates) that may wait for a peer that reads nothing.
 const MOST_WAITING: usize = 128 * 1024;
+
+/// How often an idle connection is read from before it is let go.
+const MOST_UNASKED: usize = 4;
 
 /// Shared by all connections of a worker, which is one thread: in use while one of them is polled.
 #[derive(Default)]
@@ -145,6 +148,22 @@ impl TlsStream {
             return Poll::Ready(Ok(()));
         }
         self.tcp.poll_read_ready(cx)
+    }
+
+    /// Takes in what has come without being asked for, like the tickets that servers send at their leisure.
+    /// Whether that was all, and nothing for whoever uses the connection.
+    pub(super) fn settle(&mut self) -> bool {
+        // Nobody waits for it: who uses it next asks anew.
+        let mut cx = Context::from_waker(Waker::noop());
+        let mut plain = std::mem::take(&mut self.plain);
+        for _ in 0..MOST_UNASKED {
+            match self.poll_take(&mut cx, &mut plain) {
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(_)) | Poll::Pending => break,
+            }
+        }
+        self.plain = plain;
+        self.end == End::Open && !self.is_midway()
     }
 
     /// Reads once from the socket, and opens what is whole.

@@ -132,6 +132,38 @@ fn errors_of_the_proxy_are_statuses_of_grpc() {
     run(&Sluice::start(&elsewhere), "unimplemented");
 }
 
+#[test]
+fn a_call_that_one_server_is_too_busy_for_goes_to_another_where_asked() {
+    let (Some(busy), Some(other)) = (Server::start(), Server::start()) else {
+        return;
+    };
+    // Ejected, it would get none of them.
+    let common =
+        "protocol: h2c\n      balance: round-robin\n      outlierDetection: {consecutiveErrors: 0}";
+    let retry = "retry: {on: [unavailable], methods: [POST]}";
+    for (retry, fail) in [("", "10"), (retry, "0")] {
+        let url = format!("http://127.0.0.1:{}", busy.port);
+        let second = format!("http://127.0.0.1:{}", other.port);
+        let yaml = crate::harness::sluice::config(&url, "");
+        let yaml = yaml.replace(
+            &format!("      url: {url}\n"),
+            &format!("      servers: ['{url}', '{second}']\n      {common}\n      {retry}\n"),
+        );
+        let sluice = Sluice::start(&yaml);
+        let mut client = python("grpc", "grpc_client.py").expect("a server was started");
+        let address = sluice.address().to_string();
+        client.args([&address, "busy", &busy.port.to_string()]);
+        let output = client.output().unwrap();
+        let told = String::from_utf8_lossy(&output.stdout);
+        assert_eq!(
+            told.trim(),
+            fail,
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+    }
+}
+
 /// A client that holds a stream open and says on it what it is told.
 struct Holder {
     child: Child,

@@ -1,4 +1,4 @@
-"""A gRPC client: grpc_client.py ADDRESS SCENARIO. Ends with an exception where something is not so."""
+"""A gRPC client: grpc_client.py ADDRESS SCENARIO [PORT]. Ends with an exception where something is not so."""
 
 import sys
 import threading
@@ -86,6 +86,14 @@ def unimplemented(echo):
     expect((code, details), (grpc.StatusCode.UNIMPLEMENTED, "Rule not found"))
 
 
+def busy(echo, port):
+    """Calls of which those to the server at this port fail; how many of twenty did."""
+    codes = [code_of(lambda: echo.unary()(b"x", timeout=TIMEOUT, metadata=(("x-busy", port),))) for _ in range(20)]
+    failed = [code for code in codes if code != (grpc.StatusCode.OK, "")]
+    expect(set(failed) - {(grpc.StatusCode.UNAVAILABLE, "busy")}, set())
+    print(len(failed))
+
+
 def hold(echo):
     """A stream that says something whenever it is told to; and calls beside it all the time."""
     stop, failures, served = threading.Event(), [], []
@@ -114,7 +122,7 @@ def hold(echo):
 
 
 def main():
-    address, scenario = sys.argv[1:]
+    address, scenario, *more = sys.argv[1:]
     echo = Echo(address)
     {
         "calls": calls,
@@ -123,8 +131,9 @@ def main():
         "large": large,
         "unavailable": unavailable,
         "unimplemented": unimplemented,
+        "busy": busy,
         "hold": hold,
-    }[scenario](echo)
+    }[scenario](echo, *more)
 
 
 main()

@@ -1,6 +1,7 @@
 """A gRPC server whose messages are plain bytes: grpc_server.py [CERT KEY]. Prints its port, and ends with
 its standard input."""
 
+import os
 import sys
 import threading
 from concurrent import futures
@@ -11,7 +12,10 @@ cancelled = threading.Semaphore(0)
 
 
 def unary(request, context):
+    """The same again, unless it is to be of the server at this port that it is busy."""
     sent = dict(context.invocation_metadata())
+    if sent.get("x-busy") == os.environ.get("PORT"):
+        context.abort(grpc.StatusCode.UNAVAILABLE, "busy")
     context.set_trailing_metadata((("x-trailer", sent.get("x-ask", "none")),))
     return request
 
@@ -78,6 +82,7 @@ def main():
         port = server.add_secure_port("127.0.0.1:0", secrets)
     else:
         port = server.add_insecure_port("127.0.0.1:0")
+    os.environ["PORT"] = str(port)
     server.start()
     print(port, flush=True)
     sys.stdin.read()

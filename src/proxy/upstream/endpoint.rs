@@ -212,7 +212,7 @@ impl Endpoint {
     /// An idle connection of this owner that is not known to be dead.
     pub(in crate::proxy) fn take(&self, need: Need, now: Tick, owner: &Owner) -> Option<Stream> {
         loop {
-            let idle = self.pop(owner)?;
+            let mut idle = self.pop(owner)?;
             match idle.state(need, now) {
                 State::Open => return Some(idle.stream),
                 State::Closed => self.lifetime.borrow_mut().closed(&[idle.close(now)]),

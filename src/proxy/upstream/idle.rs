@@ -59,9 +59,11 @@ impl Idle {
         owner.is_some_and(|owner| owner.strong_count() == 0)
     }
 
-    pub(super) fn state(&self, need: Need, now: Tick) -> State {
+    pub(super) fn state(&mut self, need: Need, now: Tick) -> State {
+        if self.until <= now || self.is_orphan() {
+            return State::Over;
+        }
         match self.is_fit(need) {
-            _ if self.until <= now || self.is_orphan() => State::Over,
             true => State::Open,
             false => State::Closed,
         }
@@ -77,9 +79,15 @@ impl Idle {
     }
 
     /// The reactor usually knows of an end already; where it has seen nothing, that will do for
-    /// `Likely`. Bytes that nobody asked for are as bad as the end.
-    fn is_fit(&self, need: Need) -> bool {
-        let quiet = need == Need::Likely && self.stream.is_quiet();
-        quiet || self.stream.look() == Look::Nothing
+    /// `Likely`. Bytes that nobody asked for are as bad as the end, except those of TLS itself.
+    fn is_fit(&mut self, need: Need) -> bool {
+        if need == Need::Likely && self.stream.is_quiet() {
+            return true;
+        }
+        match self.stream.look() {
+            Look::Nothing => true,
+            Look::Bytes => self.stream.settle() && self.stream.look() == Look::Nothing,
+            Look::Ended => false,
+        }
     }
 }

@@ -21,6 +21,14 @@ struct Server {
     address: SocketAddr,
     connections: Arc<AtomicUsize>,
     resumed: Arc<AtomicUsize>,
+    turns: Arc<Turns>,
+}
+
+/// How often keys are to be changed, and were.
+#[derive(Default)]
+struct Turns {
+    wanted: AtomicUsize,
+    made: AtomicUsize,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -31,6 +39,8 @@ enum Answer {
     UntilClose { announced: bool },
     /// With a length, and then an announced end.
     Closed,
+    /// With a length, and then new keys, which nobody has asked for.
+    Rekeyed,
 }
 
 impl Server {
@@ -39,17 +49,20 @@ impl Server {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let (connections, resumed) = (Arc::default(), Arc::default());
+        let turns = Arc::<Turns>::default();
         let server = Server {
             address,
             connections: Arc::clone(&connections),
             resumed: Arc::clone(&resumed),
+            turns: Arc::clone(&turns),
         };
         thread::spawn(move || {
             for tcp in listener.incoming().flatten() {
                 connections.fetch_add(1, Ordering::SeqCst);
                 let (config, resumed) = (Arc::clone(&config), Arc::clone(&resumed));
+                let turns = Arc::clone(&turns);
                 // A client that goes away is not the test's concern.
-                thread::spawn(move || drop(serve(config, tcp, answer, &resumed)));
+                thread::spawn(move || drop(serve(config, tcp, answer, &resumed, &turns)));
             }
         });
         server
@@ -88,6 +101,7 @@ fn serve(
     tcp: TcpStream,
     answer: Answer,
     resumed: &AtomicUsize,
+    turns: &Turns,
 ) -> std::io::Result<()> {
     let connection = ServerConnection::new(config).map_err(std::io::Error::other)?;
     let mut stream = StreamOwned::new(connection, tcp);
@@ -104,13 +118,17 @@ fn serve(
             resumed.fetch_add(1, Ordering::SeqCst);
         }
         let framing = match answer {
-            Answer::Kept | Answer::Closed => "content-length: 5\r\n",
+            Answer::Kept | Answer::Closed | Answer::Rekeyed => "content-length: 5\r\n",
             Answer::UntilClose { .. } => "connection: close\r\n",
         };
         stream.write_all(format!("HTTP/1.1 200 OK\r\n{framing}\r\nhello").as_bytes())?;
         stream.flush()?;
         match answer {
             Answer::Kept => continue,
+            Answer::Rekeyed => {
+                rekey(&mut stream, turns)?;
+                continue;
+            }
             Answer::UntilClose { announced: false } => return Ok(()),
             Answer::Closed | Answer::UntilClose { .. } => {
                 stream.conn.send_close_notify();
@@ -118,6 +136,22 @@ fn serve(
             }
         }
     }
+}
+
+/// Changes keys when it is told to; the client has its answer by then.
+fn rekey(
+    stream: &mut StreamOwned<ServerConnection, TcpStream>,
+    turns: &Turns,
+) -> std::io::Result<()> {
+    let turn = turns.made.load(Ordering::SeqCst);
+    eventually("a turn", || {
+        (turns.wanted.load(Ordering::SeqCst) > turn).then_some(())
+    });
+    let renewed = stream.conn.refresh_traffic_keys();
+    renewed.map_err(std::io::Error::other)?;
+    stream.flush()?;
+    turns.made.fetch_add(1, Ordering::SeqCst);
+    Ok(())
 }
 
 /// Everything to this server, with these lines under `tls:`.
@@ -205,6 +239,23 @@ fn sessions_are_resumed_and_other_settings_share_no_connection() {
     eventually("the connection of before is of no use", || {
         (sluice.get("/").status == 502).then_some(())
     });
+}
+
+/// As with tickets that come late: what TLS says by itself is no reason to give a connection up.
+#[test]
+fn an_idle_connection_outlives_what_was_not_asked_for() {
+    let ca = Authority::new();
+    let server = Server::start(&ca.issue(&["app.test"]), None, Answer::Rekeyed);
+    let tls = [trusting(&ca), "serverName: app.test".to_owned()];
+    let sluice = Sluice::start(&to(&server.url(), &tls));
+    for turn in 1..=6 {
+        sluice.get("/").with_status(200);
+        server.turns.wanted.store(turn, Ordering::SeqCst);
+        eventually("the keys are new", || {
+            (server.turns.made.load(Ordering::SeqCst) == turn).then_some(())
+        });
+    }
+    assert_eq!(server.connections.load(Ordering::SeqCst), 1);
 }
 
 #[test]
