@@ -33,7 +33,7 @@ const LINGER: Duration = Duration::from_secs(5);
 /// A client that asks again within this time finds the memory of its last request still there: taking
 /// it anew for each request costs more than the rest of the wait. Short, so that few connections hold
 /// such memory at one time, and what they leave behind between those that idle is little.
-const SOON: Duration = Duration::from_millis(250);
+const SOON: Duration = Duration::from_millis(50);
 
 /// What becomes of the connection after a response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
