@@ -58,8 +58,7 @@ impl State {
         running.canary_passed = true;
         let until = now + running.generation.plan.settings.prepare_timeout;
         running.phase = Phase::Preparing { until };
-        let workers = running.workers();
-        for worker in self.fleet.participants(workers) {
+        for worker in self.fleet.alive() {
             self.give_work(worker, now);
         }
         self.commit_if_all_prepared(now);

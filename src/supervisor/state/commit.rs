@@ -16,12 +16,12 @@ impl State {
         };
         running.phase = Phase::Committing;
         let generation = running.generation.clone();
-        let (number, workers) = (generation.number, generation.plan.settings.workers);
+        let number = generation.number;
         let before = self.committed.replace(generation.clone());
         self.pinned = generation.plan.source.brings_back();
         self.watch = Watch::begin(&generation, before.as_ref(), &self.samples, now);
         self.actions.push(Action::Open { generation: number });
-        for worker in self.fleet.participants(workers) {
+        for worker in self.fleet.alive() {
             if self
                 .fleet
                 .worker(worker)
@@ -53,10 +53,8 @@ impl State {
             return;
         };
         let number = running.generation.number;
-        let participants = self.fleet.participants(running.workers());
-        let workers = participants
-            .into_iter()
-            .filter_map(|id| self.fleet.worker(id));
+        let alive = self.fleet.alive().into_iter();
+        let workers = alive.filter_map(|id| self.fleet.worker(id));
         let mut behind = workers.filter(|w| w.serving.is_some() && w.serving != Some(number));
         let first = self.announced || self.fleet.all_serve(running.workers(), number);
         if behind.next().is_none() && first {
@@ -69,8 +67,8 @@ impl State {
             return;
         };
         let Generation { number, plan } = done.generation;
-        self.let_surplus_go(plan.settings.workers, plan.settings.surplus_timeout, now);
         self.actions.push(Action::Retire { generation: number });
+        self.let_surplus_go(plan.settings.workers, plan.settings.surplus_timeout, now);
         let verdict = match plan.source.brings_back() {
             None => Verdict::Committed,
             Some(_) => Verdict::RolledBack,
@@ -141,11 +139,7 @@ impl State {
 
     /// Whoever serves something else than the committed generation goes back to it.
     pub(super) fn catch_up(&mut self, now: Instant) {
-        let workers = self
-            .committed
-            .as_ref()
-            .map_or(0, |g| g.plan.settings.workers);
-        for worker in self.fleet.participants(workers) {
+        for worker in self.fleet.alive() {
             self.give_work(worker, now);
         }
     }

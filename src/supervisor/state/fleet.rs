@@ -113,11 +113,10 @@ impl Fleet {
             .collect()
     }
 
-    /// Alive, and of use to a generation with so many slots.
-    pub(super) fn participants(&self, workers: u16) -> Vec<WorkerId> {
-        let alive = self
-            .workers()
-            .filter(|(_, w)| w.stage == Stage::Alive && w.slot < workers);
+    /// Whoever can take part in a transaction, also those that the generation has no slot for: they
+    /// answer requests until they are let go, and by no other generation than the rest.
+    pub(super) fn alive(&self) -> Vec<WorkerId> {
+        let alive = self.workers().filter(|(_, w)| w.stage == Stage::Alive);
         alive.map(|(id, _)| id).collect()
     }
 

@@ -2,11 +2,12 @@
 //!
 //! Not here: what follows when all have (`commit`).
 
+use std::collections::BTreeSet;
 use std::time::Instant;
 
 use super::fleet::{Step, prepare_deadline};
 use super::reload::Phase;
-use super::{Action, KillReason, MAX_DEATHS, State, WorkerId};
+use super::{Action, KillReason, MAX_DEATHS, Stage, State, WorkerId};
 
 impl State {
     pub(super) fn bound(&mut self, number: u64, now: Instant) {
@@ -18,8 +19,7 @@ impl State {
         }
         let until = now + running.generation.plan.settings.prepare_timeout;
         running.phase = Phase::Preparing { until };
-        let workers = running.workers();
-        for worker in self.fleet.participants(workers) {
+        for worker in self.fleet.alive() {
             self.give_work(worker, now);
         }
     }
@@ -45,7 +45,7 @@ impl State {
         let Some(worker) = self.fleet.worker(id) else {
             return;
         };
-        if worker.stage != super::Stage::Alive {
+        if worker.stage != Stage::Alive {
             return;
         }
         let (slot, serving) = (worker.slot, worker.serving);
@@ -57,7 +57,7 @@ impl State {
         let target = match (behind, &self.transaction) {
             (Some(_), _) if canary_at.is_some() => None,
             (Some(committed), _) => Some(committed),
-            (None, Some(t)) if t.is_preparing() && slot < t.workers() => Some(&t.generation),
+            (None, Some(t)) if t.is_preparing() => Some(&t.generation),
             (None, _) => None,
         };
         let Some(target) = target.filter(|g| !worker.is_busy_with(g.number)) else {
@@ -105,14 +105,13 @@ impl State {
             return;
         };
         let number = running.generation.number;
-        let is_prepared = |slot: u16| {
-            let worker = self
-                .fleet
-                .in_slot(slot)
-                .and_then(|id| self.fleet.worker(id));
+        let is_prepared = |id: WorkerId| {
+            let worker = self.fleet.worker(id);
             worker.is_some_and(|w| w.has_prepared(number) || w.serving == Some(number))
         };
-        let all = (0..running.workers()).all(is_prepared);
+        let mut slots = 0..running.workers();
+        let all = slots.all(|slot| self.fleet.in_slot(slot).is_some_and(is_prepared))
+            && self.fleet.alive().into_iter().all(is_prepared);
         if !all || !matches!(running.phase, Phase::Preparing { .. }) {
             return;
         }
@@ -148,7 +147,14 @@ impl State {
                 .and_then(|id| self.fleet.worker(id));
             !worker.is_some_and(|w| w.has_prepared(number))
         };
-        let late = (0..running.workers()).filter(is_late);
+        let alive = self
+            .fleet
+            .workers()
+            .filter(|(_, w)| w.stage == Stage::Alive);
+        let slots: BTreeSet<u16> = (0..running.workers())
+            .chain(alive.map(|(_, w)| w.slot))
+            .collect();
+        let late = slots.into_iter().filter(is_late);
         late.map(|slot| slot.to_string())
             .collect::<Vec<_>>()
             .join(", ")
@@ -176,6 +182,9 @@ impl State {
             self.reject(vec!["the canary worker died".to_owned()], now);
         } else if running.deaths > MAX_DEATHS {
             self.reject(vec!["workers die while they prepare it".to_owned()], now);
+        } else {
+            // It may have been the last one waited for, in a slot that is not to be filled again.
+            self.commit_if_all_prepared(now);
         }
     }
 }

@@ -273,6 +273,12 @@ fn fewer_workers_means_that_the_surplus_drains() {
         kinds(&done).iter().filter(|kind| **kind == "drain").count(),
         2
     );
+    let of = |kind| kinds(&done).iter().filter(|one| **one == kind).count();
+    assert_eq!(
+        (of("prepare"), of("commit")),
+        (4, 4),
+        "they serve it while they leave"
+    );
     assert!(bench.state.is_ready());
     assert_eq!(bench.state.fleet().workers().count(), 2);
     bench.want("more", 3);
@@ -282,6 +288,19 @@ fn fewer_workers_means_that_the_surplus_drains() {
         1
     );
     assert!(bench.state.is_ready());
+}
+
+#[test]
+fn a_surplus_worker_that_dies_meanwhile_holds_nothing_up() {
+    let mut bench = Bench::serving(2);
+    bench.want("fewer", 1);
+    let asked = bench.on(Event::Bound { generation: 2 });
+    let surplus = *bench.state.fleet().alive().last().unwrap();
+    assert_eq!(kinds(&asked), ["prepare", "prepare"]);
+    let survivor = bench.state.fleet().alive()[0];
+    assert_eq!(kinds(&bench.on(Event::Prepared(survivor, 2))), [""; 0]);
+    let gone = bench.on(Event::Exited(surplus));
+    assert!(kinds(&gone).contains(&"commit"), "{gone:?}");
 }
 
 #[test]

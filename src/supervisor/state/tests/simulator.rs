@@ -539,6 +539,14 @@ impl Simulation {
     }
 
     fn drain_worker(&mut self, id: WorkerId) {
+        if let Some(worker) = self.workers.get(&id).filter(|w| w.alive)
+            && self.state.is_serving()
+        {
+            assert!(
+                worker.serving.is_none() || worker.serving == self.state.generation(),
+                "what it has still to answer it answers as all others: {worker:?}"
+            );
+        }
         let worker = self.workers.get_mut(&id).unwrap();
         worker.draining = true;
         if self.random.percent(80) || self.behaving {
