@@ -27,6 +27,9 @@ pub enum ToWorker {
     Commit { generation: u64 },
     /// Forget the prepared generation, and the sockets that only it needed.
     Abort { generation: u64 },
+    /// All serve the committed generation: close what only earlier ones listened on, once all that has
+    /// arrived there is accepted. The supervisor has closed its own, so that nothing arrives any more.
+    Retire,
     /// The present endpoints of these servers; takes effect at once. One without any is forgotten.
     Endpoints(Vec<Resolved>),
     /// Serve on, and tell clients to make their next connection elsewhere.
@@ -251,6 +254,7 @@ mod tests {
             ToWorker::Prepare(Box::new(prepare)),
             ToWorker::Commit { generation },
             ToWorker::Abort { generation },
+            ToWorker::Retire,
             ToWorker::Endpoints(vec![resolved]),
             ToWorker::Drain {
                 timeout: Some(Duration::from_secs(30)),

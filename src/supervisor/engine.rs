@@ -22,7 +22,7 @@ use super::resolver::Resolver;
 use super::returns::Returns;
 use super::roster::Roster;
 use super::signals::Signals;
-use super::sockets::Sockets;
+use super::sockets::{Heir, Sockets};
 use super::state::{Event, KillReason, State, Ticket, WorkerId};
 use super::tickets::Tickets;
 use super::{SupervisorError, measure, slack};

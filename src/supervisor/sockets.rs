@@ -10,13 +10,33 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
 
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockFilter, Socket, Type};
 
 use super::state::Settings;
 use crate::ipc::message::{Inherited, Serve, SocketId};
 
 /// The kernel takes the lesser of this and net.core.somaxconn.
 const BACKLOG: i32 = 65_535;
+
+/// A classic BPF program over the TCP header, which lets all through but a SYN without an ACK. Between
+/// the last accept and the close a connection could still be made, and would be reset with all that its
+/// client had sent; so it is not made, and the client's next try, a second later, is refused.
+const NO_NEW_CONNECTION: [SockFilter; 5] = [
+    // Load the flags, keep SYN and ACK.
+    SockFilter::new(0x30, 0, 0, 13),
+    SockFilter::new(0x54, 0, 0, 0x12),
+    // Only SYN: the next, which takes nothing of the packet; else the last, which takes all.
+    SockFilter::new(0x15, 0, 1, 0x02),
+    SockFilter::new(0x06, 0, 0, 0),
+    SockFilter::new(0x06, 0, 0, u32::MAX),
+];
+
+/// Who goes on listening with the same sockets when they are closed here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Heir {
+    Nobody,
+    Successor,
+}
 
 #[derive(Debug, Default)]
 pub(super) struct Sockets {
@@ -112,15 +132,19 @@ impl Sockets {
         self.addresses.retain(|_, bound| !bound.slots.is_empty());
     }
 
-    /// Closes addresses that the generation does not have.
-    pub(super) fn retire(&mut self, settings: &Settings) {
-        self.addresses
-            .retain(|address, _| settings.listeners.contains(address));
+    /// Closes addresses that the generation does not have. Workers still have them: nothing arrives
+    /// any more while they accept what has arrived.
+    pub(super) fn retire(&mut self, settings: &Settings, heir: Heir) {
+        let (kept, gone) = std::mem::take(&mut self.addresses)
+            .into_iter()
+            .partition(|(address, _)| settings.listeners.contains(address));
+        self.addresses = kept;
+        close(gone, heir);
     }
 
     /// All of them: a connection that comes now is refused, instead of waiting for nobody.
-    pub(super) fn close(&mut self) {
-        self.addresses.clear();
+    pub(super) fn close(&mut self, heir: Heir) {
+        close(std::mem::take(&mut self.addresses), heir);
     }
 
     /// All of them, for a successor.
@@ -198,6 +222,19 @@ impl Sockets {
         self.addresses
             .iter()
             .map(|(configured, bound)| (*configured, bound.actual))
+    }
+}
+
+fn close(gone: BTreeMap<SocketAddr, Bound>, heir: Heir) {
+    if heir == Heir::Successor {
+        return;
+    }
+    for (address, bound) in gone {
+        for one in bound.slots.values() {
+            if let Err(error) = one.socket.attach_filter(&NO_NEW_CONNECTION) {
+                tracing::warn!(%address, %error, "who connects while it closes may be cut off");
+            }
+        }
     }
 }
 
@@ -343,7 +380,7 @@ mod tests {
             .bind(1, &settings(2, &["127.0.0.1:0", "[::1]:0"]))
             .unwrap();
         let ports: Vec<SocketAddr> = sockets.addresses().map(|(_, actual)| actual).collect();
-        sockets.retire(&settings(2, &["[::1]:0"]));
+        sockets.retire(&settings(2, &["[::1]:0"]), Heir::Nobody);
         assert!(TcpListener::bind(ports[0]).is_ok());
         assert!(TcpListener::bind(ports[1]).is_err());
     }

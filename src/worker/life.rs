@@ -144,6 +144,7 @@ impl Life {
             ToWorker::Prepare(prepare) => self.prepare(*prepare)?,
             ToWorker::Commit { generation } => self.commit(generation)?,
             ToWorker::Abort { generation } => self.abort(generation),
+            ToWorker::Retire => self.sockets.retire(),
             ToWorker::Endpoints(servers) => {
                 for server in servers {
                     self.proxy.set_endpoints(server);

@@ -1,5 +1,6 @@
-//! The listening sockets that a worker has been lent: those it accepts on, and those that wait for
-//! the commit of the generation that needs them.
+//! The listening sockets that a worker has been lent: those it accepts on, those that wait for the
+//! commit of the generation that needs them, and those that no generation needs any more, which take
+//! connections for as long as the supervisor has them.
 
 use std::collections::HashMap;
 use std::io;
@@ -14,6 +15,7 @@ use crate::proxy::{ListenerHandle, Proxy};
 pub(super) struct Sockets {
     waiting: HashMap<SocketId, TcpListener>,
     serving: HashMap<SocketId, ListenerHandle>,
+    leaving: HashMap<SocketId, ListenerHandle>,
 }
 
 impl Sockets {
@@ -24,11 +26,15 @@ impl Sockets {
 
     /// Whether it has all that a generation needs; the first that it has not.
     pub(super) fn missing(&self, wanted: &[Serve]) -> Option<SocketId> {
-        let has = |id: &SocketId| self.waiting.contains_key(id) || self.serving.contains_key(id);
+        let has = |id: &SocketId| {
+            self.waiting.contains_key(id)
+                || self.serving.contains_key(id)
+                || self.leaving.contains_key(id)
+        };
         wanted.iter().map(|serve| serve.socket).find(|id| !has(id))
     }
 
-    /// Accepts on exactly these from now on; `label` is what the observer knows an address by.
+    /// Accepts on these from now on, and on what it had before until `retire`; `label` is what the observer knows an address by.
     pub(super) fn serve(
         &mut self,
         wanted: &[Serve],
@@ -36,11 +42,12 @@ impl Sockets {
         label: impl Fn(&Serve) -> u32,
     ) -> io::Result<()> {
         let is_wanted = |id: &SocketId| wanted.iter().any(|serve| serve.socket == *id);
-        for (_, gone) in self.serving.extract_if(|id, _| !is_wanted(id)) {
-            gone.close();
-        }
+        let gone = self.serving.extract_if(|id, _| !is_wanted(id));
+        self.leaving.extend(gone);
         for serve in wanted {
-            if let Some(listener) = self.waiting.remove(&serve.socket) {
+            if let Some(handle) = self.leaving.remove(&serve.socket) {
+                self.serving.insert(serve.socket, handle);
+            } else if let Some(listener) = self.waiting.remove(&serve.socket) {
                 let handle = proxy.serve(listener, label(serve))?;
                 self.serving.insert(serve.socket, handle);
             }
@@ -52,10 +59,18 @@ impl Sockets {
     /// Ready when the worker drains and everything that had arrived on its sockets is accepted. May be
     /// dropped and called again.
     pub(super) async fn ended(&mut self) {
+        self.serving.extend(self.leaving.drain());
         while let Some((id, handle)) = self.serving.iter_mut().next() {
             let id = *id;
             handle.ended().await;
             self.serving.remove(&id);
+        }
+    }
+
+    /// Accepts what has arrived where it no longer serves, and then no more.
+    pub(super) fn retire(&mut self) {
+        for (_, gone) in self.leaving.drain() {
+            gone.close();
         }
     }
 

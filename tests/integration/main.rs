@@ -29,6 +29,7 @@ mod health_checks;
 mod http2;
 mod limits;
 mod listeners;
+mod memory;
 mod mirror;
 mod names;
 mod observe;

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::{Engine, Labels};
+use super::{Engine, Heir, Labels};
 use crate::admin::{CommandError, CommandReply, ReloadResult};
 use crate::ipc::channel::ChannelError;
 use crate::ipc::message::{PackError, Packed, Prepare, ToWorker};
@@ -36,7 +36,7 @@ impl Engine {
                 let sent = self.children.send(worker, &ToWorker::Drain { timeout });
                 self.check(worker, sent);
             }
-            Action::Close => self.sockets.close(),
+            Action::Close => self.sockets.close(self.heir()),
             Action::Conclude { record, tickets } => self.conclude(&record, tickets),
             Action::GoBack { to, from, why } => {
                 tracing::error!(from, to, why, "the guard goes back");
@@ -218,13 +218,24 @@ impl Engine {
         let Some(Generation { plan, .. }) = self.state.find(number).cloned() else {
             return;
         };
-        self.sockets.retire(&plan.settings);
+        // Closed here first: what arrived here alone would be lost with the last who has it.
+        self.sockets.retire(&plan.settings, self.heir());
+        for (worker, error) in self.children.send_to_all(&ToWorker::Retire) {
+            self.check(worker, Err(error));
+        }
         self.slack = true;
         self.labels.retain(|kept, _| *kept >= number);
         self.announced
             .retain(|address, _| plan.settings.listeners.contains(address));
         self.resolver.serve(&plan.config);
         self.tell_endpoints();
+    }
+
+    fn heir(&self) -> Heir {
+        match self.successor {
+            Some(_) => Heir::Successor,
+            None => Heir::Nobody,
+        }
     }
 
     fn announce_listeners(&mut self) {

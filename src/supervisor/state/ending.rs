@@ -146,6 +146,8 @@ impl State {
         let timeout = cut_off.saturating_duration_since(now);
         let until = now + timeout + DRAIN_GRACE;
         self.life = Life::Draining { until };
+        // First: what comes in here alone would be lost.
+        self.actions.push(Action::Close);
         for (worker, stage) in self.fleet.stages() {
             match stage {
                 Stage::Starting { .. } => self.kill(worker, KillReason::Stop),
@@ -157,7 +159,6 @@ impl State {
                 }
             }
         }
-        self.actions.push(Action::Close);
     }
 
     pub(super) fn end(&mut self, reason: ExitReason) {

@@ -338,7 +338,7 @@ fn the_first_generation_that_cannot_be_served_ends_the_program() {
 fn draining_waits_for_the_workers_and_no_longer_than_its_timeout() {
     let mut bench = Bench::serving(2);
     let (a, b) = (bench.worker(0), bench.worker(1));
-    assert_eq!(kinds(&bench.on(Event::Drain)), ["drain", "drain", "close"]);
+    assert_eq!(kinds(&bench.on(Event::Drain)), ["close", "drain", "drain"]);
     assert!(!bench.state.is_ready());
     assert_eq!(kinds(&bench.on(Event::Exited(a))), Vec::<&str>::new());
     let over = bench.after(Duration::from_secs(36));

@@ -1,6 +1,6 @@
 //! Constant load: clients that ask again and again, and keep account of each answer that failed.
 
-use std::io;
+use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -142,4 +142,20 @@ fn ask(
         *kept = Some(wire);
     }
     Ok(response)
+}
+
+/// A connection for each request, until there is no more; how many there were.
+pub(crate) fn visit_until_refused(address: SocketAddr) -> usize {
+    let mut served = 0;
+    while let Ok(mut stream) = TcpStream::connect(address) {
+        let request = b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+        let mut answer = Vec::new();
+        let exchange = stream
+            .write_all(request)
+            .and_then(|()| stream.read_to_end(&mut answer));
+        exchange.unwrap_or_else(|error| panic!("cut off after {served} were served: {error}"));
+        assert!(answer.starts_with(b"HTTP/1.1 200 "), "{answer:?}");
+        served += 1;
+    }
+    served
 }

@@ -24,13 +24,13 @@ fn listeners_come_and_go_and_the_others_are_not_touched() {
     assert_eq!(silent_on_added.get("/").status, 200);
 
     assert_eq!(reload(&sluice, &with(3, 2, "127.0.0.1:0", "")).status, 200);
-    eventually("the removed address is closed", || {
-        TcpStream::connect(added).err()
-    });
     let last = on_added.get("/").with_status(200);
     assert_eq!(last.header("connection"), Some("close"), "and drains");
     on_added.assert_ended();
     silent_on_added.assert_ended();
+    eventually("the removed address is closed", || {
+        TcpStream::connect(added).err()
+    });
     assert_eq!(crate::harness::get(kept, "/").status, 200);
     for _ in 0..2 {
         let answer = idle.get("/").with_status(200);

@@ -3,9 +3,10 @@
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
+use std::thread;
 
 use super::{answered_by, committed, config, reload, start, wait_until_all_serve, with};
-use crate::harness::load::{Connections, Failure, Load};
+use crate::harness::load::{Connections, Failure, Load, visit_until_refused};
 use crate::harness::{Response, Sluice, eventually};
 
 /// So many of each kind; `SLUICE_RELOADS=1000` is what a release is tried with.
@@ -129,6 +130,28 @@ fn listeners_added_and_removed_lose_nothing_on_the_others() {
         assert_eq!(answer.status, 200, "{}", answer.text());
     }
     assert_none(&clients.stop(&sluice));
+}
+
+/// Who connects to a removed address is served or refused, but never let in and cut off.
+#[test]
+fn whoever_was_let_in_by_a_listener_that_is_removed_is_served() {
+    let mut sluice = start(&config(1, 2));
+    let mut served = 0;
+    for mark in (2..2 + slow_reloads()).step_by(2) {
+        let both = with(mark, 2, "127.0.0.1:0, '127.0.0.2:0'", "");
+        assert_eq!(reload(&sluice, &both).status, 200);
+        sluice.learn_addresses();
+        let removed = sluice.address_of("127.0.0.2:0");
+        let visitors: Vec<_> = (0..4)
+            .map(|_| thread::spawn(move || visit_until_refused(removed)))
+            .collect();
+        let answer = reload(&sluice, &with(mark + 1, 2, "127.0.0.1:0", ""));
+        assert_eq!(answer.status, 200);
+        for visitor in visitors {
+            served += visitor.join().unwrap();
+        }
+    }
+    assert!(served > 0, "the listener was in use");
 }
 
 #[test]
