@@ -98,9 +98,12 @@ fn at_level(level: LogLevel) -> Targets {
 
 /// Libraries say what is wrong, and no more: among what they trace is each event of a watched
 /// directory, and the log itself may be written there. Who wants it all the same names their targets.
+/// TLS and HTTP/2 warn of what peers send, as often as they send it: it is counted instead.
 fn of_this_program(level: tracing::Level) -> Targets {
     Targets::new()
         .with_target(env!("CARGO_PKG_NAME"), level)
+        .with_target("rustls", tracing::Level::ERROR)
+        .with_target("h2", tracing::Level::ERROR)
         .with_default(level.min(tracing::Level::WARN))
 }
 
@@ -280,6 +283,9 @@ mod tests {
             ("sluice::proxy", tracing::Level::TRACE, true),
             ("notify::inotify", tracing::Level::WARN, true),
             ("notify::inotify", tracing::Level::INFO, false),
+            ("rustls::check", tracing::Level::WARN, false),
+            ("h2::proto::streams", tracing::Level::WARN, false),
+            ("rustls::check", tracing::Level::ERROR, true),
         ] {
             assert_eq!(
                 filter.would_enable(target, &level),
@@ -288,7 +294,7 @@ mod tests {
             );
         }
         let filter = at_level(LogLevel::Error);
-        assert!(!filter.would_enable("h2", &tracing::Level::WARN));
+        assert!(!filter.would_enable("notify", &tracing::Level::WARN));
     }
 
     #[test]

@@ -12,6 +12,7 @@ use crate::harness::{Sluice, eventually, process, request};
 mod choices;
 mod files;
 mod foreign;
+mod hostile;
 mod http2;
 mod upstreams;
 

@@ -14,7 +14,14 @@ use rustls::{ClientConfig, CommonState, ServerConfig};
 
 use super::{OVERHEAD, Out};
 
-pub(in crate::proxy) enum Session {
+pub(in crate::proxy) struct Session {
+    side: Side,
+    /// What it came to grief by. The library is not spoken to any more then: it would read the same
+    /// bytes again, and send a second alert.
+    failed: Option<rustls::Error>,
+}
+
+enum Side {
     Server(Box<UnbufferedServerConnection>),
     Client(Box<UnbufferedClientConnection>),
 }
@@ -38,7 +45,7 @@ enum Step {
 impl Session {
     pub(in crate::proxy) fn server(config: Arc<ServerConfig>) -> Result<Self, rustls::Error> {
         let connection = UnbufferedServerConnection::new(config)?;
-        Ok(Self::Server(Box::new(connection)))
+        Ok(Self::of(Side::Server(Box::new(connection))))
     }
 
     pub(in crate::proxy) fn client(
@@ -46,13 +53,17 @@ impl Session {
         name: ServerName<'static>,
     ) -> Result<Self, rustls::Error> {
         let connection = UnbufferedClientConnection::new(config, name)?;
-        Ok(Self::Client(Box::new(connection)))
+        Ok(Self::of(Side::Client(Box::new(connection))))
+    }
+
+    fn of(side: Side) -> Self {
+        Self { side, failed: None }
     }
 
     pub(in crate::proxy) fn common(&self) -> &CommonState {
-        match self {
-            Self::Server(connection) => connection,
-            Self::Client(connection) => connection,
+        match &self.side {
+            Side::Server(connection) => connection,
+            Side::Client(connection) => connection,
         }
     }
 
@@ -62,9 +73,9 @@ impl Session {
         plain: &mut BytesMut,
         own: &mut BytesMut,
     ) -> (usize, Result<Step, rustls::Error>) {
-        match self {
-            Self::Server(connection) => advance(connection.process_tls_records(input), plain, own),
-            Self::Client(connection) => advance(connection.process_tls_records(input), plain, own),
+        match &mut self.side {
+            Side::Server(connection) => advance(connection.process_tls_records(input), plain, own),
+            Side::Client(connection) => advance(connection.process_tls_records(input), plain, own),
         }
     }
 
@@ -77,6 +88,14 @@ impl Session {
         own: &mut BytesMut,
     ) -> Digested {
         let (mut used, mut closed) = (0, false);
+        if let Some(error) = &self.failed {
+            let result = Err(error.clone());
+            return Digested {
+                used,
+                closed,
+                result,
+            };
+        }
         loop {
             let rest = input.get_mut(used..).unwrap_or_default();
             let (done, step) = self.step(rest, plain, own);
@@ -89,6 +108,7 @@ impl Session {
                     let rest = input.get_mut(used..).unwrap_or_default();
                     // The alert, if there is one; the error is known already.
                     let _ = self.step(rest, plain, own);
+                    self.failed = Some(error.clone());
                     return Digested {
                         used,
                         closed,
@@ -119,9 +139,9 @@ impl Session {
         if out.records.len() < room {
             out.records.resize(room, 0);
         }
-        let sealed = match self {
-            Self::Server(c) => encrypt(c.process_tls_records(incoming), record, out.records),
-            Self::Client(c) => encrypt(c.process_tls_records(incoming), record, out.records),
+        let sealed = match &mut self.side {
+            Side::Server(c) => encrypt(c.process_tls_records(incoming), record, out.records),
+            Side::Client(c) => encrypt(c.process_tls_records(incoming), record, out.records),
         }?;
         out.own
             .extend_from_slice(out.records.get(..sealed).unwrap_or_default());
@@ -142,13 +162,13 @@ impl Session {
 
     /// The farewell; false where there is nothing to end.
     pub(super) fn close(&mut self, incoming: &mut [u8], own: &mut BytesMut) -> bool {
-        if self.common().is_handshaking() {
+        if self.failed.is_some() || self.common().is_handshaking() {
             return false;
         }
         let mut alert = [0; OVERHEAD];
-        let size = match self {
-            Self::Server(c) => farewell(c.process_tls_records(incoming), &mut alert),
-            Self::Client(c) => farewell(c.process_tls_records(incoming), &mut alert),
+        let size = match &mut self.side {
+            Side::Server(c) => farewell(c.process_tls_records(incoming), &mut alert),
+            Side::Client(c) => farewell(c.process_tls_records(incoming), &mut alert),
         };
         own.extend_from_slice(alert.get(..size).unwrap_or_default());
         size > 0

@@ -45,10 +45,7 @@ async fn pair() -> (TlsStream, TlsStream) {
         .unwrap()
         .with_root_certificates(roots)
         .with_no_client_auth();
-    let client = rustls::client::UnbufferedClientConnection::new(
-        Arc::new(client),
-        ServerName::try_from("a.test").unwrap(),
-    );
+    let client = Session::client(Arc::new(client), ServerName::try_from("a.test").unwrap());
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let ours = TcpStream::connect(listener.local_addr().unwrap())
         .await
@@ -56,7 +53,7 @@ async fn pair() -> (TlsStream, TlsStream) {
     let theirs = listener.accept().await.unwrap().0;
     let server = Session::server(Arc::new(server.server)).unwrap();
     let mut server = TlsStream::new(theirs, server);
-    let mut client = TlsStream::new(ours, Session::Client(Box::new(client.unwrap())));
+    let mut client = TlsStream::new(ours, client.unwrap());
     client.begin().unwrap();
     let nothing = &mut || {};
     let (one, other) = tokio::join!(
@@ -145,4 +142,24 @@ async fn an_end_that_is_not_announced_is_an_error() {
     let (server, mut client) = pair().await;
     drop(server);
     assert_eq!(read(&mut client).await.unwrap(), b"");
+}
+
+#[tokio::test]
+async fn nothing_more_is_said_behind_an_alert() {
+    let (mut server, mut client) = pair().await;
+    write_all(&mut client, b"sound").await;
+    assert_eq!(read(&mut server).await.unwrap(), b"sound");
+    // A record that its key does not open.
+    let nonsense = [&[23, 3, 3, 0, 40][..], &[7; 40]].concat();
+    client.tcp.try_write(&nonsense).unwrap();
+    assert_eq!(
+        read(&mut server).await.unwrap_err().kind(),
+        io::ErrorKind::Other
+    );
+    let answer = std::future::poll_fn(|cx| server.poll_write(cx, &[IoSlice::new(b"answer")]));
+    assert_eq!(answer.await.unwrap_err().kind(), io::ErrorKind::Other);
+    drop(server);
+    let error = read(&mut client).await.unwrap_err().to_string();
+    assert!(error.contains("BadRecordMac"), "{error}");
+    assert!(client.plain.is_empty(), "and no answer");
 }

@@ -63,6 +63,15 @@ impl Secure {
         Ok(Connection { stream })
     }
 
+    /// What a client says first.
+    pub(crate) fn hello(&self, name: &str) -> Vec<u8> {
+        let name = ServerName::try_from(name.to_owned()).unwrap();
+        let mut connection = ClientConnection::new(Arc::clone(&self.0), name).unwrap();
+        let mut bytes = Vec::new();
+        connection.write_tls(&mut bytes).unwrap();
+        bytes
+    }
+
     #[track_caller]
     pub(crate) fn connect(&self, address: SocketAddr, name: &str) -> Connection {
         self.try_connect(address, name)
@@ -90,6 +99,12 @@ impl Connection {
     pub(crate) fn finish_sending(&mut self) {
         self.stream.conn.send_close_notify();
         self.stream.flush().unwrap();
+    }
+
+    /// Sends bytes that are no record of this connection.
+    #[track_caller]
+    pub(crate) fn send_unsealed(&mut self, bytes: &[u8]) {
+        self.stream.sock.write_all(bytes).unwrap();
     }
 
     /// To the announced end; an error where it was not.
