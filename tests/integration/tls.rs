@@ -10,6 +10,7 @@ use crate::harness::secure::Secure;
 use crate::harness::{Sluice, eventually, process, request};
 
 mod choices;
+mod clients;
 mod files;
 mod foreign;
 mod hostile;

@@ -71,6 +71,11 @@ impl Authority {
         }
     }
 
+    /// What the authority signs with, for programs that sign in its name.
+    pub(crate) fn key(&self) -> String {
+        self.issuer.key().serialize_pem()
+    }
+
     /// The authority's own certificate.
     pub(crate) fn ca(&self) -> PathBuf {
         self.folder.path().join("ca.crt")

@@ -1,17 +1,20 @@
 //! The same seen by programs that others wrote: curl, OpenSSL, Python.
 
+use std::fs;
 use std::process::Stdio;
 
 use super::{certificates, config};
-use crate::harness::Sluice;
+use nix::sys::signal::Signal;
+
 use crate::harness::certificates::Authority;
 use crate::harness::foreign::{find, run};
 use crate::harness::upstream::ok;
+use crate::harness::{Sluice, get, process};
 
 /// What `openssl s_client` says of a handshake with these arguments; nothing where it is not
 /// installed.
 #[track_caller]
-fn s_client(sluice: &Sluice, arguments: &[&str]) -> Option<String> {
+pub(super) fn s_client(sluice: &Sluice, arguments: &[&str]) -> Option<String> {
     let mut command = find("openssl")?;
     let address = sluice.address().to_string();
     let output = command
@@ -90,9 +93,10 @@ fn openssl_is_held_to_versions_and_ciphers() {
 fn openssl_resumes_with_both_versions() {
     let ca = Authority::new();
     let tls = certificates(&[ca.pair("a", &["a.test"])]);
-    let sluice = Sluice::start(&config(&tls, ""));
-    for version in ["-tls1_2", "-tls1_3"] {
-        let file = ca.path("session.pem");
+    let mut sluice = Sluice::start(&config(&tls, ""));
+    let versions = ["-tls1_2", "-tls1_3"];
+    for version in versions {
+        let file = ca.path(version);
         let session = file.to_str().unwrap();
         // The tickets of 1.3 come with the answer.
         let Some(mut python) = find("python3") else {
@@ -112,10 +116,68 @@ fn openssl_resumes_with_both_versions() {
             first.contains("New, TLSv1") && first.contains("200 OK"),
             "{first}"
         );
-        for _ in 0..6 {
-            let again = s_client(&sluice, &[version, "-sess_in", session]).unwrap();
+    }
+    let all_resume = |sluice: &Sluice| {
+        // At either worker.
+        for version in versions.into_iter().cycle().take(12) {
+            let session = ca.path(version);
+            let again = [version, "-sess_in", session.to_str().unwrap()];
+            let again = s_client(sluice, &again).unwrap();
             assert!(again.contains("Reused, TLSv1"), "{again}");
         }
+    };
+    all_resume(&sluice);
+    sluice.signal(Signal::SIGUSR2);
+    assert!(sluice.wait_for_exit().success());
+    all_resume(&sluice);
+    let status = get(sluice.admin(), "/status").json();
+    let successor = u32::try_from(status["pid"].as_u64().unwrap()).unwrap();
+    assert_ne!(successor, sluice.pid());
+    process::signal(successor, Signal::SIGKILL);
+}
+
+/// A response for the certificate `a.crt`, as its authority signs it; written to `a.ocsp`.
+fn ocsp_response(ca: &Authority) -> Option<()> {
+    let file = |name: &str| ca.path(name).to_str().unwrap().to_owned();
+    let output = run(find("openssl")?.args(["x509", "-noout", "-serial", "-in", &file("a.crt")]));
+    let serial = String::from_utf8_lossy(&output.stdout);
+    let serial = serial.trim().trim_start_matches("serial=");
+    let line = format!("V\t400101000000Z\t\t{serial}\tunknown\t/CN=a.test\n");
+    fs::write(file("index.txt"), line).unwrap();
+    fs::write(file("ca.key"), ca.key()).unwrap();
+    let ask = ["ocsp", "-issuer", &file("ca.crt"), "-cert", &file("a.crt")];
+    run(find("openssl")?.args(ask).args(["-reqout", &file("a.req")]));
+    run(find("openssl")?
+        .args(["ocsp", "-index", &file("index.txt"), "-CA", &file("ca.crt")])
+        .args(["-rsigner", &file("ca.crt"), "-rkey", &file("ca.key")])
+        .args(["-reqin", &file("a.req"), "-respout", &file("a.ocsp")])
+        .args(["-ndays", "7"]));
+    Some(())
+}
+
+#[test]
+fn openssl_is_given_the_response_of_the_authority() {
+    let ca = Authority::new();
+    let pair = ca.pair("a", &["a.test"]);
+    if ocsp_response(&ca).is_none() {
+        return;
+    }
+    let stapled = format!("ocsp: {}}}", ca.path("a.ocsp").display());
+    let first = pair.replace('}', &format!(", {stapled}"));
+    let sluice = Sluice::start(&config(
+        &certificates(&[first, ca.pair("b", &["b.test"])]),
+        "",
+    ));
+    let authority = ca.ca();
+    for version in ["-tls1_2", "-tls1_3"] {
+        let checked = ["-status", version, "-CAfile", authority.to_str().unwrap()];
+        let told = s_client(&sluice, &checked).unwrap();
+        for word in ["OCSP Response Status: successful", "Cert Status: good"] {
+            assert!(told.contains(word), "{word} in {told}");
+        }
+        assert!(told.contains("Verify return code: 0 (ok)"), "{told}");
+        let other = s_client(&sluice, &["-status", version, "-servername", "b.test"]).unwrap();
+        assert!(other.contains("no response sent"), "{other}");
     }
 }
 
