@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::io::Write;
-use std::process::{Child, Stdio};
 
 use crate::harness::foreign::{find, run};
 use crate::harness::upstream::ok;
@@ -55,45 +54,4 @@ fn the_access_log_names_the_protocol() {
     assert_eq!(line["protocol"], "HTTP/2");
     assert_eq!(line["path"], "/seen");
     assert_eq!(line["status"], 200);
-}
-
-fn h2load(sluice: &Sluice, arguments: &[&str]) -> Option<Child> {
-    let mut command = find("h2load")?;
-    let url = format!("http://{}/", sluice.address());
-    let child = command
-        .args(arguments)
-        .arg(url)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn();
-    Some(child.unwrap())
-}
-
-#[track_caller]
-fn assert_none_failed(child: Child) {
-    let output = child.wait_with_output().unwrap();
-    let told = String::from_utf8_lossy(&output.stdout);
-    assert!(
-        told.contains(" 0 failed, 0 errored, 0 timeout")
-            && told.contains("2xx, 0 3xx, 0 4xx, 0 5xx"),
-        "{told}{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-}
-
-#[test]
-fn h2load_has_not_one_failed_request_through_reloads() {
-    let sluice = Sluice::start(&crate::harness::sluice::config("builtin://echo", ""));
-    let Some(load) = h2load(&sluice, &["-n4000", "-c8", "-m10"]) else {
-        return;
-    };
-    for round in 0..10 {
-        let server = format!("headers: [{{key: x-round, value: '{round}'}}]");
-        sluice.rewrite(&crate::harness::sluice::config("builtin://echo", &server));
-        crate::harness::eventually("it is reloaded", || {
-            (sluice.log().all("reload done").len() >= 2 + round).then_some(())
-        });
-    }
-    assert_none_failed(load);
 }
