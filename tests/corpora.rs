@@ -11,6 +11,8 @@
 
 use std::path::Path;
 
+#[path = "../fuzz/src/certificate.rs"]
+mod certificate;
 #[path = "../fuzz/src/client_hello.rs"]
 mod client_hello;
 #[path = "../fuzz/src/config.rs"]
@@ -65,6 +67,11 @@ fn frames_of_http2() {
 #[test]
 fn base64_and_timeouts_of_grpc() {
     replay("tests/fixtures/fuzz/grpc", 8, grpc::check);
+}
+
+#[test]
+fn certificates_keys_and_stapled_responses() {
+    replay("tests/fixtures/fuzz/certificate", 7, certificate::check);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! The checks that the fuzz targets make. Those that need nothing but the program are also compiled
 //! into its ordinary tests, where they run over their corpora and, some, over random messages.
 
+pub mod certificate;
 pub mod client_hello;
 pub mod config;
 pub mod grpc;

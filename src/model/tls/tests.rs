@@ -87,5 +87,6 @@ fn arbitrary_bytes_are_an_error_not_a_panic() {
         let _either = private_key(&bytes);
         let _either = facts(vec![Der(bytes.clone())]);
         let _either = is_ocsp_response(&bytes);
+        let _any = identity(&bytes);
     });
 }
