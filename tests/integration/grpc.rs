@@ -1,6 +1,7 @@
 //! gRPC through the proxy, by Python's grpcio on both sides; and gRPC-Web, byte by byte.
 
 use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Stdio};
 
 use nix::sys::signal::Signal;
@@ -60,9 +61,18 @@ impl Drop for Server {
 
 #[track_caller]
 fn run(sluice: &Sluice, scenario: &str) {
+    run_with(sluice, scenario, None);
+}
+
+/// Over TLS where it is told whom to believe.
+#[track_caller]
+fn run_with(sluice: &Sluice, scenario: &str, ca: Option<&Path>) {
     let address = sluice.address().to_string();
     let mut client = python("grpc", "grpc_client.py").expect("a server was started");
-    let output = client.args([&address, scenario]).output().unwrap();
+    client
+        .args([&address, scenario])
+        .envs(ca.map(|ca| ("GRPC_CA", ca)));
+    let output = client.output().unwrap();
     assert!(
         output.status.success(),
         "{scenario}: {}",
@@ -118,6 +128,21 @@ fn all_of_it_over_tls_to_the_server() {
         for scenario in ["calls", "deadline", "cancellation", "large"] {
             run(&sluice, scenario);
         }
+    }
+}
+
+#[test]
+fn all_of_it_over_tls_from_the_client() {
+    let Some(server) = Server::start() else {
+        return;
+    };
+    let ca = Authority::new();
+    let tls = format!("tls: {{certificates: [{}]}}", ca.pair("a", &["a.test"]));
+    let listen = format!("listen: {{address: '127.0.0.1:0', {tls}}}");
+    let yaml = server.config("").replace("listen: 127.0.0.1:0", &listen);
+    let sluice = Sluice::start(&yaml);
+    for scenario in ["calls", "deadline", "cancellation", "large"] {
+        run_with(&sluice, scenario, Some(&ca.ca()));
     }
 }
 

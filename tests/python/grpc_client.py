@@ -1,5 +1,7 @@
-"""A gRPC client: grpc_client.py ADDRESS SCENARIO [PORT]. Ends with an exception where something is not so."""
+"""A gRPC client: grpc_client.py ADDRESS SCENARIO [PORT]. Ends with an exception where something is not so.
+With an authority's file as GRPC_CA it speaks TLS, to `a.test` at the address."""
 
+import os
 import sys
 import threading
 
@@ -11,7 +13,13 @@ UNLIMITED = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_le
 
 class Echo:
     def __init__(self, address):
-        self.channel = grpc.insecure_channel(address, options=UNLIMITED)
+        ca = os.environ.get("GRPC_CA")
+        if ca is None:
+            self.channel = grpc.insecure_channel(address, options=UNLIMITED)
+            return
+        believed = grpc.ssl_channel_credentials(open(ca, "rb").read())
+        name = [("grpc.ssl_target_name_override", "a.test")]
+        self.channel = grpc.secure_channel(address, believed, options=UNLIMITED + name)
 
     def unary(self, method="Unary"):
         return self.channel.unary_unary(f"/test.Echo/{method}")

@@ -14,7 +14,7 @@ use rustls::{HandshakeKind, RootCertStore, ServerConfig, ServerConnection, Strea
 
 use crate::harness::certificates::{Authority, Issued};
 use crate::harness::foreign::find;
-use crate::harness::{Sluice, eventually, port};
+use crate::harness::{Launch, Sluice, eventually, port};
 
 /// A server that says hello to every request, and how it ends.
 struct Server {
@@ -203,6 +203,19 @@ fn a_server_is_believed_for_its_name_and_authority_alone() {
     assert_eq!(blind.get("/").with_status(200).text(), "hello");
     let odd = blind.log().wait_for("the configuration is odd");
     assert!(odd.text("warning").unwrap().contains("not verified"));
+}
+
+#[test]
+fn those_whom_the_system_trusts_are_believed_where_nobody_is_named() {
+    let (ca, stranger) = (Authority::new(), Authority::new());
+    let server = Server::start(&ca.issue(&["app.test"]), None, Answer::Kept);
+    let yaml = to(&server.url(), &["serverName: app.test".to_owned()]);
+    let status = |system: &Authority| {
+        let launch = Launch::new(&yaml).env("SSL_CERT_FILE", system.ca().to_str().unwrap());
+        launch.start().get("/").status
+    };
+    assert_eq!(status(&ca), 200);
+    assert_eq!(status(&stranger), 502);
 }
 
 #[test]
