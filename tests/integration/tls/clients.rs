@@ -4,9 +4,10 @@
 use std::process::{Command, Output};
 
 use super::{certificates, config};
-use crate::harness::Sluice;
 use crate::harness::certificates::Authority;
 use crate::harness::foreign::{find, run};
+use crate::harness::secure::Secure;
+use crate::harness::{Sluice, eventually};
 
 const TOLD: &str = "  headers:\n    - {key: x-subject, value: $tls.client.subject}\n    - {key: x-san, \
                     value: $tls.client.san}\n    - {key: x-print, value: $tls.client.fingerprint}\n    \
@@ -196,4 +197,34 @@ fn what_is_shown_has_to_be_good() {
         page.contains("result=\"client-certificate\"} 2\n"),
         "{page}"
     );
+}
+
+#[test]
+fn a_session_ends_with_the_authority_that_vouched_for_it() {
+    let (ca, next) = (Authority::new(), Authority::new());
+    let pair = ca.pair("a", &["a.test"]);
+    let yaml = |of: &Authority| {
+        let mut tls = certificates(std::slice::from_ref(&pair));
+        tls.push(format!(
+            "clientAuth: {{ca: {}, mode: optional}}",
+            of.ca().display()
+        ));
+        config(&tls, TOLD)
+    };
+    let sluice = Sluice::start(&yaml(&ca));
+    let client = Secure::showing(&ca.pem, Some(&ca.issue_to("ada", &["ada.test"])));
+    for resumed in [false, true] {
+        let mut connection = client.connect(sluice.address(), "a.test");
+        assert_eq!(connection.is_resumed(), resumed);
+        let answer = connection.last_get("a.test");
+        assert!(answer.contains("O=Example,CN=ada"), "{answer}");
+    }
+    sluice.rewrite(&yaml(&next));
+    eventually("it is reloaded", || {
+        (sluice.log().all("reload done").len() == 2).then_some(())
+    });
+    sluice.settle();
+    let again = client.try_connect(sluice.address(), "a.test");
+    let answer = again.and_then(|mut connection| connection.try_last_get("a.test"));
+    assert!(answer.is_err(), "{answer:?}");
 }
