@@ -159,7 +159,7 @@ fn simulate(policy: &Policy, servers: &[Kind]) -> Seen {
             one.in_flight.set(one.in_flight() - 1);
             let (latency, now) = (one.latency.get(), Millis(end / 1_000 + 1));
             if matches!(servers[at], Kind::FailsAtOnce) {
-                one.faults.set(one.faults.get().with_one(now));
+                one.faults.set(one.faults.get().with_one(|| Millis(0), now));
             }
             one.latency.set(latency.with(took as f64 / 1e3, now));
         }

@@ -4,8 +4,11 @@
 
 use crate::model::health::Millis;
 
-/// After so long without news, a figure has lost two thirds of its weight.
+/// After so long without news, a response time has lost two thirds of its weight.
 const MEMORY: f64 = 10_000.0;
+/// The same of an error. It keeps requests away for a moment, so that five in a row, which end in an
+/// ejection, are not paid for at once; for longer it would keep them from one that is well again.
+const FAULT_MEMORY: f64 = 1_000.0;
 /// What an error counts as: an endpoint that fails quickly is not a quick one.
 pub const FAILURE: f64 = 5_000.0;
 /// As long as a first answer is awaited, more requests go elsewhere.
@@ -25,8 +28,8 @@ pub struct Faults {
 
 impl Faults {
     #[must_use]
-    pub fn with_one(self, now: Millis) -> Faults {
-        let count = self.count(|| Millis(0), now) + 1.0;
+    pub fn with_one(self, since: impl FnOnce() -> Millis, now: Millis) -> Faults {
+        let count = self.count(since, now) + 1.0;
         Faults { count, at: now }
     }
 
@@ -38,7 +41,7 @@ impl Faults {
         if self.count == 0.0 || self.at < since() {
             return 0.0;
         }
-        match self.count * left(self.at, now) {
+        match self.count * left(self.at, now, FAULT_MEMORY) {
             few if few < LEAST_FAULTS => 0.0,
             count => count,
         }
@@ -55,7 +58,7 @@ pub struct Latency {
 impl Latency {
     #[must_use]
     pub fn with(self, took: f64, now: Millis) -> Latency {
-        let left = left(self.at, now);
+        let left = left(self.at, now, MEMORY);
         let decayed = self.mean * left;
         let mean = match took > decayed {
             true => took,
@@ -68,7 +71,7 @@ impl Latency {
     /// since, nothing is known of it.
     pub fn cost(self, in_flight: u64, since: impl FnOnce() -> Millis, now: Millis) -> f64 {
         let mean = match self.mean > 0.0 && self.at >= since() {
-            true => self.mean * left(self.at, now),
+            true => self.mean * left(self.at, now, MEMORY),
             false => 0.0,
         };
         let waiting = in_flight as f64;
@@ -80,9 +83,9 @@ impl Latency {
 }
 
 /// How much of a figure of that time is left by now.
-fn left(at: Millis, now: Millis) -> f64 {
+fn left(at: Millis, now: Millis, memory: f64) -> f64 {
     let passed = now.0.saturating_sub(at.0) as f64;
-    (-passed / MEMORY).exp()
+    (-passed / memory).exp()
 }
 
 #[cfg(test)]
@@ -112,7 +115,7 @@ mod tests {
     #[test]
     fn faults_count_as_requests_until_they_are_forgotten() {
         let now = Millis(50_000);
-        let faults = Faults::default().with_one(now).with_one(now);
+        let faults = Faults::default().with_one(NEVER, now).with_one(NEVER, now);
         assert_eq!(
             (
                 Faults::default().count(NEVER, now),
@@ -120,8 +123,8 @@ mod tests {
             ),
             (0.0, 2.0)
         );
-        assert!(faults.count(NEVER, Millis(60_000)) < 1.0);
-        assert_eq!(faults.count(NEVER, Millis(70_000)), 0.0);
+        assert!(faults.count(NEVER, Millis(51_000)) < 1.0);
+        assert_eq!(faults.count(NEVER, Millis(52_000)), 0.0);
     }
 
     #[test]
@@ -135,9 +138,11 @@ mod tests {
     #[test]
     fn who_has_come_back_begins_anew() {
         let now = Millis(50_000);
-        let faults = Faults::default().with_one(now);
+        let faults = Faults::default().with_one(NEVER, now);
         assert_eq!(faults.count(|| Millis(50_000), now), 1.0);
         assert_eq!(faults.count(|| Millis(50_001), now), 0.0);
+        let again = faults.with_one(|| Millis(50_001), Millis(50_002));
+        assert_eq!(again.count(NEVER, Millis(50_002)), 1.0, "not two");
         let slow = Latency::default().with(FAILURE, now);
         assert!(slow.cost(0, || now, now) > 4_000.0);
         assert_eq!(slow.cost(0, || Millis(50_001), Millis(50_002)), 0.0);

@@ -139,7 +139,8 @@ impl Hold {
     fn note_fault(&self) {
         if self.members.are_several() {
             let faults = &self.endpoint.faults;
-            faults.set(faults.get().with_one(health::now()));
+            let up_since = || self.endpoint.up_since();
+            faults.set(faults.get().with_one(up_since, health::now()));
         }
     }
 

@@ -250,7 +250,7 @@ fn the_least_loaded_for_its_weight_is_picked() {
 #[test]
 fn one_that_fails_is_not_taken_for_an_idle_one() {
     let table = Table::of(&[1, 1]);
-    let faults = Faults::default().with_one(table.moment.now);
+    let faults = Faults::default().with_one(|| Millis(0), table.moment.now);
     table.all[0].faults.set(faults);
     for _ in 0..3 {
         assert_eq!(table.pick(&Policy::LeastConnections, None), 1);
