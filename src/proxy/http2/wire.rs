@@ -13,8 +13,6 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::frames::{Flood, Frames, Section};
 use crate::proxy::client::Client;
-use crate::proxy::inlet::Inlet;
-use crate::proxy::stream::Stream;
 
 pub(super) struct Wire {
     client: Rc<Client>,
@@ -109,30 +107,6 @@ impl Wire {
     pub(super) fn new(client: Rc<Client>, watch: Rc<Watch>) -> Self {
         Self { client, watch }
     }
-
-    /// By way of the connection's own buffer, which is there only meanwhile.
-    fn read_from(
-        &self,
-        cx: &mut Context<'_>,
-        stream: &mut Stream,
-        inlet: &mut Inlet,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let buffers = &self.client.proxy.buffers;
-        if inlet.buffer.is_empty() {
-            match inlet.poll_fill(cx, stream, buffers) {
-                Poll::Ready(read) => read?,
-                Poll::Pending => {
-                    // A silent connection holds no buffer here.
-                    inlet.rest(buffers);
-                    return Poll::Pending;
-                }
-            };
-        }
-        let count = inlet.buffer.len().min(buf.remaining());
-        buf.put_slice(&inlet.buffer.split_to(count));
-        Poll::Ready(Ok(()))
-    }
 }
 
 impl AsyncRead for Wire {
@@ -148,10 +122,12 @@ impl AsyncRead for Wire {
         }
         let before = buf.filled().len();
         let client = &self.client;
-        let outcome = client.with_stream(|stream, inlet| self.read_from(cx, stream, inlet, buf));
+        let buffers = &client.proxy.buffers;
+        let outcome =
+            client.with_stream(|stream, inlet| inlet.poll_read_into(cx, stream, buffers, buf));
         let new = buf.filled().get(before..).unwrap_or_default();
         self.watch.saw(new, client.alarm.about_now().millis().0);
-        outcome
+        outcome.map_ok(drop)
     }
 }
 

@@ -6,7 +6,7 @@ use std::cell::Cell;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
@@ -46,18 +46,8 @@ impl AsyncRead for Wire {
             proxy,
             read,
         } = &mut *self;
-        if inlet.buffer.is_empty() {
-            let count = match inlet.poll_fill(cx, stream, &proxy.buffers) {
-                Poll::Ready(count) => count?,
-                Poll::Pending => {
-                    inlet.rest(&proxy.buffers);
-                    return Poll::Pending;
-                }
-            };
-            read.set(read.get() + count as u64);
-        }
-        let count = inlet.buffer.len().min(buf.remaining());
-        buf.put_slice(&inlet.buffer.split_to(count));
+        let count = ready!(inlet.poll_read_into(cx, stream, &proxy.buffers, buf))?;
+        read.set(read.get() + count as u64);
         Poll::Ready(Ok(()))
     }
 }
