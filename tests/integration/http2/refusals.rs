@@ -217,7 +217,7 @@ fn streams_over_the_bound_are_refused_so_that_they_can_be_repeated() {
     gate.open();
     assert_eq!(client.answer(1).status(), 200);
     assert_eq!(client.get(7, "/").status(), 200);
-    assert_eq!(upstream.requests().len(), 3);
+    assert_eq!(upstream.wait_for_requests(3).len(), 3);
 }
 
 #[test]
