@@ -1,21 +1,33 @@
 //! The program's log as it is written: every line kept, and waiting for a line that says something.
 
-use std::io::{BufRead, BufReader, Read};
-use std::sync::{Arc, Condvar, Mutex};
+use std::fs::File;
+use std::io::Read;
+use std::os::fd::{AsFd, OwnedFd};
+use std::process::ChildStderr;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread;
 use std::time::Instant;
 
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use serde_json::Value;
 
 use super::wait::DEADLINE;
 
 /// The stderr of all processes, which the workers inherit from the supervisor.
-#[derive(Clone, Default)]
-pub(crate) struct Log(Arc<(Mutex<Lines>, Condvar)>);
+#[derive(Clone)]
+pub(crate) struct Log(Arc<Shared>);
+
+struct Shared {
+    pipe: File,
+    lines: Mutex<Lines>,
+    grown: Condvar,
+}
 
 #[derive(Default)]
 struct Lines {
     lines: Vec<String>,
+    /// Of a line whose end has not come yet.
+    begun: Vec<u8>,
     /// The last process that could write here is gone.
     ended: bool,
 }
@@ -27,34 +39,51 @@ pub(crate) struct Event {
 }
 
 impl Log {
-    pub(crate) fn reading(from: impl Read + Send + 'static) -> Log {
-        let log = Log::default();
-        let shared = log.clone();
+    /// It is read all the while, so that nobody waits for room in the pipe.
+    pub(crate) fn reading(pipe: ChildStderr) -> Log {
+        let log = Log(Arc::new(Shared {
+            pipe: OwnedFd::from(pipe).into(),
+            lines: Mutex::default(),
+            grown: Condvar::new(),
+        }));
+        let background = log.clone();
         thread::spawn(move || {
-            for line in BufReader::new(from).split(b'\n') {
-                let Ok(line) = line else { break };
-                let line = String::from_utf8_lossy(&line).into_owned();
-                shared.change(|lines| lines.lines.push(line));
+            loop {
+                background.readable(PollTimeout::NONE);
+                if background.caught_up().ended {
+                    break;
+                }
             }
-            shared.change(|lines| lines.ended = true);
         });
         log
     }
 
-    fn change(&self, change: impl FnOnce(&mut Lines)) {
-        change(&mut self.0.0.lock().unwrap());
-        self.0.1.notify_all();
+    /// Everything that was written before this call: what a process has logged before it answered is there.
+    fn caught_up(&self) -> MutexGuard<'_, Lines> {
+        let mut lines = self.0.lines.lock().unwrap();
+        let mut piece = [0; 16 * 1024];
+        while !lines.ended && self.readable(PollTimeout::ZERO) {
+            match (&self.0.pipe).read(&mut piece).unwrap() {
+                0 => lines.end(),
+                count => lines.take(&piece[..count]),
+            }
+            self.0.grown.notify_all();
+        }
+        lines
+    }
+
+    /// Whether there is something to be read, or the end.
+    fn readable(&self, timeout: PollTimeout) -> bool {
+        let mut one = [PollFd::new(self.0.pipe.as_fd(), PollFlags::POLLIN)];
+        poll(&mut one, timeout).is_ok_and(|ready| ready > 0)
     }
 
     pub(crate) fn text(&self) -> String {
-        self.0.0.lock().unwrap().lines.join("\n")
+        self.caught_up().lines.join("\n")
     }
 
     pub(crate) fn events(&self) -> Vec<Event> {
-        self.0
-            .0
-            .lock()
-            .unwrap()
+        self.caught_up()
             .lines
             .iter()
             .filter_map(|line| Event::parse(line))
@@ -90,7 +119,7 @@ impl Log {
     ) -> Result<T, &'static str> {
         let started = Instant::now();
         let mut next = 0;
-        let mut lines = self.0.0.lock().unwrap();
+        let mut lines = self.caught_up();
         loop {
             let new = lines.lines[next..]
                 .iter()
@@ -105,24 +134,48 @@ impl Log {
             let left = DEADLINE
                 .checked_sub(started.elapsed())
                 .ok_or("the deadline has passed")?;
-            lines = self.0.1.wait_timeout(lines, left).unwrap().0;
+            lines = self.0.grown.wait_timeout(lines, left).unwrap().0;
         }
     }
 
     /// Waits until no process is left that could write a line.
     #[track_caller]
     pub(crate) fn wait_for_end(&self) {
-        let lines = self.0.0.lock().unwrap();
         let (lines, _) = self
             .0
-            .1
-            .wait_timeout_while(lines, DEADLINE, |l| !l.ended)
+            .grown
+            .wait_timeout_while(self.caught_up(), DEADLINE, |l| !l.ended)
             .unwrap();
         assert!(
             lines.ended,
             "a process still holds stderr:\n{}",
             lines.lines.join("\n")
         );
+    }
+}
+
+impl Lines {
+    fn take(&mut self, piece: &[u8]) {
+        let mut pieces = piece.split(|byte| *byte == b'\n');
+        // What is behind the last line's end has not ended yet.
+        let rest = pieces.next_back().unwrap_or_default();
+        for piece in pieces {
+            self.begun.extend_from_slice(piece);
+            self.line();
+        }
+        self.begun.extend_from_slice(rest);
+    }
+
+    fn line(&mut self) {
+        let line = std::mem::take(&mut self.begun);
+        self.lines.push(String::from_utf8_lossy(&line).into_owned());
+    }
+
+    fn end(&mut self) {
+        self.ended = true;
+        if !self.begun.is_empty() {
+            self.line();
+        }
     }
 }
 

@@ -237,7 +237,7 @@ impl Sluice {
         eventually("the supervisor ends", || child.try_wait().unwrap())
     }
 
-    /// Reads where it listens from the log so far; again after a reload.
+    /// Reads where it listens from the log so far; again after a reload, which logs before it answers.
     pub(crate) fn learn_addresses(&mut self) {
         let address = |event: &super::log::Event| event.text("address")?.parse().ok();
         let listening = self.log.all("listening");
