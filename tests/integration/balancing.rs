@@ -6,6 +6,7 @@ use std::net::TcpListener;
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
+use crate::harness::port::free_address;
 use crate::harness::process::signal;
 use crate::harness::upstream::ok;
 use crate::harness::{Gate, Sluice, Upstream, client, eventually};
@@ -53,12 +54,6 @@ fn health_of(sluice: &Sluice, address: &str) -> String {
     health
         .and_then(|health| Some(health.as_str()?.to_owned()))
         .unwrap_or_default()
-}
-
-/// An address at which nobody listens.
-fn nobody() -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().to_string()
 }
 
 #[test]
@@ -159,7 +154,7 @@ fn a_key_stays_with_its_server_over_workers_and_reloads() {
 #[test]
 fn one_that_refuses_is_left_out_by_all_workers_carried_over_a_reload_and_comes_back() {
     let (a, b) = (Upstream::saying("a"), Upstream::saying("b"));
-    let dead = nobody();
+    let dead = free_address().to_string();
     let mut servers = plain(&[&a, &b]);
     servers.push(format!("'http://{dead}'"));
     let more = "      balance: round-robin\n      outlierDetection: {baseEjectionTime: 8s}\n";

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use crate::harness::dns::Dns;
+use crate::harness::port::free_address;
 use crate::harness::upstream::ok;
 use crate::harness::{Gate, Sluice, Upstream, eventually, get};
 
@@ -82,14 +83,6 @@ fn answers(sluice: &Sluice, count: usize) -> Vec<String> {
     (0..count).map(|_| sluice.get("/").text()).collect()
 }
 
-/// An address on which nobody listens.
-fn dead_address() -> SocketAddr {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
-        .unwrap()
-        .local_addr()
-        .unwrap()
-}
-
 #[test]
 fn an_unhealthy_server_gets_no_requests_and_a_returned_one_does_again() {
     let (a, b) = (Server::start("a"), Server::start("b"));
@@ -141,7 +134,7 @@ fn who_refuses_hangs_or_answers_garbage_is_unhealthy() {
     });
     let closing = Upstream::start(|exchange| exchange.request().map(drop));
     let well = Upstream::saying("well");
-    let dead = dead_address();
+    let dead = free_address();
     let urls = [
         hanging.url(),
         garbage.url(),

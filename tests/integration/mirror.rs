@@ -1,5 +1,6 @@
 //! Copies of requests for a second upstream: they arrive whole, and nobody waits for them.
 
+use crate::harness::port::Dead;
 use crate::harness::upstream::ok;
 use crate::harness::{Gate, Sluice, Upstream, client, eventually};
 
@@ -93,10 +94,8 @@ fn a_mirror_that_hangs_or_is_dead_harms_nobody_and_is_bounded() {
         (counted(&sluice, "answered") == 2).then_some(())
     });
 
-    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("http://{}", nobody.local_addr().unwrap());
-    drop(nobody);
-    let sluice = Sluice::start(&config(&main.url(), &url, "{upstream: shadow}"));
+    let dead = Dead::new();
+    let sluice = Sluice::start(&config(&main.url(), &dead.url(), "{upstream: shadow}"));
     for _ in 0..3 {
         assert_eq!(sluice.get("/").with_status(200).text(), "main");
     }

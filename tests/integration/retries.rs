@@ -1,10 +1,11 @@
 //! Requests that fail at one server and are sent to another: what is tried again, what is not, and
 //! that clients cannot tell as long as one server is well.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::time::Instant;
 
 use crate::harness::load::{Connections, Load};
+use crate::harness::port::free_address;
 use crate::harness::upstream::{Recorded, ok};
 use crate::harness::{Gate, Sluice, Upstream, eventually};
 
@@ -19,11 +20,6 @@ fn config(servers: &[SocketAddr], upstream: &str) -> String {
          servers: [{}]\n{upstream}  rules:\n    - path: /\n      upstreams: [app]\n",
         servers.join(", ")
     )
-}
-
-fn dead_address() -> SocketAddr {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
-    listener.local_addr().unwrap()
 }
 
 /// Answers every request with these bytes and closes.
@@ -50,7 +46,7 @@ fn with_two_of_three_well_clients_cannot_tell() {
         ),
     ] {
         let (one, two) = (Upstream::saying("one"), Upstream::saying("two"));
-        let bad = broken.as_ref().map_or_else(dead_address, Upstream::address);
+        let bad = broken.as_ref().map_or_else(free_address, Upstream::address);
         let sluice = Sluice::start(&config(&[one.address(), bad, two.address()], ""));
         for _ in 0..30 {
             assert_eq!(get(&sluice), 200, "one server {what}");
@@ -83,7 +79,7 @@ fn a_server_that_accepts_and_hangs_costs_one_try() {
 #[test]
 fn what_no_server_has_seen_is_sent_elsewhere_whatever_it_is() {
     let well = Upstream::per_request(|request| ok(&String::from_utf8_lossy(&request.body)));
-    let sluice = Sluice::start(&config(&[dead_address(), well.address()], ""));
+    let sluice = Sluice::start(&config(&[free_address(), well.address()], ""));
     for number in 0..10 {
         let body = format!("order {number}");
         let length = body.len();
@@ -245,7 +241,7 @@ fn retries_are_counted_and_logged() {
     let well = Upstream::saying("well");
     let yaml = format!(
         "{}accessLog: {{mode: on, path: {}}}\n",
-        config(&[dead_address(), well.address()], ""),
+        config(&[free_address(), well.address()], ""),
         log.display()
     );
     let sluice = Sluice::start(&yaml);

@@ -2,7 +2,7 @@
 
 use std::net::{SocketAddr, TcpListener};
 
-use super::{dead_address, wait_for};
+use super::wait_for;
 use crate::harness::certificates::Authority;
 use crate::harness::foreign::python;
 use crate::harness::nginx::Nginx;
@@ -117,7 +117,7 @@ fn a_port_for_checks_may_be_without_tls() {
     let side = Upstream::saying("fine");
     let own = format!("tls: {{ca: {}}}", ca.ca().display());
     let port = side.address().port();
-    let address = dead_address();
+    let address = port::free_address();
     let check = format!(", port: {port}, scheme: http, expectedBody: fine");
     wait_for(&proxy(address, &own, &check), address, "healthy");
     let talking = talking();

@@ -9,6 +9,7 @@ use crate::harness::foreign::find;
 use crate::harness::http2::{
     CANCEL, DATA, END_STREAM, GOAWAY, Http2, RST_STREAM, frame, headers, request, reset, response,
 };
+use crate::harness::port::free_address;
 use crate::harness::{Gate, Sluice, eventually};
 
 /// An upstream of HTTP/2, frame by frame, and how many connections it has had.
@@ -205,9 +206,7 @@ fn nginx_is_spoken_to_in_http2() {
     let folder = tempfile::tempdir().unwrap();
     let large: Vec<u8> = (0..3_000_000_u32).map(|n| n.to_le_bytes()[0]).collect();
     std::fs::write(folder.path().join("large"), &large).unwrap();
-    let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    let address = free.local_addr().unwrap();
-    drop(free);
+    let address = free_address();
     let root = folder.path().display();
     let text = format!(
         "daemon off; master_process off; pid {root}/pid; error_log {root}/error; \
