@@ -29,6 +29,6 @@ pub mod tls;
 pub mod traffic;
 mod yaml;
 
-pub use load::{Loaded, Today, load, load_with};
+pub use load::{Address, Loaded, Today, load, load_with};
 pub use schema::schema;
 pub use yaml::MAX_BYTES;

@@ -16,6 +16,7 @@ use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
@@ -37,8 +38,9 @@ const CONNECTION_END: Duration = Duration::from_secs(10);
 /// Between two looks at the heartbeats, and after an accept that failed for want of resources.
 const TICK: Duration = Duration::from_secs(1);
 
-/// Serves until dropped; connections end with it. Needs a `LocalSet`.
-pub async fn serve(listener: TcpListener, sources: Sources) {
+/// Serves until dropped; connections end with it. Once the other end of `open` says so nobody is let in, and
+/// it ends when whoever has asked already is answered. Needs a `LocalSet`.
+pub async fn serve(listener: TcpListener, sources: Sources, mut open: watch::Receiver<()>) {
     let app = App::new(sources);
     let router = TowerToHyperService::new(routes::router(app.clone()));
     let (crowd, mut connections) = (Rc::<Crowd>::default(), JoinSet::new());
@@ -53,7 +55,7 @@ pub async fn serve(listener: TcpListener, sources: Sources) {
                         continue;
                     };
                     let held = Rc::clone(&place);
-                    let serving = connection(stream, peer, router.clone(), place);
+                    let serving = connection(stream, peer, router.clone(), place, open.clone());
                     held.is_held_by(connections.spawn_local(serving));
                 }
                 Err(error) => {
@@ -63,8 +65,11 @@ pub async fn serve(listener: TcpListener, sources: Sources) {
             },
             Some(_) = connections.join_next(), if !connections.is_empty() => {}
             _ = tick.tick() => app.watch_beats(Instant::now()),
+            _ = open.changed() => break,
         }
     }
+    drop(listener);
+    while connections.join_next().await.is_some() {}
 }
 
 async fn connection(
@@ -72,6 +77,7 @@ async fn connection(
     peer: SocketAddr,
     router: TowerToHyperService<axum::Router>,
     place: Rc<PlaceGuard>,
+    mut open: watch::Receiver<()>,
 ) {
     let service = service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(Peer(peer.ip()));
@@ -90,9 +96,10 @@ async fn connection(
         .max_header_size(HEADER_BYTES)
         .serve_connection(TokioIo::new(stream), service);
     let mut connection = pin!(connection);
-    let ended = match timeout(CONNECTION_AGE, connection.as_mut()).await {
-        Ok(ended) => ended,
-        Err(_) => {
+    let old = async { timeout(CONNECTION_AGE, open.changed()).await };
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        _ = old => {
             connection.as_mut().graceful_shutdown();
             timeout(CONNECTION_END, connection).await.unwrap_or(Ok(()))
         }
@@ -108,7 +115,8 @@ async fn bounded<E>(
     match timeout(REQUEST_TIMEOUT, answer).await {
         Ok(answer) => answer,
         Err(_) => {
-            let mut late = Response::new(Body::from("took too long\n"));
+            let mut late =
+                Response::new(Body::from("still under way; /status tells how it ends\n"));
             *late.status_mut() = StatusCode::GATEWAY_TIMEOUT;
             Ok(late)
         }

@@ -109,8 +109,12 @@ pub enum FromWorker {
     },
 }
 
-/// From a supervisor to the one of a new binary. The two may be of different versions: what is added
-/// here goes to the end, and one that cannot be read leaves the old one serving.
+/// Of what follows in `ToSuccessor`, and of what the `Estate` has packed. To be counted up with each change
+/// of its bytes.
+pub const ESTATE_FORMAT: u32 = 1;
+
+/// From a supervisor to the one of a new binary. The two may be of different versions: one that cannot
+/// read the other's format leaves the old one serving.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ToSuccessor {
     /// Beside it: the shared segment, and the admin port's socket if there is one.
@@ -121,6 +125,8 @@ pub enum ToSuccessor {
     Complete,
     /// Sessions that began here go on there. Comes before `Complete`.
     TicketKeys(Vec<TicketKey>),
+    /// The first message: the format of the others. Its own bytes never change.
+    Format(u32),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -172,12 +178,15 @@ impl Packed {
         Ok(postcard::from_bytes(&self.0)?)
     }
 
-    pub fn len(&self) -> usize {
-        self.0.len()
+    pub fn bytes(&self) -> &[u8] {
+        &self.0
     }
+}
 
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+/// What `bytes` has told.
+impl From<Vec<u8>> for Packed {
+    fn from(bytes: Vec<u8>) -> Packed {
+        Packed(bytes)
     }
 }
 

@@ -8,14 +8,17 @@ use super::raw::RawConfig;
 use super::route::{RouteError, RouteTable};
 use super::secret::{ReadFile, Resolve, SecretRef};
 use super::snapshot::{Snapshot, SnapshotError};
-use super::yaml::{self, Place, SyntaxError, Tree, Value};
+use super::yaml::{self, NodeId, Place, SyntaxError, Tree, Value};
 
 mod dates;
+mod located;
 #[cfg(test)]
 mod tests;
 
 use dates::Dated;
 pub use dates::Today;
+pub use located::Address;
+use located::Located;
 
 /// What became of a text. A configuration is there if and only if no diagnostic is an error.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,6 +28,8 @@ pub struct Loaded {
     pub diagnostics: Vec<Diagnostic>,
     /// Certificates, for whoever has a clock (`dated`).
     pub(super) certificates: Vec<Dated>,
+    /// Those to listen on, for whoever does.
+    pub addresses: Vec<Address>,
 }
 
 impl Loaded {
@@ -34,6 +39,7 @@ impl Loaded {
             config: None,
             diagnostics,
             certificates: Vec::new(),
+            addresses: Vec::new(),
         }
     }
 
@@ -68,32 +74,30 @@ pub fn load_with(text: &str, secrets: &mut Resolve<'_>, files: &mut ReadFile<'_>
         }
         return Loaded::refused(diagnostics);
     };
-    let (config, found, certificates) = read(&tree, secrets, files);
-    let config = config.filter(|_| diagnostics.is_empty());
-    diagnostics.extend(found);
-    diagnostics.sort_by_key(|found| (found.line, found.column));
-    Loaded {
-        config,
-        diagnostics,
-        certificates,
-    }
+    let mut loaded = read(&tree, secrets, files);
+    loaded.config = loaded.config.filter(|_| diagnostics.is_empty());
+    loaded.diagnostics.extend(diagnostics);
+    loaded
+        .diagnostics
+        .sort_by_key(|found| (found.line, found.column));
+    loaded
 }
 
-fn read(
-    tree: &Tree<'_>,
-    secrets: &mut Resolve<'_>,
-    files: &mut ReadFile<'_>,
-) -> (Option<Config>, Vec<Diagnostic>, Vec<Dated>) {
+fn read(tree: &Tree<'_>, secrets: &mut Resolve<'_>, files: &mut ReadFile<'_>) -> Loaded {
     let mut reader = Reader::new(tree, RawConfig::shape);
-    let parsed = parse::config(&mut reader, secrets, files);
-    let certificates = parsed.as_ref().map_or_else(Vec::new, |parsed| {
-        let dated = parsed.dated.iter();
-        dated
-            .map(|(at, facts)| Dated::at(tree, *at, facts))
-            .collect()
-    });
-    let config = parsed.and_then(|parsed| compile(parsed, &mut reader));
-    (config, reader.into_diagnostics(), certificates)
+    let mut loaded = Loaded::refused(Vec::new());
+    if let Some(mut parsed) = parse::config(&mut reader, secrets, files) {
+        loaded.certificates = located(tree, std::mem::take(&mut parsed.dated));
+        loaded.addresses = located(tree, std::mem::take(&mut parsed.addresses));
+        loaded.config = compile(parsed, &mut reader);
+    }
+    loaded.diagnostics = reader.into_diagnostics();
+    loaded
+}
+
+fn located<T>(tree: &Tree<'_>, found: Vec<(NodeId, T)>) -> Vec<Located<T>> {
+    let at = |(at, value)| Located::at(tree, at, value);
+    found.into_iter().map(at).collect()
 }
 
 /// Compiles once, as every worker will, so that what is loaded can be served.

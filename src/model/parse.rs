@@ -27,6 +27,7 @@ mod traffic;
 mod upstream;
 mod url;
 
+use std::net::SocketAddr;
 use std::str::FromStr;
 
 use super::config::tls::{Der, Facts};
@@ -58,6 +59,8 @@ pub(super) struct Parsed {
     pub(super) rules: Vec<NodeId>,
     /// Certificates, and where they are named.
     pub(super) dated: Vec<(NodeId, Facts)>,
+    /// Those of listeners and of the admin port.
+    pub(super) addresses: Vec<(NodeId, SocketAddr)>,
 }
 
 /// The files that a configuration names.
@@ -89,7 +92,12 @@ pub(super) fn config(
     let server = raw.server.as_ref()?;
     let mut files = Files::new(files);
     let upstreams = upstream::upstreams(&server.value, reader, resolve, &mut files);
-    let listeners = listener::listeners(&server.value, &upstreams, reader, &mut files);
+    let listeners = listener::listeners(server, &upstreams, reader, &mut files);
+    let mut addresses: Vec<_> = listeners.iter().map(|(at, l)| (*at, l.address)).collect();
+    let listeners: Vec<_> = listeners
+        .into_iter()
+        .map(|(_, listener)| listener)
+        .collect();
     let (places, rules) = rule::rules(server, &upstreams, &listeners, reader);
     let config = Config {
         workers: server.value.workers(),
@@ -115,10 +123,12 @@ pub(super) fn config(
         listeners,
         rules,
     };
+    addresses.push((process::admin_listen(&raw), config.admin.listen));
     (!reader.has_errors()).then_some(Parsed {
         config,
         rules: places,
         dated: files.dated,
+        addresses,
     })
 }
 

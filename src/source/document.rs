@@ -72,7 +72,7 @@ pub fn hash(text: &str) -> String {
 
 /// Writes a copy beside and renames it over, so that it is there whole or not at all. Nobody but its
 /// owner reads it: the text may hold what is nobody else's business.
-pub fn keep(path: &Path, text: &str) -> io::Result<()> {
+pub fn keep(path: &Path, text: &[u8]) -> io::Result<()> {
     let mut beside = path.as_os_str().to_owned();
     beside.push(".new");
     let beside = Path::new(&beside);
@@ -82,7 +82,7 @@ pub fn keep(path: &Path, text: &str) -> io::Result<()> {
         .truncate(true)
         .mode(0o600)
         .open(beside)?;
-    file.write_all(text.as_bytes())?;
+    file.write_all(text)?;
     file.sync_all()?;
     std::fs::rename(beside, path)
 }
@@ -124,8 +124,8 @@ mod tests {
         use std::os::unix::fs::PermissionsExt;
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("last-good.yaml");
-        keep(&path, "one").unwrap();
-        keep(&path, "two").unwrap();
+        keep(&path, b"one").unwrap();
+        keep(&path, b"two").unwrap();
         assert_eq!(read(&path).unwrap(), "two");
         let mode = std::fs::metadata(&path).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);

@@ -47,6 +47,15 @@ impl Named {
         self.seen.keys().map(PathBuf::as_path)
     }
 
+    /// The same files as they are now.
+    #[must_use]
+    pub fn again(&self) -> Named {
+        let now = |path: &PathBuf| (path.clone(), sum(&contents(path)));
+        Named {
+            seen: self.seen.keys().map(now).collect(),
+        }
+    }
+
     /// Whether all of them still are what they were.
     pub fn are_the_same(&self) -> bool {
         self.seen

@@ -7,6 +7,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpSocket};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::admin::{self, Sources};
@@ -28,6 +29,8 @@ pub(super) struct AdminPort {
 struct Serving {
     configured: SocketAddr,
     task: JoinHandle<()>,
+    /// Told when nobody else is to be let in.
+    open: watch::Sender<()>,
     /// The same socket, kept for a successor.
     socket: OwnedFd,
 }
@@ -71,7 +74,8 @@ impl AdminPort {
     pub(super) fn close(&mut self) {
         if let Some(serving) = self.serving.take() {
             // The socket is the successor's too: a connection that came here would miss it.
-            serving.task.abort();
+            let _ended = serving.open.send(());
+            serving.end_soon();
         }
     }
 
@@ -110,10 +114,12 @@ impl AdminPort {
         };
         let actual = listener.local_addr().unwrap_or(configured);
         let socket = listener.as_fd().try_clone_to_owned();
-        let task = tokio::task::spawn_local(admin::serve(listener, self.sources.clone()));
+        let (open, is_open) = watch::channel(());
+        let serve = admin::serve(listener, self.sources.clone(), is_open);
         let serving = Serving {
             configured,
-            task,
+            task: tokio::task::spawn_local(serve),
+            open,
             socket: socket?,
         };
         if let Some(old) = self.serving.replace(serving) {

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -110,6 +110,8 @@ pub(super) struct Engine {
     /// From a predecessor that waits to hear that all is served.
     inheritance: Option<Inheritance>,
     successor: Option<Successor>,
+    /// A successor is to be started as soon as no reload is under way.
+    hands_over: bool,
 }
 
 /// The ids under which a generation is counted.
@@ -201,6 +203,7 @@ impl Engine {
             exit: None,
             inheritance,
             successor: None,
+            hands_over: false,
             launch,
         };
         engine.inherit();
@@ -242,6 +245,7 @@ impl Engine {
                 self.end().await;
                 return Ok(self.stand_by().await.unwrap_or(code));
             }
+            self.hand_over_if_settled();
             self.publish();
             let deadline = self.state.deadline();
             let replaced = self.successor.as_ref().is_some_and(|one| one.serves);
@@ -297,7 +301,8 @@ impl Engine {
         }
         self.rotate_tickets();
         if std::mem::take(&mut self.slack) {
-            tokio::task::spawn_blocking(slack::give_back);
+            let kept = slack::kept_here();
+            tokio::task::spawn_blocking(move || slack::give_back(kept));
         }
     }
 
@@ -319,9 +324,8 @@ impl Engine {
             false => Stays::Yes,
         };
         let committed = self.state.committed();
-        let config = committed.map(|g| (Arc::clone(&g.plan.config), g.plan.hash.clone()));
         let served = Served {
-            config,
+            generation: committed.cloned(),
             stays,
             // One that is on its way has ended the pin, or will be heard of.
             pinned: self.state.pinned().filter(|_| stays == Stays::Yes),
@@ -330,7 +334,12 @@ impl Engine {
     }
 
     fn watch_files(&self) {
-        let wanted = self.intake.files();
+        let mut wanted = self.intake.files();
+        if let Some(generation) = self.state.committed() {
+            wanted.extend(generation.plan.files.paths().map(Path::to_owned));
+        }
+        wanted.sort();
+        wanted.dedup();
         self.files.send_if_modified(|files| {
             let differ = *files != wanted;
             *files = wanted;

@@ -19,7 +19,9 @@ use super::sockets::Sockets;
 use super::spawn::{self, Spawned};
 use crate::ipc::channel::{self, ChannelError, Receiver, Sender};
 use crate::ipc::frame::MAX_FDS;
-use crate::ipc::message::{Estate, FromSuccessor, Inherited, TicketKey, ToSuccessor};
+use crate::ipc::message::{
+    ESTATE_FORMAT, Estate, FromSuccessor, Inherited, TicketKey, ToSuccessor,
+};
 use crate::shm::{Segment, ShmError};
 
 /// How long a new binary may take until its workers serve.
@@ -33,6 +35,12 @@ pub(super) enum HandoverError {
     Spawn(#[from] io::Error),
     #[error("the predecessor cannot be understood")]
     Channel(#[from] ChannelError),
+    #[error(
+        "the predecessor leaves what it has in format {0}, and this binary reads {ESTATE_FORMAT} alone"
+    )]
+    Format(u32),
+    #[error("the predecessor does not say in which format it leaves what it has")]
+    NoFormat,
     #[error("the predecessor ended in the middle")]
     Cut,
     #[error("the predecessor did not say in time what it leaves")]
@@ -71,6 +79,7 @@ impl Successor {
     ) -> Result<Successor, HandoverError> {
         let Spawned { pid, stream } = spawn::successor(launch)?;
         let (to, from) = channel::open(stream)?;
+        to.send(&ToSuccessor::Format(ESTATE_FORMAT))?;
         to.send_with(&ToSuccessor::Estate(estate.clone()), fds)?;
         let inherited: Vec<(Inherited, OwnedFd)> = sockets.bequeath()?;
         let mut inherited = inherited.into_iter().peekable();
@@ -191,12 +200,18 @@ struct Received {
 }
 
 async fn receive_all(from: &mut Receiver<ToSuccessor>) -> Result<Received, HandoverError> {
+    match from.receive().await?.ok_or(HandoverError::Cut)? {
+        (ToSuccessor::Format(ESTATE_FORMAT), _) => {}
+        (ToSuccessor::Format(other), _) => return Err(HandoverError::Format(other)),
+        _ => return Err(HandoverError::NoFormat),
+    }
     let (mut estate, mut sockets, mut tickets) = (None, Vec::new(), Vec::new());
     loop {
         match from.receive().await?.ok_or(HandoverError::Cut)? {
             (ToSuccessor::Estate(left), fds) => estate = Some((left, fds)),
             (ToSuccessor::Sockets(some), fds) => sockets.extend(some.into_iter().zip(fds)),
             (ToSuccessor::TicketKeys(keys), _) => tickets = keys,
+            (ToSuccessor::Format(other), _) => return Err(HandoverError::Format(other)),
             (ToSuccessor::Complete, _) => {
                 let (estate, fds) = estate.ok_or(HandoverError::Cut)?;
                 return Ok(Received {
@@ -269,4 +284,48 @@ fn parent(stat: &[u8]) -> Option<Pid> {
     let stat = String::from_utf8_lossy(stat);
     let parent = stat.rsplit_once(") ")?.1.split(' ').nth(1)?;
     Some(Pid::from_raw(parent.parse().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ipc::message::Packed;
+
+    fn estate() -> ToSuccessor {
+        ToSuccessor::Estate(Estate {
+            last_generation: 7,
+            admin: None,
+            labels: Packed::default(),
+            endpoints: Packed::default(),
+            secret: None,
+            history: Packed::default(),
+            pinned: None,
+        })
+    }
+
+    async fn received(messages: &[ToSuccessor]) -> Result<u64, HandoverError> {
+        let (ours, theirs) = channel::pair().unwrap();
+        let (to, _from) = channel::open::<_, FromSuccessor>(ours).unwrap();
+        let (_to, mut from) = channel::open::<FromSuccessor, _>(theirs).unwrap();
+        for message in messages {
+            to.send(message).unwrap();
+        }
+        let received = receive_all(&mut from).await?;
+        Ok(received.estate.last_generation)
+    }
+
+    #[tokio::test]
+    async fn only_what_is_left_in_the_format_of_this_binary_is_taken() {
+        let ours = ToSuccessor::Format(ESTATE_FORMAT);
+        let theirs = ToSuccessor::Format(ESTATE_FORMAT + 1);
+        let rest = [estate(), ToSuccessor::Complete];
+        let whole = received(&[&[ours], &rest[..]].concat()).await;
+        assert_eq!(whole.unwrap(), 7);
+        let other = received(&[&[theirs], &rest[..]].concat())
+            .await
+            .unwrap_err();
+        assert!(matches!(other, HandoverError::Format(_)), "{other:?}");
+        let silent = received(&rest).await.unwrap_err();
+        assert!(matches!(silent, HandoverError::NoFormat), "{silent:?}");
+    }
 }

@@ -4,18 +4,20 @@
 //! Not here: when to look (`source`), and what becomes of the plan (`state`).
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Instant;
 
 use tokio::task::JoinHandle;
 
 use super::launch::{Broken, Wanted};
 use super::resolver::Primer;
-use super::state::{Plan, Source, Ticket};
-use crate::model::config::Config;
+use super::state::{Generation, Plan, Source, Ticket};
 use crate::source::document::{self, Document};
 use crate::source::files::Named;
 use crate::source::text::UnreadableText;
+
+mod apart;
+
+use apart::{Apart, renew};
 
 /// Why to look.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,8 +31,7 @@ pub(super) enum Look {
 /// What is served when a look begins.
 #[derive(Debug)]
 pub(super) struct Served {
-    /// With the hash of its text.
-    pub(super) config: Option<(Arc<Config>, String)>,
+    pub(super) generation: Option<Generation>,
     pub(super) stays: Stays,
     /// An earlier generation was brought back, which stays until the file has other contents.
     pub(super) pinned: Option<u64>,
@@ -40,14 +41,14 @@ pub(super) struct Served {
 const REWORDED: &str = "other words with the same meaning";
 
 impl Served {
-    fn config(&self) -> Option<&Config> {
-        self.config.as_ref().map(|(config, _)| &**config)
+    fn plan(&self) -> Option<&Plan> {
+        self.generation.as_ref().map(|generation| &*generation.plan)
     }
 
     /// A text that means what is served, and is not that text.
     fn is_reworded_by(&self, plan: &Plan) -> bool {
-        let served = self.config.as_ref();
-        served.is_some_and(|(_, hash)| plan.changes.is_empty() && *hash != plan.hash)
+        let served = self.plan();
+        served.is_some_and(|served| plan.changes.is_empty() && served.hash != plan.hash)
     }
 }
 
@@ -80,13 +81,16 @@ pub(super) enum Sight {
         tickets: Vec<Ticket>,
     },
     Plan(Box<Planned>),
+    /// What is served, with other contents of the files that it names, which are not valid.
+    NotRenewed(Broken, Vec<Ticket>),
 }
 
 #[derive(Debug)]
 pub(super) struct Planned {
     pub(super) plan: Plan,
     pub(super) warnings: Vec<String>,
-    pub(super) files: Named,
+    /// What the contents of the file are from now on; `None` where the text is that of what is served.
+    last: Option<Last>,
     /// It follows one that was not valid, and is news even where it is served already.
     pub(super) mends: bool,
 }
@@ -107,7 +111,8 @@ pub(super) struct Intake {
     pinned: Option<String>,
     /// Whether they were not valid: what is served already is news then.
     mend: bool,
-    running: Option<JoinHandle<Sight>>,
+    apart: Option<Apart>,
+    running: Option<JoinHandle<(Sight, Option<Apart>)>>,
     again: Option<Look>,
 }
 
@@ -117,6 +122,7 @@ impl Intake {
             path,
             last,
             pinned: None,
+            apart: None,
             mend: false,
             running: None,
             again: None,
@@ -131,7 +137,7 @@ impl Intake {
             return;
         }
         let (path, last, mend) = (self.path.clone(), self.last.clone(), self.mend);
-        let pinned = self.pinned.clone();
+        let (pinned, apart) = (self.pinned.clone(), self.apart.take());
         self.running = Some(tokio::spawn(async move {
             let seen = Instant::now();
             let (tickets, forced) = match look {
@@ -143,15 +149,16 @@ impl Intake {
                 pinned,
                 forced,
                 mend,
+                apart,
                 served,
             };
-            let see = move || see(&path, &before, tickets, seen);
+            let see = move || renew(see(&path, &before, tickets, seen), before, seen);
             let sight = tokio::task::spawn_blocking(see).await;
-            let sight = sight.unwrap_or(Sight::Same);
+            let (sight, apart) = sight.unwrap_or((Sight::Same, None));
             if let Sight::Plan(planned) = &sight {
                 primer.prime(&planned.plan.config).await;
             }
-            sight
+            (sight, apart)
         }));
     }
 
@@ -170,19 +177,23 @@ impl Intake {
         let Some(running) = &mut self.running else {
             return std::future::pending().await;
         };
-        let sight = running.await.unwrap_or(Sight::Same);
+        let (sight, apart) = running.await.unwrap_or((Sight::Same, None));
         self.running = None;
+        self.apart = apart;
         self.remember(&sight);
         sight
     }
 
     fn remember(&mut self, sight: &Sight) {
         let (last, mend) = match sight {
-            Sight::Same => return,
+            Sight::Same | Sight::NotRenewed(..) => return,
             Sight::Unreadable(broken, _) => (broken.last(), self.mend),
             Sight::Invalid(broken, _) => (broken.last(), true),
             Sight::Equal { last, .. } | Sight::Pinned { last, .. } => (last.clone(), false),
-            Sight::Plan(planned) => (planned.last(), false),
+            Sight::Plan(planned) => match &planned.last {
+                Some(last) => (last.clone(), false),
+                None => return,
+            },
         };
         self.last = Some(last);
         self.mend = mend;
@@ -197,15 +208,6 @@ impl Intake {
     /// The look that was asked for meanwhile.
     pub(super) fn again(&mut self) -> Option<Look> {
         self.again.take()
-    }
-}
-
-impl Planned {
-    fn last(&self) -> Last {
-        Last {
-            hash: self.plan.hash.clone(),
-            files: self.files.clone(),
-        }
     }
 }
 
@@ -236,13 +238,19 @@ struct Before {
     pinned: Option<String>,
     forced: bool,
     mend: bool,
+    apart: Option<Apart>,
     served: Served,
 }
 
 impl Before {
     fn is_seen(&self, hash: &str) -> bool {
         let last = self.last.as_ref().filter(|last| last.hash == hash);
-        last.is_some_and(|last| last.files.are_the_same())
+        last.is_some_and(|last| self.is_outlasted(hash) || last.files.are_the_same())
+    }
+
+    /// Whether these contents are those that a pinned generation stays in spite of.
+    fn is_outlasted(&self, hash: &str) -> bool {
+        self.served.pinned.is_some() && self.pinned.as_deref() == Some(hash)
     }
 
     /// With the files that were named when it was seen.
@@ -254,18 +262,17 @@ impl Before {
 
     /// What is served already goes on, whatever the day.
     fn tolerates(&self, fingerprint: &str) -> bool {
-        let served = self.served.config();
-        served.is_some_and(|config| {
-            let mut all = config.certificates();
+        let served = self.served.plan();
+        served.is_some_and(|plan| {
+            let mut all = plan.config.certificates();
             all.any(|certificate| certificate.facts.fingerprint == fingerprint)
         })
     }
 
     /// Other words with the same meaning are news: what is known of a generation is its text's hash.
     fn is_nothing_new(&self, wanted: &Wanted) -> bool {
-        let served = self.served.config.as_ref();
-        let served =
-            served.is_some_and(|(config, hash)| **config == wanted.config && *hash == wanted.hash);
+        let served = self.served.plan();
+        let served = served.is_some_and(|it| *it.config == wanted.config && it.hash == wanted.hash);
         served && self.served.stays == Stays::Yes && !self.mend
     }
 }
@@ -280,7 +287,7 @@ fn see(path: &Path, before: &Before, tickets: Vec<Ticket>, seen: Instant) -> Sig
         return Sight::Same;
     }
     if let Some(generation) = before.served.pinned
-        && before.pinned.as_ref() == Some(&hash)
+        && before.is_outlasted(&hash)
     {
         return Sight::Pinned {
             last: before.seen(hash),
@@ -309,7 +316,11 @@ fn planned(wanted: Wanted, served: &Served, mends: bool, tickets: Vec<Ticket>) -
         files: files.clone(),
     };
     let kept = tickets.clone();
-    match wanted.plan(served.config(), tickets) {
+    let last = Some(Last {
+        hash: hash.clone(),
+        files: files.clone(),
+    });
+    match wanted.plan(served.plan(), tickets) {
         Ok(mut plan) => {
             if served.is_reworded_by(&plan) {
                 plan.changes.push(REWORDED.to_owned());
@@ -317,7 +328,7 @@ fn planned(wanted: Wanted, served: &Served, mends: bool, tickets: Vec<Ticket>) -
             Sight::Plan(Box::new(Planned {
                 plan,
                 warnings,
-                files: files.clone(),
+                last,
                 mends,
             }))
         }

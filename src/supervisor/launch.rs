@@ -5,9 +5,11 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::cpus;
+use super::state::pieces::Pieces;
 use super::state::{Plan, Settings, Source, Ticket};
 use crate::admin::Timestamp;
 use crate::ipc::message::Packed;
+use crate::model::Address;
 use crate::model::config::{Config, Log, OrphanedStreams};
 use crate::source::document::{self, Document};
 use crate::source::files::Named;
@@ -58,6 +60,8 @@ pub(super) struct Wanted {
     pub(super) seen: Instant,
     /// What was read beside the text.
     pub(super) files: Named,
+    /// Where its addresses stand; none where it is not what the file says.
+    pub(super) addresses: Vec<Address>,
 }
 
 impl First {
@@ -122,17 +126,17 @@ impl Wanted {
             config,
             seen,
             files: document.files,
+            addresses: document.loaded.addresses,
         })
     }
 
     /// Packs it for the workers; to be done where it may take a while.
-    pub(super) fn plan(
-        self,
-        before: Option<&Config>,
-        tickets: Vec<Ticket>,
-    ) -> Result<Plan, String> {
+    pub(super) fn plan(self, before: Option<&Plan>, tickets: Vec<Ticket>) -> Result<Plan, String> {
         let packed = Packed::pack(&self.config).map_err(|error| error.to_string())?;
-        let changes = before.map_or_else(Vec::new, |before| changes(before, &self.config));
+        let changes = before.map_or_else(Vec::new, |before| changes(&before.config, &self.config));
+        let (packed_like, text_like) = before
+            .map(|before| (&*before.packed, &*before.text))
+            .unzip();
         Ok(Plan {
             hash: self.hash,
             source: self.source,
@@ -140,9 +144,11 @@ impl Wanted {
             seen: self.seen,
             settings: settings(&self.config),
             config: Arc::new(self.config),
-            packed: Arc::new(packed),
-            text: self.text.into(),
+            packed: Arc::new(Pieces::cut(packed.bytes(), packed_like)),
+            text: Arc::new(Pieces::cut(self.text.as_bytes(), text_like)),
+            files: Arc::new(self.files),
             changes,
+            addresses: self.addresses,
             tickets,
         })
     }

@@ -14,6 +14,7 @@ use socket2::{Domain, Protocol, SockFilter, Socket, Type};
 
 use super::state::Settings;
 use crate::ipc::message::{Inherited, Serve, SocketId};
+use crate::model::Address;
 
 /// The kernel takes the lesser of this and net.core.somaxconn.
 const BACKLOG: i32 = 65_535;
@@ -44,6 +45,13 @@ pub(super) struct Sockets {
     last: u64,
 }
 
+/// An address that cannot be listened on.
+#[derive(Debug)]
+pub(super) struct NotBound {
+    pub(super) address: SocketAddr,
+    pub(super) error: io::Error,
+}
+
 /// A configured address.
 #[derive(Debug)]
 struct Bound {
@@ -62,12 +70,19 @@ struct OneSocket {
 
 impl Sockets {
     /// Makes what a generation needs and what is not there; on failure everything is as before.
-    pub(super) fn bind(&mut self, generation: u64, settings: &Settings) -> Result<(), Vec<String>> {
+    pub(super) fn bind(
+        &mut self,
+        generation: u64,
+        settings: &Settings,
+    ) -> Result<(), Vec<NotBound>> {
         let mut errors = Vec::new();
         for address in &settings.listeners {
             for slot in 0..settings.workers {
                 if let Err(error) = self.ensure(*address, slot, generation) {
-                    errors.push(format!("cannot listen on {address}: {error}"));
+                    errors.push(NotBound {
+                        address: *address,
+                        error,
+                    });
                     break;
                 }
             }
@@ -225,6 +240,24 @@ impl Sockets {
     }
 }
 
+impl NotBound {
+    /// With its place in the file, if that is where it comes from.
+    pub(super) fn told(&self, places: &[Address]) -> String {
+        let (address, error) = (self.address, &self.error);
+        let message = format!("cannot listen on {address}: {error}");
+        let help = match error.kind() {
+            io::ErrorKind::AddrInUse => "write another address, or end what listens there",
+            io::ErrorKind::AddrNotAvailable => "write an address of this machine",
+            io::ErrorKind::PermissionDenied => "write a port from 1024 on, or allow lower ones",
+            _ => "write another address",
+        };
+        match places.iter().find(|place| place.address() == address) {
+            Some(place) => place.refused(message, help).to_string(),
+            None => format!("{message}; {help}"),
+        }
+    }
+}
+
 fn close(gone: BTreeMap<SocketAddr, Bound>, heir: Heir) {
     if heir == Heir::Successor {
         return;
@@ -321,7 +354,7 @@ mod tests {
         let errors = sockets
             .bind(2, &settings(3, &["127.0.0.1:0", &taken]))
             .unwrap_err();
-        assert!(errors[0].contains(&taken), "{errors:?}");
+        assert_eq!(errors[0].address.to_string(), taken);
         assert_eq!(sockets.addresses().count(), 1);
         let list = sockets.serve_list(2, &settings(3, &["127.0.0.1:0"]), 2);
         assert_eq!(list, [], "no third socket");

@@ -14,6 +14,7 @@ mod event;
 pub mod fleet;
 pub mod guard;
 pub mod history;
+pub mod pieces;
 pub mod plan;
 mod prepare;
 mod reload;
@@ -54,14 +55,24 @@ enum Life {
     Ended,
 }
 
+/// Whether a new configuration has to wait. The one under way goes on in any case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Holding {
+    No,
+    Yes,
+}
+
 #[derive(Debug)]
 pub struct State {
     life: Life,
     fleet: Fleet,
     committed: Option<Generation>,
     transaction: Option<Transaction>,
-    /// The newest that came while another was being committed.
+    /// The newest that came while another was being committed, or while none may begin.
     next: Option<Box<Plan>>,
+    holding: Holding,
+    /// Tried out a generation that was given up, and may serve it still.
+    returning: Option<WorkerId>,
     /// The committed one is under guard.
     watch: Option<Watch>,
     samples: Samples,
@@ -82,6 +93,8 @@ impl State {
             committed: None,
             transaction: None,
             next: None,
+            holding: Holding::No,
+            returning: None,
             watch: None,
             samples: Samples::default(),
             history: History::default(),
@@ -93,7 +106,8 @@ impl State {
     }
 
     /// What a predecessor remembers.
-    pub fn inherit(&mut self, history: History) {
+    pub fn inherit(&mut self, mut history: History) {
+        history.share();
         self.history = history;
     }
 
@@ -119,6 +133,8 @@ impl State {
             Event::Hung(worker) => self.kill(worker, KillReason::Hung),
             Event::Measured(measured) => self.measured(measured, now),
             Event::Unpin => self.pinned = None,
+            Event::Hold => self.holding = Holding::Yes,
+            Event::Release => self.release(now),
             Event::Leave => self.leave(now),
             Event::Quit => self.quit(now),
             Event::Connections(open) => self.connections(open, now),
@@ -126,6 +142,7 @@ impl State {
             Event::Stop => self.stop(),
             Event::Tick => {}
         }
+        self.end_return(now);
         self.look_at_the_clock(now);
         self.announce();
         self.end_if_drained();
@@ -141,6 +158,7 @@ impl State {
         };
         let reload = self.transaction.as_ref().and_then(Transaction::deadline);
         let watch = self.watch.as_ref().map(Watch::deadline);
+        let watch = watch.filter(|_| self.transaction.is_none());
         let all = [
             drain,
             reload,
@@ -241,8 +259,13 @@ impl State {
         all.into_iter().flatten().find(|g| g.number == number)
     }
 
-    /// Whether a configuration is on its way to the workers.
+    /// Whether a configuration is on its way to the workers, or is to be.
     pub fn is_reloading(&self) -> bool {
+        self.is_busy() || self.next.is_some()
+    }
+
+    /// Whether one is on its way.
+    pub fn is_busy(&self) -> bool {
         self.transaction.is_some()
     }
 

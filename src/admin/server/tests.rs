@@ -37,7 +37,8 @@ fn with_admin<T: Send + 'static>(
             .await
             .expect("a port");
         let address = listener.local_addr().expect("an address");
-        let server = spawn_local(serve(listener, sources));
+        let (_open, open) = tokio::sync::watch::channel(());
+        let server = spawn_local(serve(listener, sources, open));
         spawn_local(async move {
             while let Some(Command { verb, reply }) = asked.recv().await {
                 // A client that is gone does not want the answer.

@@ -1,9 +1,8 @@
 //! Certificates on a certain day: loading has no clock, so whoever has one asks afterwards.
 
-use super::Loaded;
+use super::{Loaded, Located};
 use crate::model::config::tls::Facts;
 use crate::model::diagnostic::{Diagnostic, Severity};
-use crate::model::yaml::{NodeId, Tree};
 
 const DAY: i64 = 24 * 60 * 60;
 /// A certificate is spoken of when less than this is left of its time, or less than a tenth of it
@@ -11,13 +10,7 @@ const DAY: i64 = 24 * 60 * 60;
 const SOON: i64 = 14 * DAY;
 
 /// A certificate and where it is named.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::model) struct Dated {
-    path: String,
-    line: u32,
-    column: u32,
-    facts: Facts,
-}
+pub(super) type Dated = Located<Facts>;
 
 /// The day, and what may be served on it although its time is over.
 pub struct Today<'a> {
@@ -29,22 +22,12 @@ pub struct Today<'a> {
 }
 
 impl Dated {
-    pub(super) fn at(tree: &Tree<'_>, at: NodeId, facts: &Facts) -> Self {
-        let place = tree.place(at);
-        Self {
-            path: tree.path(at),
-            line: place.line,
-            column: place.column,
-            facts: facts.clone(),
-        }
-    }
-
     fn judge(&self, today: &Today<'_>) -> Option<Diagnostic> {
         let Facts {
             not_before,
             not_after,
             ..
-        } = self.facts;
+        } = self.value;
         let now = today.now;
         let (out_of_time, message, help) = if now >= not_after {
             let message = format!("the certificate has expired {} ago", span(now - not_after));
@@ -69,19 +52,12 @@ impl Dated {
         } else {
             return None;
         };
-        let refused = out_of_time && !(today.tolerates)(&self.facts.fingerprint);
-        Some(Diagnostic {
-            severity: if refused {
-                Severity::Error
-            } else {
-                Severity::Warning
-            },
-            path: self.path.clone(),
-            line: self.line,
-            column: self.column,
-            message,
-            help: help.to_owned(),
-        })
+        let refused = out_of_time && !(today.tolerates)(&self.value.fingerprint);
+        let severity = match refused {
+            true => Severity::Error,
+            false => Severity::Warning,
+        };
+        Some(self.diagnostic(severity, message, help))
     }
 }
 

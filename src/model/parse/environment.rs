@@ -10,7 +10,7 @@ use super::{Fault, listener};
 use crate::model::config::{Config, Lifecycle, LogLevel};
 use crate::model::decode::{Decode, Delay, Reader, shortened};
 use crate::model::diagnostic::{Diagnostic, Severity};
-use crate::model::load::Loaded;
+use crate::model::load::{Address, Loaded};
 use crate::model::raw::RawConfig;
 use crate::model::yaml::{self, Tree};
 
@@ -92,7 +92,12 @@ impl Loaded {
     #[must_use]
     pub fn within(mut self, variable: &mut dyn FnMut(&str) -> Option<String>) -> Self {
         let errors = match (Environment::read(variable), &mut self.config) {
-            (Ok(environment), Some(config)) => environment.settle(config),
+            (Ok(environment), Some(config)) => {
+                let listen = environment.admin_listen;
+                let listen = listen.map(|it| Address::elsewhere(path(ADMIN_LISTEN), it));
+                self.addresses.extend(listen);
+                environment.settle(config)
+            }
             (Ok(_), None) => Vec::new(),
             (Err(invalid), _) => invalid.into_iter().map(diagnostic).collect(),
         };
@@ -112,12 +117,16 @@ fn is_taken(listen: SocketAddr, config: &Config) -> bool {
 fn diagnostic(InvalidVariable { name, fault }: InvalidVariable) -> Diagnostic {
     Diagnostic {
         severity: Severity::Error,
-        path: format!("${name}"),
+        path: path(name),
         line: 1,
         column: 1,
         message: format!("{name}: {}", fault.message),
         help: fault.help,
     }
+}
+
+fn path(name: &str) -> String {
+    format!("${name}")
 }
 
 struct Variables<'v> {

@@ -6,27 +6,30 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use super::upstream::Upstreams;
 use super::{Fault, Files, networks, tcp, tls};
 use crate::model::config::{Listener, Protocol, ProxyProtocol};
-use crate::model::decode::{Reader, shortened};
+use crate::model::decode::{At, Reader, shortened};
 use crate::model::raw::{RawListener, RawServer};
+use crate::model::yaml::NodeId;
 
 /// Where `listen` is left out.
 pub(super) const DEFAULT_PORT: u16 = 8080;
 
+/// Each with where its address stands.
 pub(super) fn listeners(
-    server: &RawServer<'_>,
+    server: &At<RawServer<'_>>,
     upstreams: &Upstreams<'_>,
     reader: &mut Reader<'_>,
     files: &mut Files<'_, '_>,
-) -> Vec<Listener> {
-    let Some(listen) = &server.listen else {
-        return vec![Listener {
+) -> Vec<(NodeId, Listener)> {
+    let Some(listen) = &server.value.listen else {
+        let listener = Listener {
             address: on_all(DEFAULT_PORT),
             proxy_protocol: None,
             tls: None,
             redirect_https: None,
             hsts: None,
             protocol: Protocol::Http,
-        }];
+        };
+        return vec![(server.at, listener)];
     };
     if reader.is_empty_list(listen.at) {
         reader.error(
@@ -60,14 +63,15 @@ pub(super) fn listeners(
             );
             continue;
         }
-        listeners.push(Listener {
+        let listener = Listener {
             address,
             proxy_protocol,
             tls,
             redirect_https: redirect,
             hsts,
             protocol,
-        });
+        };
+        listeners.push((text.at, listener));
     }
     listeners
 }

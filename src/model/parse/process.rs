@@ -6,6 +6,7 @@ use crate::model::decode::{At, Reader};
 use crate::model::raw::{RawComparison, RawConfig};
 use crate::model::secret::{Resolve, Secret};
 use crate::model::template;
+use crate::model::yaml::{NodeId, Tree};
 
 pub(super) fn drain(raw: &RawConfig<'_>) -> Drain {
     let raw = section(&raw.drain);
@@ -54,6 +55,12 @@ pub(super) fn metrics(raw: &RawConfig<'_>) -> Metrics {
     Metrics {
         max_series: section(&raw.metrics).max_series().0,
     }
+}
+
+/// Where the admin port's address stands.
+pub(super) fn admin_listen(raw: &RawConfig<'_>) -> NodeId {
+    let listen = raw.admin.as_ref().and_then(|admin| admin.value.listen);
+    listen.map_or(Tree::ROOT, |text| text.at)
 }
 
 pub(super) fn admin(

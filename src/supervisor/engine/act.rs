@@ -11,9 +11,11 @@ use crate::ipc::message::{PackError, Packed, Prepare, ToWorker};
 use crate::model::config::Log;
 use crate::shm::names::in_use;
 use crate::shm::totals::Totals;
+use crate::supervisor::intake::Look;
+use crate::supervisor::sockets::NotBound;
 use crate::supervisor::state::history::{Record, Verdict};
 use crate::supervisor::state::{
-    Action, Event, ExitReason, Generation, KillReason, Source, Ticket, WorkerId,
+    Action, Event, ExitReason, Generation, KillReason, Plan, Source, Ticket, WorkerId,
 };
 
 impl Engine {
@@ -81,7 +83,7 @@ impl Engine {
         let Some(Generation { plan, .. }) = self.state.find(number).cloned() else {
             return;
         };
-        let event = match self.bind_all(number, &plan.settings, &plan.config) {
+        let event = match self.bind_all(number, &plan) {
             Ok(()) => Event::Bound { generation: number },
             Err(reasons) => Event::NotBound {
                 generation: number,
@@ -91,17 +93,21 @@ impl Engine {
         self.events.push_back(event);
     }
 
-    fn bind_all(
-        &mut self,
-        number: u64,
-        settings: &crate::supervisor::state::Settings,
-        config: &crate::model::config::Config,
-    ) -> Result<(), Vec<String>> {
-        self.sockets.bind(number, settings)?;
-        let admin = config.admin.listen;
-        if let Err(error) = self.admin.bind(admin) {
+    fn bind_all(&mut self, number: u64, plan: &Plan) -> Result<(), Vec<String>> {
+        let config = &plan.config;
+        let told = |not_bound: &NotBound| not_bound.told(&plan.addresses);
+        let mut errors: Vec<String> = match self.sockets.bind(number, &plan.settings) {
+            Ok(()) => Vec::new(),
+            Err(all) => all.iter().map(told).collect(),
+        };
+        let address = config.admin.listen;
+        if let Err(error) = self.admin.bind(address) {
+            errors.push(told(&NotBound { address, error }));
+        }
+        if !errors.is_empty() {
             self.sockets.unbind(number);
-            return Err(vec![format!("cannot listen on {admin} (admin): {error}")]);
+            self.admin.unbind();
+            return Err(errors);
         }
         let used = in_use(&Totals::read(&self.segment));
         let index = Arc::new(self.names.assign(config, Instant::now(), &used));
@@ -144,7 +150,7 @@ impl Engine {
         let prepare = Prepare {
             generation: number,
             sockets: serve,
-            config: plan.packed.as_ref().clone(),
+            config: Packed::from(plan.packed.join()),
             labels: labels.unwrap_or_default(),
             memory: crate::container::limits().memory_of_worker(plan.settings.workers),
         };
@@ -200,6 +206,7 @@ impl Engine {
             std::mem::replace(timing, wanted) != wanted
         });
         self.send_ticket_keys(&plan.config);
+        self.watch_files();
         tracing::debug!(generation = number, "generation committed");
     }
 
@@ -276,6 +283,10 @@ impl Engine {
         {
             self.resolver.serve(&config);
         }
+        if record.verdict == Verdict::RolledBack {
+            // To know what it names as it is now: what changes of it later is taken up.
+            self.look(Look::Hint);
+        }
         if let Some(result) = result(record.verdict) {
             self.counts.reload(result, *took);
         }
@@ -317,7 +328,7 @@ impl Engine {
         let (path, generation) = (path.clone(), record.generation);
         // Bounded by the helper threads, and one at a time in practice: a reload is far longer.
         drop(tokio::task::spawn_blocking(move || {
-            if let Err(error) = crate::source::document::keep(&path, &text) {
+            if let Err(error) = crate::source::document::keep(&path, &text.join()) {
                 tracing::warn!(generation, path = %path.display(), %error, "last good not kept");
             }
         }));

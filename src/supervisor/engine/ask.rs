@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::Engine;
 use crate::admin::{Command, CommandError, CommandReply, Reply, Text, Verb};
-use crate::ipc::message::ToWorker;
+use crate::ipc::message::{PackError, Packed, ToWorker};
 use crate::model::config::Config;
 use crate::source::document;
 use crate::source::files::Named;
@@ -63,7 +63,8 @@ impl Engine {
             return self.refuse(tickets, CommandError::Conflict(why.to_owned()));
         };
         let restored = restored(Record { source, ..record });
-        match restored.and_then(|wanted| wanted.plan(self.config().as_deref(), tickets.clone())) {
+        let served = self.state.committed().map(|generation| &*generation.plan);
+        match restored.and_then(|wanted| wanted.plan(served, tickets.clone())) {
             Ok(plan) => {
                 self.intake.pin();
                 self.want(plan);
@@ -145,20 +146,23 @@ fn difference(served: Option<Generation>, text: Text) -> Result<CommandReply, Co
 /// As this binary has packed it, with the secrets and certificates of its time; what another one has
 /// left is read anew.
 pub(super) fn restored(record: Record) -> Result<Wanted, String> {
-    let text = record.text.as_deref().unwrap_or_default();
+    let text = record.text.map(|text| text.join()).unwrap_or_default();
+    let text = String::from_utf8(text).map_err(|error| error.to_string())?;
     let Some(packed) = &record.packed else {
-        let document = document::parse(text.to_owned(), &|_| true);
+        let document = document::parse(text, &|_| true);
         let wanted = Wanted::from(document, record.source, Instant::now());
         return wanted.map_err(|document| Broken::of(&document).errors.join("\n"));
     };
-    let config: Config = packed.unpack().map_err(|error| error.to_string())?;
+    let config: Result<Config, PackError> = Packed::from(packed.join()).unpack();
+    let config = config.map_err(|error| error.to_string())?;
     Ok(Wanted {
-        text: text.to_owned(),
+        text,
         hash: record.hash,
         source: record.source,
         config,
         warnings: Vec::new(),
         seen: Instant::now(),
-        files: Named::default(),
+        files: Named::clone(&record.files),
+        addresses: Vec::new(),
     })
 }

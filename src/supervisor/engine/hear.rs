@@ -156,10 +156,14 @@ impl Engine {
                     self.answer(ticket, Err(CommandError::Refused(broken.errors.clone())));
                 }
             }
-            Sight::Invalid(broken, tickets) if self.is_told(&broken) => {
+            Sight::Invalid(broken, tickets) | Sight::NotRenewed(broken, tickets)
+                if self.is_told(&broken) =>
+            {
                 self.refused_again(broken, tickets)
             }
-            Sight::Invalid(broken, tickets) => self.refused(broken, tickets),
+            Sight::Invalid(broken, tickets) | Sight::NotRenewed(broken, tickets) => {
+                self.refused(broken, tickets)
+            }
             Sight::Equal { tickets, .. } => self.unchanged(tickets),
             Sight::Pinned {
                 generation,
@@ -231,6 +235,7 @@ impl Engine {
             changes: Vec::new(),
             packed: None,
             text: None,
+            files: Arc::default(),
         };
         self.tell(Event::Refused(Box::new(record), tickets));
     }

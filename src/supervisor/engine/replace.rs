@@ -25,11 +25,25 @@ type EndpointIds = Vec<(u32, String, String)>;
 impl Engine {
     /// USR2.
     pub(super) fn replace(&mut self) {
-        if self.state.is_draining() || self.successor.is_some() || self.state.generation().is_none()
+        if self.state.is_draining()
+            || self.hands_over
+            || self.successor.is_some()
+            || self.state.generation().is_none()
         {
             tracing::warn!("not in a state to be replaced");
             return;
         }
+        // What is handed over stays as it is from now on, or a number would be given twice.
+        self.tell(Event::Hold);
+        self.hands_over = true;
+    }
+
+    /// Once what is on its way to the workers is settled.
+    pub(super) fn hand_over_if_settled(&mut self) {
+        if !self.hands_over || self.state.is_busy() {
+            return;
+        }
+        self.hands_over = false;
         match self.start_successor() {
             Ok(successor) => {
                 tracing::info!(pid = successor.pid.as_raw(), "successor started");
@@ -38,6 +52,7 @@ impl Engine {
             Err(error) => {
                 let error: &dyn std::error::Error = &error;
                 tracing::error!(error, "no successor, going on");
+                self.tell(Event::Release);
             }
         }
     }
@@ -89,12 +104,14 @@ impl Engine {
             Word::Failed => {
                 tracing::error!(pid, "the successor did not become ready, going on");
                 self.call_off_replacing();
+                self.tell(Event::Release);
             }
         }
     }
 
     /// Whoever ends the program does not mean that another one goes on.
     pub(super) fn call_off_replacing(&mut self) {
+        self.hands_over = false;
         if let Some(successor) = self.successor.take_if(|successor| !successor.serves) {
             successor.give_up();
         }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::history::{Record, Verdict};
 use super::reload::{Phase, Transaction};
 use super::watch::Watch;
-use super::{Action, ExitReason, Generation, KillReason, State, Ticket, WorkerId};
+use super::{Action, ExitReason, Generation, Holding, KillReason, Stage, State, Ticket, WorkerId};
 
 impl State {
     pub(super) fn commit(&mut self, now: Instant) {
@@ -81,7 +81,7 @@ impl State {
     pub(super) fn let_surplus_go(&mut self, workers: u16, timeout: Option<Duration>, now: Instant) {
         for worker in self.fleet.surplus(workers) {
             match self.fleet.worker(worker).map(|w| w.stage) {
-                Some(super::Stage::Alive) => {
+                Some(Stage::Alive) => {
                     let until = timeout.map(|timeout| now + timeout + super::DRAIN_GRACE);
                     self.fleet.let_go(worker, until);
                     self.actions.push(Action::DrainWorker { worker, timeout });
@@ -93,14 +93,45 @@ impl State {
     }
 
     pub(super) fn begin_next(&mut self, now: Instant) {
+        if self.holding == Holding::Yes {
+            return;
+        }
         if let Some(next) = self.next.take() {
             self.begin(*next, now);
         }
     }
 
-    /// Everybody stays where they were.
+    /// Everybody stays where they were, and a canary goes back there.
     pub(super) fn reject(&mut self, reasons: Vec<String>, now: Instant) {
-        self.abandon(Verdict::Rejected, reasons, now);
+        if let Some(mut gone) = self.call_off(now) {
+            gone.phase = Phase::Returning(reasons);
+            self.transaction = Some(gone);
+        }
+        self.end_return(now);
+    }
+
+    /// Whoever hears that a generation was refused is answered by it no more.
+    pub(super) fn end_return(&mut self, now: Instant) {
+        let serving = self.generation();
+        let fleet = &self.fleet;
+        let is_away = |id: &WorkerId| {
+            let worker = fleet.worker(*id).filter(|w| w.stage == Stage::Alive);
+            worker.is_some_and(|worker| worker.serving != serving)
+        };
+        self.returning = self.returning.filter(is_away);
+        if self.returning.is_some() {
+            return;
+        }
+        let Some(mut over) = self.transaction.take() else {
+            return;
+        };
+        let Phase::Returning(why) = &mut over.phase else {
+            self.transaction = Some(over);
+            return;
+        };
+        let why = std::mem::take(why);
+        let record = Record::of(&over.generation.plan, None, Verdict::Rejected, why, now);
+        self.conclude(record, over.tickets);
         if self.committed.is_none() && self.next.is_none() {
             for (worker, _) in self.fleet.stages() {
                 self.kill(worker, KillReason::Stop);
@@ -110,14 +141,21 @@ impl State {
         self.begin_next(now);
     }
 
-    /// Undoes the transaction. A superseded one leaves its tickets to its successor.
-    pub(super) fn abandon(
-        &mut self,
-        verdict: Verdict,
-        why: Vec<String>,
-        now: Instant,
-    ) -> Option<Vec<Ticket>> {
+    /// A newer one takes its place, and its tickets.
+    pub(super) fn abandon(&mut self, now: Instant) -> Option<Vec<Ticket>> {
+        let gone = self.call_off(now)?;
+        let plan = &gone.generation.plan;
+        let record = Record::of(plan, None, Verdict::Superseded, Vec::new(), now);
+        self.conclude(record, Vec::new());
+        Some(gone.tickets)
+    }
+
+    /// Undoes the transaction.
+    fn call_off(&mut self, now: Instant) -> Option<Transaction> {
+        let tries_it = |id: &WorkerId| self.canary_generation(*id).is_some();
+        let canary = self.fleet.alive().into_iter().find(tries_it);
         let gone = self.transaction.take()?;
+        self.returning = canary.or(self.returning);
         let generation = gone.generation.number;
         for worker in self.fleet.forget(generation) {
             self.actions.push(Action::Abort { worker, generation });
@@ -128,13 +166,7 @@ impl State {
             self.let_surplus_go(workers, Some(Duration::ZERO), now);
         }
         self.catch_up(now);
-        let record = Record::of(&gone.generation.plan, None, verdict, why, now);
-        let (told, left) = match verdict {
-            Verdict::Superseded => (Vec::new(), Some(gone.tickets)),
-            _ => (gone.tickets, None),
-        };
-        self.conclude(record, told);
-        left
+        Some(gone)
     }
 
     /// Whoever serves something else than the committed generation goes back to it.

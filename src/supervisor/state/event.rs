@@ -34,6 +34,9 @@ pub enum Event {
     Measured(Measured),
     /// Follow the file again; the plan of what it says follows as `Wanted`.
     Unpin,
+    /// Begin with no other configuration than the one under way: what is served is handed over.
+    Hold,
+    Release,
     /// An orderly end, as the configuration's lifecycle has it.
     Leave,
     /// The application that this is beside has ended.

@@ -1,13 +1,14 @@
 //! What became of the last configurations, and the configurations themselves, to go back to.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
+use super::pieces::Pieces;
 use super::plan::{Plan, Source};
-use crate::ipc::message::Packed;
+use crate::source::files::Named;
 
 /// Committed generations that are remembered, and as many refusals.
 pub const KEPT: usize = 20;
@@ -41,9 +42,12 @@ pub struct Record {
     /// To go back to; `None` where it was not committed, or is forgotten for want of room.
     /// It stays here: another binary may read it otherwise.
     #[serde(skip)]
-    pub packed: Option<Arc<Packed>>,
+    pub packed: Option<Arc<Pieces>>,
     /// What it was read from, for another binary to go back to; kept and forgotten with it.
-    pub text: Option<Arc<str>>,
+    pub text: Option<Arc<Pieces>>,
+    /// What was read beside the text; another binary reads it anew.
+    #[serde(skip)]
+    pub files: Arc<Named>,
 }
 
 impl Record {
@@ -65,6 +69,7 @@ impl Record {
             changes: plan.changes.clone(),
             packed: generation.map(|_| Arc::clone(&plan.packed)),
             text: generation.map(|_| Arc::clone(&plan.text)),
+            files: Arc::clone(&plan.files),
         }
     }
 }
@@ -97,14 +102,27 @@ impl History {
     }
 
     fn forget_the_heavy(&mut self) {
-        let mut bytes = 0;
+        let (mut bytes, mut counted) = (0, HashSet::new());
         // The first serves, the second is what one goes back to.
         for (place, record) in self.committed.iter_mut().enumerate() {
-            bytes += record.packed.as_ref().map_or(0, |packed| packed.len());
-            bytes += record.text.as_ref().map_or(0, |text| text.len());
+            let all = record.packed.iter().chain(&record.text);
+            bytes += all.map(|it| it.count(&mut counted)).sum::<usize>();
             if place > 1 && bytes > MAX_BYTES {
                 (record.packed, record.text) = (None, None);
             }
+        }
+    }
+
+    /// What comes from another process shares nothing yet.
+    pub(super) fn share(&mut self) {
+        let mut before: Option<Arc<Pieces>> = None;
+        for record in self.committed.iter_mut().rev() {
+            let Some(text) = record.text.take() else {
+                continue;
+            };
+            let text = Arc::new(Pieces::cut(&text.join(), before.as_deref()));
+            record.text = Some(Arc::clone(&text));
+            before = Some(text);
         }
     }
 

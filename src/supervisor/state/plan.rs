@@ -6,8 +6,10 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use crate::ipc::message::Packed;
+use super::pieces::Pieces;
+use crate::model::Address;
 use crate::model::config::{Comparison, Config, Lifecycle};
+use crate::source::files::Named;
 
 /// Somebody who waits to hear how it went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -25,11 +27,15 @@ pub struct Plan {
     pub settings: Settings,
     pub config: Arc<Config>,
     /// The config as workers get it.
-    pub packed: Arc<Packed>,
+    pub packed: Arc<Pieces>,
     /// What it was read from.
-    pub text: Arc<str>,
+    pub text: Arc<Pieces>,
+    /// What was read beside the text.
+    pub files: Arc<Named>,
     /// What it changes, in words.
     pub changes: Vec<String>,
+    /// Where its addresses stand in the text, should one be taken.
+    pub addresses: Vec<Address>,
     pub tickets: Vec<Ticket>,
 }
 
@@ -44,7 +50,8 @@ impl Plan {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Source {
     File,
-    /// The copy that is kept for a start with a broken file.
+    /// The copy that is kept for a start with a broken file, or what is served while the file is broken, with
+    /// other contents of what it names.
     LastGood,
     /// An earlier generation, brought back by an operator.
     Rollback {

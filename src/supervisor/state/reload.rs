@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use super::guard::CanaryRun;
 use super::history::{Record, Verdict};
-use super::{Action, Generation, Life, Plan, State, Ticket};
+use super::{Action, Generation, Holding, Life, Plan, State, Ticket};
 
 #[derive(Debug)]
 pub(super) struct Transaction {
@@ -30,6 +30,8 @@ pub(super) enum Phase {
     Canary(CanaryRun),
     /// Decided; the workers are told.
     Committing,
+    /// Refused for these reasons; over when nobody serves it any more.
+    Returning(Vec<String>),
 }
 
 impl Transaction {
@@ -37,13 +39,13 @@ impl Transaction {
         match &self.phase {
             Phase::Preparing { until } => Some(*until),
             Phase::Canary(run) => Some(run.until),
-            Phase::Binding | Phase::Committing => None,
+            Phase::Binding | Phase::Committing | Phase::Returning(_) => None,
         }
     }
 
     /// Its slots are wanted as soon as it can be prepared.
     pub(super) fn needs_workers(&self) -> bool {
-        !matches!(self.phase, Phase::Binding)
+        !matches!(self.phase, Phase::Binding | Phase::Returning(_))
     }
 
     pub(super) fn workers(&self) -> u16 {
@@ -57,6 +59,10 @@ impl Transaction {
     pub(super) fn is_committing(&self) -> bool {
         matches!(self.phase, Phase::Committing)
     }
+
+    fn is_returning(&self) -> bool {
+        matches!(self.phase, Phase::Returning(_))
+    }
 }
 
 /// A new configuration comes.
@@ -66,9 +72,12 @@ impl State {
             return self.refuse(*plan, "draining", now);
         }
         let Some(running) = &mut self.transaction else {
-            return self.begin(*plan, now);
+            return match self.holding {
+                Holding::No => self.begin(*plan, now),
+                Holding::Yes => self.wait(plan, now),
+            };
         };
-        if running.generation.plan.means_the_same(&plan) {
+        if !running.is_returning() && running.generation.plan.means_the_same(&plan) {
             running.tickets.append(&mut plan.tickets);
             if let Some(older) = self.next.take() {
                 let tickets = self.supersede(*older, now);
@@ -79,17 +88,28 @@ impl State {
         let chain_since = running.chain_since;
         let patience = running.generation.plan.settings.prepare_timeout;
         let waited = now.saturating_duration_since(chain_since);
-        if running.is_committing() || waited >= patience {
-            if let Some(older) = self.next.take() {
-                plan.tickets.extend(self.supersede(*older, now));
-            }
-            self.next = Some(plan);
-            return;
+        let decided = running.is_committing() || running.is_returning();
+        if decided || waited >= patience || self.holding == Holding::Yes {
+            return self.wait(plan, now);
         }
-        if let Some(older) = self.abandon(Verdict::Superseded, Vec::new(), now) {
+        if let Some(older) = self.abandon(now) {
             plan.tickets.extend(older);
         }
         self.begin(*plan, chain_since);
+    }
+
+    fn wait(&mut self, mut plan: Box<Plan>, now: Instant) {
+        if let Some(older) = self.next.take() {
+            plan.tickets.extend(self.supersede(*older, now));
+        }
+        self.next = Some(plan);
+    }
+
+    pub(super) fn release(&mut self, now: Instant) {
+        self.holding = Holding::No;
+        if self.transaction.is_none() {
+            self.begin_next(now);
+        }
     }
 
     /// Whoever waits for an end that is on its way.
@@ -135,8 +155,12 @@ impl State {
         }
         match &self.transaction {
             Some(running) if running.is_committing() => self.finish_commit(now),
-            Some(_) => {
-                self.reject(vec![why.to_owned()], now);
+            Some(running) => {
+                if !running.is_returning() {
+                    self.reject(vec![why.to_owned()], now);
+                }
+                self.returning = None;
+                self.end_return(now);
             }
             None => {}
         }

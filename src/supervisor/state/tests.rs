@@ -2,23 +2,24 @@ use std::net::SocketAddr;
 use std::sync::OnceLock;
 
 use super::history::Verdict;
+use super::pieces::Pieces;
 use super::*;
-use crate::ipc::message::Packed;
 use crate::model::config::Config;
 
 mod ending;
+mod processes;
+mod returning;
 mod simulator;
 
 /// One config and its packed form, shared by all plans: what is in them does not matter here.
-fn contents() -> (Arc<Config>, Arc<Packed>) {
-    static CONTENTS: OnceLock<(Arc<Config>, Arc<Packed>)> = OnceLock::new();
+fn contents() -> (Arc<Config>, Arc<Pieces>) {
+    static CONTENTS: OnceLock<(Arc<Config>, Arc<Pieces>)> = OnceLock::new();
     let make = || {
         let text = "server:\n  listen: 8080\n  upstreams:\n    - {id: echo, url: 'builtin://echo'}\n  \
                     rules:\n    - {path: /, upstreams: [echo]}\n";
         let loaded = crate::model::load(text, &mut |_| Err("no secrets".to_owned()));
         let config = loaded.config.expect("a valid config");
-        let packed = Packed::pack(&config).expect("packs");
-        (Arc::new(config), Arc::new(packed))
+        (Arc::new(config), Arc::new(Pieces::cut(b"packed", None)))
     };
     CONTENTS.get_or_init(make).clone()
 }
@@ -33,8 +34,10 @@ fn plan_with(settings: Settings, seen: Instant) -> Plan {
         settings,
         config,
         packed,
-        text: "text".into(),
+        text: Arc::new(Pieces::cut(b"text", None)),
+        files: Arc::default(),
         changes: Vec::new(),
+        addresses: Vec::new(),
         tickets: Vec::new(),
     }
 }

@@ -46,11 +46,14 @@ impl State {
     }
 
     pub(super) fn watch_clock(&mut self, now: Instant) {
+        // While another is on its way nothing can be begun: if that is refused, it is still to be judged.
+        if self.transaction.is_some() {
+            return;
+        }
         let Some(watch) = self.watch.take_if(|watch| watch.run.until <= now) else {
             return;
         };
-        let still = self.generation() == Some(watch.generation) && self.transaction.is_none();
-        if !still {
+        if self.generation() != Some(watch.generation) {
             return;
         }
         let (from, to) = (watch.generation, watch.before);

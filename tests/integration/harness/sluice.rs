@@ -34,6 +34,7 @@ pub(crate) struct Launch {
     environment: Vec<(String, String)>,
     named_by: NamedBy,
     wrapper: Vec<String>,
+    program: PathBuf,
 }
 
 /// How the program learns which config to run.
@@ -46,6 +47,8 @@ enum NamedBy {
 }
 
 impl Launch {
+    pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_sluice");
+
     pub(crate) fn new(yaml: &str) -> Launch {
         // No load balancer has to learn that a test is over.
         let no_delay = ("SLUICE_DRAIN_MIN_DELAY".to_owned(), "0s".to_owned());
@@ -54,7 +57,14 @@ impl Launch {
             environment: vec![no_delay],
             named_by: NamedBy::Argument,
             wrapper: Vec::new(),
+            program: Launch::PROGRAM.into(),
         }
+    }
+
+    /// Runs a copy of it.
+    pub(crate) fn program(mut self, path: &Path) -> Launch {
+        self.program = path.to_owned();
+        self
     }
 
     /// Runs the config that stands at this path, as it is.
@@ -97,11 +107,9 @@ impl Launch {
         let folder = tempfile::tempdir().unwrap();
         let by_environment = self.named_by == NamedBy::Environment;
         let mut path = folder.path().join("sluice.yaml");
-        let mut words = self.wrapper.iter().map(String::as_str);
-        let words: Vec<&str> = words
-            .by_ref()
-            .chain([env!("CARGO_BIN_EXE_sluice"), "run"])
-            .collect();
+        let program = self.program.to_str().unwrap();
+        let words = self.wrapper.iter().map(String::as_str);
+        let words: Vec<&str> = words.chain([program, "run"]).collect();
         let mut command = Command::new(words[0]);
         command.args(&words[1..]);
         match self.named_by {

@@ -43,13 +43,16 @@ fn an_address_that_is_taken_is_a_rejected_reload() {
     let sluice = start(&config(1, 2));
     let foreign = TcpListener::bind("127.0.0.1:0").unwrap();
     let taken = foreign.local_addr().unwrap();
-    let answer = reload(&sluice, &with(2, 2, &format!("127.0.0.1:0, '{taken}'"), ""));
+    let more = format!("127.0.0.1:0, '{taken}'");
+    let answer = reload(&sluice, &with(2, 2, &more, ""));
     assert_eq!(answer.status, 422);
-    assert!(
-        answer.text().contains(&taken.to_string()),
-        "{}",
-        answer.text()
-    );
+    let told = format!("error at server.listen[1] (line 2, column 25): cannot listen on {taken}: ");
+    assert!(answer.text().contains(&told), "{}", answer.text());
+    let admin = with(2, 2, "127.0.0.1:0", &format!("admin:\n  listen: {taken}\n"));
+    let answer = reload(&sluice, &admin);
+    let told = format!("error at admin.listen (line 17, column 11): cannot listen on {taken}: ");
+    assert!(answer.text().contains(&told), "{}", answer.text());
+    assert_eq!(reload(&sluice, &with(2, 2, &more, "")).status, 422);
     assert_eq!(generation(&sluice), 1);
     assert_eq!(sluice.get("/").status, 200);
     drop(foreign);

@@ -12,6 +12,8 @@ use crate::harness::{Sluice, eventually, process};
 /// So many that there are others while one waits for its replacement: each death of a young worker
 /// makes the pause before the next one longer.
 const WORKERS: u16 = 8;
+/// So many with one supervisor: with more of them the pauses would be most of the time.
+const ROUNDS: u64 = 10;
 
 /// Two workers that serve, by slot and process; those that have lived longest.
 fn victims(sluice: &Sluice) -> [(u64, u32); 2] {
@@ -71,11 +73,19 @@ fn kill_in_the_middle_of_commit(sluice: &Sluice, mark: u64) {
 /// A killed worker takes with it what it had in flight, one request on each connection, and no more.
 #[test]
 fn workers_killed_in_the_middle_of_reloads_are_replaced_at_the_right_generation() {
+    let mut rounds = slow_reloads();
+    while rounds > 0 {
+        let now = rounds.min(ROUNDS);
+        kill_in_rounds(now);
+        rounds -= now;
+    }
+}
+
+fn kill_in_rounds(rounds: u64) {
     let sluice = start(&config(1, WORKERS));
     let told = "/log?level=info,sluice::supervisor=debug";
     assert_eq!(post(&sluice, told).status, 200);
     let clients = Clients::of(&sluice);
-    let rounds = slow_reloads();
     let mut mark = 1;
     for _ in 0..rounds {
         for kill in [kill_in_the_middle_of_prepare, kill_in_the_middle_of_commit] {

@@ -1,5 +1,9 @@
 //! A new binary takes the place of the one that runs.
 
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::thread;
+
 use nix::sys::signal::Signal;
 
 use super::{config, echoed, generation, post, reload, start, status, wait_until_all_serve};
@@ -125,6 +129,59 @@ fn a_successor_that_cannot_serve_leaves_the_old_one_serving() {
     assert_eq!(generation(&sluice), 1);
     assert_eq!(status(&sluice)["pid"], sluice.pid());
     assert_eq!(reload(&sluice, &config(3, 1)).status, 200);
+}
+
+/// The old one begins nothing that it has not handed over, so no number is given by both.
+#[test]
+fn edits_while_a_successor_starts_get_numbers_of_their_own() {
+    let sluice = start(&config(1, 1));
+    let mut serving = sluice.pid();
+    for mark in 2..8 {
+        process::signal(serving, Signal::SIGUSR2);
+        sluice.rewrite(&config(mark, 1));
+        serving = eventually("the successor serves the edit", || {
+            let pid = u32::try_from(status(&sluice)["pid"].as_u64()?).ok()?;
+            let seen = echoed(&sluice.get("/"), "x-mark")?;
+            (pid != serving && seen == mark.to_string()).then_some(pid)
+        });
+        assert_eq!(post(&sluice, "/reload").status, 200, "it is settled");
+    }
+    let done = sluice.log().all("reload done");
+    let numbers: Vec<u64> = done.iter().map(|it| it.number("generation")).collect();
+    assert!(numbers.is_sorted_by(|a, b| a < b), "{numbers:?}");
+    end(serving);
+}
+
+/// In the place of the program comes one that takes its time, and fails.
+#[test]
+fn an_edit_that_waits_for_a_successor_is_served_when_there_is_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let [program, other, gate] = ["sluice", "other", "gate"].map(|name| folder.path().join(name));
+    fs::copy(Launch::PROGRAM, &program).unwrap();
+    let sluice = Launch::new(&config(1, 1)).program(&program).start();
+    fs::write(&gate, "closed").unwrap();
+    let wait = format!(
+        "#!/bin/sh\nwhile [ -e {} ]; do sleep 0.02; done\n",
+        gate.display()
+    );
+    fs::write(&other, wait).unwrap();
+    fs::set_permissions(&other, fs::Permissions::from_mode(0o755)).unwrap();
+    fs::rename(other, program).unwrap();
+
+    sluice.signal(Signal::SIGUSR2);
+    sluice.log().wait_for("successor started");
+    thread::scope(|scope| {
+        let edit = scope.spawn(|| reload(&sluice, &config(2, 1)));
+        sluice.log().wait_for("asked by an operator");
+        assert_eq!(sluice.get("/").status, 200);
+        assert_eq!(generation(&sluice), 1, "nothing begins meanwhile");
+        fs::remove_file(&gate).unwrap();
+        let answer = edit.join().unwrap();
+        assert_eq!(answer.status, 200, "{}", answer.text());
+    });
+    let told = "the successor did not become ready, going on";
+    assert_eq!(sluice.log().all(told).len(), 1);
+    assert_eq!(generation(&sluice), 2);
 }
 
 /// A container of its own: process 1 is the supervisor that is replaced.

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use super::{config, echoed, generation, status, with};
+use super::{config, echoed, generation, post, reload, status, with};
 use crate::harness::sluice::Launch;
 use crate::harness::{Sluice, eventually};
 
@@ -151,4 +151,66 @@ fn a_secret_in_a_file_is_watched_like_the_configuration() {
         !shown.contains("hunter") && !shown.contains("t0ken"),
         "{shown}"
     );
+}
+
+/// A secret in a file beside, and how a config names it.
+fn beside(sluice: &Sluice) -> (std::path::PathBuf, String) {
+    let path = sluice.config_path().with_file_name("key");
+    fs::write(&path, "one").unwrap();
+    let named = format!("${{file:{}}}", path.display());
+    (path, config(0, 1).replace("'0'", &format!("'{named}'")))
+}
+
+#[test]
+fn what_a_pinned_generation_names_is_watched() {
+    let sluice = Sluice::start(&config(1, 1));
+    let (key, named) = beside(&sluice);
+    let sent = || echoed(&sluice.get("/"), "x-mark").unwrap();
+    assert_eq!(reload(&sluice, &named).status, 200);
+    assert_eq!(reload(&sluice, &config(3, 1)).status, 200);
+    fs::write(&key, "two").unwrap();
+    assert_eq!(post(&sluice, "/rollback?generation=2").status, 200);
+    assert_eq!(sent(), "one", "as it was in its time");
+    assert!(post(&sluice, "/reload").text().contains("pinned"));
+    assert_eq!(sent(), "one");
+
+    fs::write(&key, "three").unwrap();
+    eventually("the new secret is sent", || {
+        (sent() == "three").then_some(())
+    });
+    sluice.settle();
+    let seen = status(&sluice);
+    assert_eq!(
+        (&seen["pinned"], &seen["generation"]),
+        (&2.into(), &5.into())
+    );
+    fs::remove_file(&key).unwrap();
+    eventually("a secret that is gone is a rejected reload", || {
+        (status(&sluice)["lastReload"]["result"] == "rejected").then_some(())
+    });
+    assert_eq!(sent(), "three");
+    fs::write(&key, "four").unwrap();
+    eventually("it is there again", || (sent() == "four").then_some(()));
+    sluice.settle();
+    assert_eq!(post(&sluice, "/unpin").status, 200);
+    assert_eq!(sent(), "3", "the file");
+}
+
+#[test]
+fn what_is_served_while_the_file_is_broken_is_watched() {
+    let sluice = Sluice::start(&config(1, 1));
+    let (key, named) = beside(&sluice);
+    let sent = || echoed(&sluice.get("/"), "x-mark").unwrap();
+    assert_eq!(reload(&sluice, &named).status, 200);
+    let broken = config(3, 1).replace("[echo]", "[nobody]");
+    assert_eq!(reload(&sluice, &broken).status, 422);
+    fs::write(&key, "two").unwrap();
+    eventually("the new secret is sent", || (sent() == "two").then_some(()));
+    sluice.settle();
+    let seen = status(&sluice);
+    assert_eq!(seen["sourceKind"], "last-good");
+    let last = &seen["lastReload"]["result"];
+    assert_eq!(last, "rejected", "the file is still broken");
+    assert_eq!(reload(&sluice, &config(4, 1)).status, 200);
+    assert_eq!(sent(), "4");
 }

@@ -8,10 +8,11 @@ use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::time::{Duration, Instant};
 
 use super::super::guard::{Measure, Measured};
-use super::super::history::{self, Verdict};
-use super::super::plan::{Plan, Settings, Source, Ticket};
+use super::super::history;
+use super::super::plan::{Plan, Settings, Ticket};
 use super::super::*;
 use super::plan_with;
+use super::processes::Worker;
 use crate::model::config::Comparison;
 
 const RUNS: u64 = 500;
@@ -55,71 +56,36 @@ impl Drop for FailingSeed {
 }
 
 #[derive(Debug, Default)]
-struct Tally {
-    wanted: u64,
-    committed: u64,
-    rejected: u64,
-    superseded: u64,
-    crashes: u64,
-    kills: u64,
-    canaries: u64,
-    went_back: u64,
+pub(super) struct Tally {
+    pub(super) wanted: u64,
+    pub(super) committed: u64,
+    pub(super) rejected: u64,
+    pub(super) superseded: u64,
+    pub(super) crashes: u64,
+    pub(super) kills: u64,
+    pub(super) canaries: u64,
+    pub(super) went_back: u64,
 }
 
-/// SplitMix64: good enough, and the same everywhere.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, bound: u64) -> u64 {
-        self.next() % bound
-    }
-
-    fn percent(&mut self, percent: u64) -> bool {
-        self.below(100) < percent
-    }
-
-    fn millis(&mut self, bound: u64) -> Duration {
-        Duration::from_millis(self.below(bound))
-    }
-}
-
-/// A worker as it really is, whatever the state machine believes.
-#[derive(Debug, Default)]
-struct Worker {
-    slot: u16,
-    alive: bool,
-    draining: bool,
-    prepared: Option<u64>,
-    serving: Option<u64>,
-}
-
-struct Simulation {
-    seed: u64,
-    random: Random,
-    state: State,
-    now: Instant,
+pub(super) struct Simulation {
+    pub(super) seed: u64,
+    pub(super) random: Random,
+    pub(super) state: State,
+    pub(super) now: Instant,
     /// Events on their way, by time and then in order.
-    coming: BinaryHeap<Reverse<(Instant, u64)>>,
-    events: BTreeMap<u64, Event>,
-    last_event: u64,
-    workers: BTreeMap<WorkerId, Worker>,
-    unanswered: BTreeSet<Ticket>,
-    tickets: u64,
+    pub(super) coming: BinaryHeap<Reverse<(Instant, u64)>>,
+    pub(super) events: BTreeMap<u64, Event>,
+    pub(super) last_event: u64,
+    pub(super) workers: BTreeMap<WorkerId, Worker>,
+    pub(super) unanswered: BTreeSet<Ticket>,
+    pub(super) tickets: u64,
     /// Every generation that was opened; only they, and a canary's, may be served.
-    opened: BTreeSet<u64>,
-    refused: BTreeSet<u64>,
-    canary: Option<u64>,
-    total: Measure,
-    behaving: bool,
-    ended: bool,
+    pub(super) opened: BTreeSet<u64>,
+    pub(super) refused: BTreeSet<u64>,
+    pub(super) canary: Option<u64>,
+    pub(super) total: Measure,
+    pub(super) behaving: bool,
+    pub(super) ended: bool,
 }
 
 impl Simulation {
@@ -159,6 +125,7 @@ impl Simulation {
             assert!(!self.ended, "the program goes on");
         }
         self.behaving = true;
+        self.handle(Event::Release, tally);
         self.settle(tally);
         let last = self.want(tally);
         self.settle(tally);
@@ -234,7 +201,7 @@ impl Simulation {
             .iter()
             .find(|(_, w)| w.alive)
             .map(|(id, _)| *id);
-        match self.random.below(8) {
+        match self.random.below(9) {
             0 => self.later(30, Event::Tick),
             1 => self.jump(),
             2 if !self.behaving => {
@@ -271,12 +238,17 @@ impl Simulation {
                 }
             }
             6 => self.later(50, Event::Unpin),
+            // A successor that does not become ready.
+            7 => {
+                self.later(50, Event::Hold);
+                self.later(30_000, Event::Release);
+            }
             _ => {}
         }
     }
 
     /// A second's traffic, of which sometimes half fails.
-    fn measured(&mut self) -> Measured {
+    pub(super) fn measured(&mut self) -> Measured {
         self.total.requests += 100;
         self.total.server_errors += if self.random.percent(20) { 50 } else { 0 };
         let workers = self.workers.keys().map(|id| (*id, self.total)).collect();
@@ -291,19 +263,19 @@ impl Simulation {
         self.now += Duration::from_secs(self.random.below(60));
     }
 
-    fn at(&mut self, after: Duration, event: Event) {
+    pub(super) fn at(&mut self, after: Duration, event: Event) {
         self.last_event += 1;
         self.coming
             .push(Reverse((self.now + after, self.last_event)));
         self.events.insert(self.last_event, event);
     }
 
-    fn later(&mut self, millis: u64, event: Event) {
+    pub(super) fn later(&mut self, millis: u64, event: Event) {
         let after = self.random.millis(millis);
         self.at(after, event);
     }
 
-    fn die(&mut self, worker: WorkerId, millis: u64) {
+    pub(super) fn die(&mut self, worker: WorkerId, millis: u64) {
         self.later(millis, Event::Exited(worker));
     }
 
@@ -361,216 +333,19 @@ impl Simulation {
         self.check();
     }
 
-    /// A deadline can pass in the moment in which something is asked: then the asking, whose contents
-    /// are gone, is followed by its abort.
-    fn is_called_off(&self, action: &Action, later: &[Action]) -> bool {
-        let Action::Prepare { worker, generation } = action else {
-            return false;
-        };
-        let aborts = |a: &Action| matches!(a, Action::Abort { worker: w, generation: g } if (w, g) == (worker, generation));
-        let gone = self.state.find(*generation).is_none();
-        assert!(
-            !gone || later.iter().any(aborts),
-            "what is asked for can be sent"
-        );
-        gone
-    }
-
-    fn act(&mut self, action: Action, tally: &mut Tally) {
-        match action {
-            Action::Spawn { worker, slot } => self.spawn(worker, slot),
-            Action::Kill { worker, .. } => {
-                tally.kills += 1;
-                self.die(worker, 20);
-            }
-            Action::Bind { generation } => match !self.behaving && self.random.percent(5) {
-                true => self.at(
-                    Duration::ZERO,
-                    Event::NotBound {
-                        generation,
-                        reasons: vec!["address taken".into()],
-                    },
-                ),
-                false => self.at(Duration::ZERO, Event::Bound { generation }),
-            },
-            Action::Unbind { generation } => {
-                assert!(
-                    !self.opened.contains(&generation),
-                    "what is open stays bound"
-                );
-                self.refused.insert(generation);
-                self.canary = None;
-            }
-            Action::Prepare { worker, generation } => self.prepare(worker, generation),
-            Action::Commit { worker, generation } => self.commit(worker, generation, tally),
-            Action::Abort { worker, generation } => {
-                let worker = self.workers.get_mut(&worker).unwrap();
-                worker.prepared.take_if(|prepared| *prepared == generation);
-            }
-            Action::Open { generation } => {
-                assert!(
-                    !self.refused.contains(&generation),
-                    "a refused one is not opened"
-                );
-                assert!(self.opened.last().is_none_or(|last| *last < generation));
-                self.opened.insert(generation);
-                self.canary = None;
-            }
-            Action::Leave { worker } => {
-                assert!(self.workers.contains_key(&worker), "{worker:?} is there");
-            }
-            Action::DrainWorker { worker, .. } => self.drain_worker(worker),
-            Action::Close => assert!(!self.state.is_serving(), "only at the end"),
-            Action::Retire { generation } => {
-                assert_eq!(self.opened.last(), Some(&generation));
-            }
-            Action::Conclude { record, tickets } => {
-                for ticket in tickets {
-                    assert!(
-                        self.unanswered.remove(&ticket),
-                        "{ticket:?} is answered once"
-                    );
-                }
-                match record.verdict {
-                    Verdict::Committed | Verdict::RolledBack => tally.committed += 1,
-                    Verdict::Rejected => tally.rejected += 1,
-                    Verdict::Superseded => tally.superseded += 1,
-                }
-            }
-            Action::GoBack { to, from, .. } => {
-                assert!(self.opened.contains(&to) && to < from);
-                tally.went_back += 1;
-                let Some(record) = self.state.history().find(to) else {
-                    return;
-                };
-                let mut plan = plan_with(
-                    self.state.committed().unwrap().plan.settings.clone(),
-                    self.now,
-                );
-                plan.hash = record.hash.clone();
-                let why = String::new();
-                plan.source = Source::Guard { of: to, from, why };
-                self.at(Duration::ZERO, Event::Wanted(Box::new(plan)));
-            }
-            Action::Content { generation } => {
-                assert_eq!(self.state.generation(), Some(generation));
-            }
-            Action::AnnounceReady { generation } => {
-                assert_eq!(self.serving(), BTreeSet::from([generation]));
-            }
-            Action::Exit(_) => self.ended = true,
-        }
-    }
-
-    fn spawn(&mut self, id: WorkerId, slot: u16) {
-        let taken = self
-            .workers
-            .values()
-            .any(|w| w.alive && !w.draining && w.slot == slot);
-        assert!(!taken, "slot {slot} has one worker");
-        let worker = Worker {
-            slot,
-            alive: true,
-            ..Worker::default()
-        };
-        assert!(self.workers.insert(id, worker).is_none(), "a new id");
-        match self.mood() {
-            Mood::Good => self.later(30, Event::Ready(id)),
-            Mood::Late => self.later(30_000, Event::Ready(id)),
-            Mood::Twice => {
-                self.later(30, Event::Ready(id));
-                self.later(60, Event::Ready(id));
-            }
-            Mood::Silent => {}
-            Mood::Dies | Mood::Refuses => self.die(id, 20),
-        }
-    }
-
-    fn prepare(&mut self, id: WorkerId, generation: u64) {
-        assert!(
-            self.state.find(generation).is_some(),
-            "what is asked for can be sent"
-        );
-        let worker = self.workers.get_mut(&id).unwrap();
-        assert!(!worker.draining, "one that leaves is asked nothing");
-        worker.prepared = Some(generation);
-        let answer = || Event::Prepared(id, generation);
-        match self.mood() {
-            Mood::Good => self.later(10, answer()),
-            Mood::Late => self.later(8_000, answer()),
-            Mood::Twice => {
-                self.later(10, answer());
-                self.later(3_000, answer());
-            }
-            Mood::Silent => {}
-            Mood::Dies => self.die(id, 10),
-            Mood::Refuses => self.later(10, Event::Rejected(id, generation, "no".into())),
-        }
-    }
-
-    fn commit(&mut self, id: WorkerId, generation: u64, tally: &mut Tally) {
-        let worker = self.workers.get_mut(&id).unwrap();
-        assert!(
-            worker.prepared == Some(generation) || !worker.alive,
-            "{id:?}: {worker:?}"
-        );
-        assert!(
-            !self.refused.contains(&generation),
-            "never by a refused generation"
-        );
-        if !self.opened.contains(&generation) {
-            assert_eq!(self.canary, None, "one canary at a time");
-            self.canary = Some(generation);
-            tally.canaries += 1;
-        }
-        worker.prepared = None;
-        worker.serving = Some(generation);
-        let answer = || Event::Committed(id, generation);
-        match self.mood() {
-            Mood::Good | Mood::Refuses => self.later(5, answer()),
-            Mood::Late => self.later(8_000, answer()),
-            Mood::Twice => {
-                self.later(5, answer());
-                self.later(1_000, answer());
-            }
-            Mood::Silent => {}
-            Mood::Dies => self.die(id, 5),
-        }
-    }
-
-    fn drain_worker(&mut self, id: WorkerId) {
-        if let Some(worker) = self.workers.get(&id).filter(|w| w.alive)
-            && self.state.is_serving()
-        {
-            assert!(
-                worker.serving.is_none() || worker.serving == self.state.generation(),
-                "what it has still to answer it answers as all others: {worker:?}"
-            );
-        }
-        let worker = self.workers.get_mut(&id).unwrap();
-        worker.draining = true;
-        if self.random.percent(80) || self.behaving {
-            self.die(id, 12_000);
-        }
-    }
-
-    fn mood(&mut self) -> Mood {
-        if self.behaving {
-            return Mood::Good;
-        }
-        match self.random.below(40) {
-            0 => Mood::Late,
-            1 => Mood::Twice,
-            2 => Mood::Silent,
-            3 => Mood::Dies,
-            4 => Mood::Refuses,
-            _ => Mood::Good,
-        }
-    }
-
-    fn serving(&self) -> BTreeSet<u64> {
+    pub(super) fn serving(&self) -> BTreeSet<u64> {
         let serving = self.workers.values().filter(|w| w.alive && !w.draining);
         serving.filter_map(|w| w.serving).collect()
+    }
+
+    /// Whoever hears of a refusal is answered by the generation before.
+    pub(super) fn check_nobody_serves_what_is_refused(&self) {
+        if self.state.is_draining() {
+            return;
+        }
+        let mut alive = self.workers.values().filter(|w| w.alive && !w.killed);
+        let refused = |w: &Worker| w.serving.is_some_and(|it| self.refused.contains(&it));
+        assert!(!alive.any(refused), "{:?}", self.workers);
     }
 
     fn check(&mut self) {
@@ -610,12 +385,27 @@ impl Simulation {
     }
 }
 
-#[derive(Clone, Copy)]
-enum Mood {
-    Good,
-    Late,
-    Twice,
-    Silent,
-    Dies,
-    Refuses,
+/// SplitMix64: good enough, and the same everywhere.
+pub(super) struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    pub(super) fn below(&mut self, bound: u64) -> u64 {
+        self.next() % bound
+    }
+
+    pub(super) fn percent(&mut self, percent: u64) -> bool {
+        self.below(100) < percent
+    }
+
+    pub(super) fn millis(&mut self, bound: u64) -> Duration {
+        Duration::from_millis(self.below(bound))
+    }
 }
