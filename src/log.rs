@@ -130,10 +130,9 @@ struct Origin {
 
 impl<S: Subscriber> Layer<S> for Lines {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
-        let mut fields = Fields::default();
-        event.record(&mut fields);
+        let (target, fields) = Fields::of(event);
         let line = if self.json.load(Relaxed) {
-            json_line(&self.origin, event.metadata(), fields)
+            json_line(&self.origin, event.metadata(), target, fields)
         } else {
             text_line(&self.origin, event.metadata(), &fields)
         };
@@ -179,9 +178,25 @@ impl Fields {
     fn put(&mut self, field: &Field, value: Value) {
         self.0.insert(field.name().to_owned(), value);
     }
+
+    /// Libraries that log by the `log` crate come with fields that say where in their sources they
+    /// did, in paths of the machine that built them. The target alone is of use, in its own place.
+    fn of(event: &Event<'_>) -> (String, Self) {
+        let mut fields = Self::default();
+        event.record(&mut fields);
+        let target = fields.0.remove("log.target");
+        for name in ["log.module_path", "log.file", "log.line"] {
+            fields.0.remove(name);
+        }
+        let target = match target {
+            Some(Value::String(target)) => target,
+            _ => event.metadata().target().to_owned(),
+        };
+        (target, fields)
+    }
 }
 
-fn json_line(origin: &Origin, metadata: &Metadata<'_>, fields: Fields) -> String {
+fn json_line(origin: &Origin, metadata: &Metadata<'_>, target: String, fields: Fields) -> String {
     let mut line = Map::new();
     line.insert("time".into(), now().into());
     line.insert("level".into(), level(metadata).into());
@@ -190,7 +205,7 @@ fn json_line(origin: &Origin, metadata: &Metadata<'_>, fields: Fields) -> String
         line.insert("pod".into(), pod.name.as_str().into());
         line.insert("namespace".into(), pod.namespace.as_str().into());
     }
-    line.insert("target".into(), metadata.target().into());
+    line.insert("target".into(), target.into());
     line.extend(fields.0);
     format!("{}\n", Value::Object(line))
 }
@@ -239,8 +254,7 @@ mod tests {
         struct Both(Arc<Mutex<Vec<(String, String)>>>);
         impl<S: Subscriber> Layer<S> for Both {
             fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
-                let mut fields = Fields::default();
-                event.record(&mut fields);
+                let (target, fields) = Fields::of(event);
                 let pod = Pod {
                     name: "web-0".to_owned(),
                     namespace: "shop".to_owned(),
@@ -250,7 +264,7 @@ mod tests {
                     pod: Some(pod),
                 };
                 let text = text_line(&origin, event.metadata(), &fields);
-                let json = json_line(&origin, event.metadata(), fields);
+                let json = json_line(&origin, event.metadata(), target, fields);
                 self.0.lock().unwrap().push((text, json));
             }
         }
@@ -274,6 +288,34 @@ mod tests {
         assert_eq!(json["message"], "reload rejected");
         assert_eq!(json["generation"], 7);
         assert_eq!(json["level"], "warn");
+    }
+
+    #[test]
+    fn where_in_its_sources_a_library_logged_is_nobodys_business() {
+        let lines = lines(|| {
+            tracing::warn!(
+                { log.target = "h9::wire", log.module_path = "h9::wire::frames",
+                  log.file = "registry/h9-1.0/src/wire.rs", log.line = 7, code = 3 },
+                "odd"
+            );
+        });
+        let (text, json) = &lines[0];
+        assert!(text.ends_with("worker-0 odd code=3\n"), "{text}");
+        let json: Value = serde_json::from_str(json).unwrap();
+        let mut names: Vec<&String> = json.as_object().unwrap().keys().collect();
+        names.sort();
+        assert_eq!(json["target"], "h9::wire");
+        let wanted = [
+            "code",
+            "level",
+            "message",
+            "namespace",
+            "pod",
+            "process",
+            "target",
+            "time",
+        ];
+        assert_eq!(names, wanted);
     }
 
     #[test]

@@ -8,6 +8,8 @@ use http::header::{
     CONNECTION, HeaderName, HeaderValue, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, UPGRADE,
 };
 
+/// Goes with an `Upgrade` to h2c, which is not passed on (RFC 7540, 3.2.1).
+const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const TRAILERS: HeaderValue = HeaderValue::from_static("trailers");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
@@ -60,6 +62,7 @@ fn must_go(name: &HeaderName, headers: &HeaderMap) -> bool {
         2 => *name == TE && !says_trailers_alone(headers),
         7 => *name == UPGRADE,
         10 => *name == CONNECTION || *name == KEEP_ALIVE,
+        14 => *name == HTTP2_SETTINGS,
         16 => *name == PROXY_CONNECTION,
         18 => *name == PROXY_AUTHENTICATE,
         19 => *name == PROXY_AUTHORIZATION,
@@ -144,7 +147,8 @@ mod tests {
             ("keep-alive", "timeout=5"),
             ("proxy-connection", "keep-alive"),
             ("proxy-authorization", "Basic eA=="),
-            ("upgrade", "websocket"),
+            ("upgrade", "h2c"),
+            ("http2-settings", "AAMAAABkAAQAAP__"),
             ("te", "gzip"),
             ("accept", "*/*"),
         ]);
