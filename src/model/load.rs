@@ -26,7 +26,7 @@ pub struct Loaded {
     pub config: Option<Config>,
     /// In the order of the text.
     pub diagnostics: Vec<Diagnostic>,
-    /// Certificates, for whoever has a clock (`dated`).
+    /// Certificates and stapled responses, for whoever has a clock (`dated`).
     pub(super) certificates: Vec<Dated>,
     /// Those to listen on, for whoever does.
     pub addresses: Vec<Address>,
@@ -87,7 +87,7 @@ fn read(tree: &Tree<'_>, secrets: &mut Resolve<'_>, files: &mut ReadFile<'_>) ->
     let mut reader = Reader::new(tree, RawConfig::shape);
     let mut loaded = Loaded::refused(Vec::new());
     if let Some(mut parsed) = parse::config(&mut reader, secrets, files) {
-        loaded.certificates = located(tree, std::mem::take(&mut parsed.dated));
+        loaded.certificates = located(tree, std::mem::take(&mut parsed.timed));
         loaded.addresses = located(tree, std::mem::take(&mut parsed.addresses));
         loaded.config = compile(parsed, &mut reader);
     }

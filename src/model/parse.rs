@@ -30,11 +30,12 @@ mod url;
 use std::net::SocketAddr;
 use std::str::FromStr;
 
-use super::config::tls::{Der, Facts};
+use super::config::tls::Der;
 use super::config::{Config, Http2, Http2Keepalive, Limits};
 use super::decode::{At, Decode, Reader, shortened};
 use super::raw::{RawConfig, RawHttp2, RawHttp2Keepalive, RawLimits, RawServer};
 use super::secret::{ReadFile, Resolve};
+use super::tls::Timed;
 use super::yaml::{NodeId, Tree};
 
 /// What is wrong with a value, and what to write instead.
@@ -57,8 +58,8 @@ impl Fault {
 pub(super) struct Parsed {
     pub(super) config: Config,
     pub(super) rules: Vec<NodeId>,
-    /// Certificates, and where they are named.
-    pub(super) dated: Vec<(NodeId, Facts)>,
+    /// Certificates and stapled responses, and where they are named.
+    pub(super) timed: Vec<(NodeId, Timed)>,
     /// Those of listeners and of the admin port.
     pub(super) addresses: Vec<(NodeId, SocketAddr)>,
 }
@@ -66,8 +67,8 @@ pub(super) struct Parsed {
 /// The files that a configuration names.
 struct Files<'a, 'f> {
     read: &'a mut ReadFile<'f>,
-    /// Certificates, and where they are named.
-    dated: Vec<(NodeId, Facts)>,
+    /// Certificates and stapled responses, and where they are named.
+    timed: Vec<(NodeId, Timed)>,
     /// Those that the system trusts, once one has asked for them.
     system: Option<Vec<Der>>,
 }
@@ -76,7 +77,7 @@ impl<'a, 'f> Files<'a, 'f> {
     fn new(read: &'a mut ReadFile<'f>) -> Self {
         Self {
             read,
-            dated: Vec::new(),
+            timed: Vec::new(),
             system: None,
         }
     }
@@ -127,7 +128,7 @@ pub(super) fn config(
     (!reader.has_errors()).then_some(Parsed {
         config,
         rules: places,
-        dated: files.dated,
+        timed: files.timed,
         addresses,
     })
 }

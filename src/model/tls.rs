@@ -7,7 +7,9 @@
 mod chain;
 pub mod cipher;
 mod facts;
+mod name;
 mod pem;
+mod staple;
 
 use std::sync::Arc;
 
@@ -19,9 +21,17 @@ use super::config::tls::{Certificate, Der, Key, KeyForm};
 pub use chain::doubts;
 pub use facts::{Facts, Identity, facts, identity, is_wildcard_of};
 pub use pem::{InvalidPem, certificates, private_key};
+pub use staple::{Staple, is_ocsp_response, staple};
 
 /// In place of a path: the file in which the system keeps the authorities that it trusts.
 pub const SYSTEM_AUTHORITIES: &str = "system:authorities";
+
+/// What can be used at certain times alone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Timed {
+    Certificate(Facts),
+    Staple(Staple),
+}
 
 /// What of a certificate or a key cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -77,20 +87,6 @@ pub fn usable_roots(ca: &[Der]) -> Arc<rustls::RootCertStore> {
     let mut roots = rustls::RootCertStore::empty();
     roots.add_parsable_certificates(ca.iter().map(Der::certificate));
     Arc::new(roots)
-}
-
-/// Whether it looks like an OCSP response that says anything: RFC 6960, responseStatus successful.
-pub fn is_ocsp_response(bytes: &[u8]) -> bool {
-    use x509_parser::der_parser::der::parse_der_sequence;
-    let Ok((rest, sequence)) = parse_der_sequence(bytes) else {
-        return false;
-    };
-    let items = sequence
-        .as_sequence()
-        .map(Vec::as_slice)
-        .unwrap_or_default();
-    let status = items.first().map(|status| status.as_u32());
-    rest.is_empty() && status == Some(Ok(0)) && items.len() == 2
 }
 
 impl Der {

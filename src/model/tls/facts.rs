@@ -5,6 +5,7 @@ use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer, X509Certificate, X509Name};
 
 use super::InvalidCertificate;
+use super::name::distinguished;
 use super::pem::{InvalidPem, bounded};
 use crate::model::config::tls::Der;
 pub use crate::model::config::tls::Facts;
@@ -73,7 +74,7 @@ fn fingerprint(der: &[u8]) -> String {
     Sha256::digest(der).iter().map(hex).collect()
 }
 
-fn hex(byte: &u8) -> String {
+pub(super) fn hex(byte: &u8) -> String {
     format!("{byte:02x}")
 }
 
@@ -99,7 +100,7 @@ fn common_name(subject: &X509Name<'_>) -> Option<String> {
 /// Whom a client's certificate names.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Identity {
-    /// As RFC 2253 has it, the most specific part first.
+    /// As RFC 2253 has it, and nginx.
     pub subject: String,
     /// All its alternative names, as `DNS:a.test,URI:spiffe://...`.
     pub san: String,
@@ -112,25 +113,10 @@ pub fn identity(der: &[u8]) -> Identity {
         ..Identity::default()
     };
     if let Ok((_, certificate)) = X509Certificate::from_der(der) {
-        identity.subject = subject(certificate.subject());
+        identity.subject = distinguished(certificate.subject());
         identity.san = alternative_names(&certificate);
     }
     identity
-}
-
-/// `CN=client,O=Example`; what would end a part or a header's line is escaped.
-fn subject(name: &X509Name<'_>) -> String {
-    let parts = name.iter_attributes().map(|attribute| {
-        let kind = x509_parser::objects::oid2abbrev(
-            attribute.attr_type(),
-            x509_parser::objects::oid_registry(),
-        );
-        let kind = kind.map_or_else(|_| attribute.attr_type().to_id_string(), str::to_owned);
-        format!("{kind}={}", escaped(attribute.as_str().unwrap_or_default()))
-    });
-    let mut parts: Vec<String> = parts.collect();
-    parts.reverse();
-    parts.join(",")
 }
 
 fn alternative_names(certificate: &X509Certificate<'_>) -> String {

@@ -1,5 +1,6 @@
 use rcgen::{CertificateParams, KeyPair};
 
+pub(crate) use super::staple::tests::until as response_until;
 use super::*;
 use crate::model::secret::SecretBytes;
 
@@ -21,6 +22,17 @@ pub(crate) fn certificate(names: &[&str]) -> Certificate {
         },
         ocsp: None,
     }
+}
+
+/// An element of ASN.1, of at most 255 bytes.
+pub(super) fn tlv(tag: u8, contents: &[&[u8]]) -> Vec<u8> {
+    let contents = contents.concat();
+    let length = u8::try_from(contents.len()).unwrap();
+    let head: &[u8] = match length {
+        0..=127 => &[tag, length],
+        _ => &[tag, 0x81, length],
+    };
+    [head, &contents].concat()
 }
 
 #[test]
@@ -82,11 +94,13 @@ fn only_a_successful_response_is_stapled() {
 
 #[test]
 fn arbitrary_bytes_are_an_error_not_a_panic() {
+    let certificate = certificate(&["a.test"]);
     proptest::proptest!(|(bytes: Vec<u8>)| {
         let _either = certificates(&bytes);
         let _either = private_key(&bytes);
         let _either = facts(vec![Der(bytes.clone())]);
         let _either = is_ocsp_response(&bytes);
+        let _either = staple(&Der(bytes.clone()), &certificate.facts);
         let _any = identity(&bytes);
     });
 }

@@ -8,6 +8,7 @@ use nix::sys::signal::Signal;
 
 use crate::harness::certificates::Authority;
 use crate::harness::foreign::{find, run};
+use crate::harness::sluice::command;
 use crate::harness::upstream::ok;
 use crate::harness::{Sluice, get, process};
 
@@ -136,13 +137,14 @@ fn openssl_resumes_with_both_versions() {
     process::signal(successor, Signal::SIGKILL);
 }
 
-/// A response for the certificate `a.crt`, as its authority signs it; written to `a.ocsp`.
-fn ocsp_response(ca: &Authority) -> Option<()> {
+/// A response for the certificate `a.crt`, as its authority signs it; written to `a.ocsp`. `status` is
+/// how a line of OpenSSL's index begins.
+fn ocsp_response(ca: &Authority, status: &str) -> Option<()> {
     let file = |name: &str| ca.path(name).to_str().unwrap().to_owned();
     let output = run(find("openssl")?.args(["x509", "-noout", "-serial", "-in", &file("a.crt")]));
     let serial = String::from_utf8_lossy(&output.stdout);
     let serial = serial.trim().trim_start_matches("serial=");
-    let line = format!("V\t400101000000Z\t\t{serial}\tunknown\t/CN=a.test\n");
+    let line = format!("{status}\t{serial}\tunknown\t/CN=a.test\n");
     fs::write(file("index.txt"), line).unwrap();
     fs::write(file("ca.key"), ca.key()).unwrap();
     let ask = ["ocsp", "-issuer", &file("ca.crt"), "-cert", &file("a.crt")];
@@ -155,15 +157,42 @@ fn ocsp_response(ca: &Authority) -> Option<()> {
     Some(())
 }
 
+const VALID: &str = "V\t400101000000Z\t";
+const REVOKED: &str = "R\t400101000000Z\t240101000000Z";
+
+fn with_response(ca: &Authority, pair: &str) -> String {
+    let stapled = format!("ocsp: {}}}", ca.path("a.ocsp").display());
+    pair.replace('}', &format!(", {stapled}"))
+}
+
+#[test]
+fn a_response_that_is_of_no_use_is_warned_of() {
+    let ca = Authority::new();
+    let [a, b] = ["a", "b"].map(|name| ca.pair(name, &[&format!("{name}.test")]));
+    for (status, pair, said) in [
+        (VALID, &a, None),
+        (VALID, &b, Some("the response is for another certificate")),
+        (REVOKED, &a, Some("says that the certificate is revoked")),
+    ] {
+        if ocsp_response(&ca, status).is_none() {
+            return;
+        }
+        let stapled = config(&certificates(&[with_response(&ca, pair)]), "");
+        let output = command(&stapled, &["check", "-c", "CONFIG"]);
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert_eq!(output.status.code(), Some(0), "{text}");
+        assert!(text.contains(said.unwrap_or("0 warnings")), "{text}");
+    }
+}
+
 #[test]
 fn openssl_is_given_the_response_of_the_authority() {
     let ca = Authority::new();
     let pair = ca.pair("a", &["a.test"]);
-    if ocsp_response(&ca).is_none() {
+    if ocsp_response(&ca, VALID).is_none() {
         return;
     }
-    let stapled = format!("ocsp: {}}}", ca.path("a.ocsp").display());
-    let first = pair.replace('}', &format!(", {stapled}"));
+    let first = with_response(&ca, &pair);
     let sluice = Sluice::start(&config(
         &certificates(&[first, ca.pair("b", &["b.test"])]),
         "",

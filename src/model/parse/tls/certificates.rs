@@ -9,7 +9,7 @@ use crate::model::config::tls::{Authorities, Certificate, Der};
 use crate::model::decode::{At, Reader, shortened};
 use crate::model::parse::{Fault, Files};
 use crate::model::raw::{RawCertificate, RawListenerTls};
-use crate::model::tls::{self, InvalidCertificate, InvalidPem};
+use crate::model::tls::{self, InvalidCertificate, InvalidPem, Timed};
 use crate::model::yaml::NodeId;
 
 /// Read once, however many upstreams rely on them.
@@ -107,7 +107,11 @@ pub(super) fn pair(
             help,
         );
     }
-    files.dated.push((cert_file.at, certificate.facts.clone()));
+    let timed = Timed::Certificate(certificate.facts.clone());
+    files.timed.push((cert_file.at, timed));
+    if let Some(file) = ocsp_file {
+        look_at_staple(file, &certificate, reader, files);
+    }
     Some(certificate)
 }
 
@@ -124,6 +128,27 @@ fn ocsp(file: At<&str>, reader: &mut Reader<'_>, files: &mut Files<'_, '_>) -> O
         )),
     };
     reader.accept(file, response)
+}
+
+/// It is sent as it is: clients that look at it refuse one that is of no use, others do not mind.
+fn look_at_staple(
+    file: At<&str>,
+    certificate: &Certificate,
+    reader: &mut Reader<'_>,
+    files: &mut Files<'_, '_>,
+) {
+    let response = certificate.ocsp.as_ref();
+    match response.map(|response| tls::staple(response, &certificate.facts)) {
+        Some(Ok(staple)) => files.timed.push((file.at, Timed::Staple(staple))),
+        Some(Err((message, help))) => {
+            reader.warn(
+                file.at,
+                format!("{}: {message}", shortened(file.value)),
+                help,
+            );
+        }
+        None => {}
+    }
 }
 
 /// Two certificates for one host with keys of one kind: the second is never used for it.
