@@ -63,8 +63,23 @@ struct Talk {
 /// Whether it is clear yet which protocol the client speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Spoken {
+    /// Its first bytes tell.
     Nothing,
     Http1,
+    /// Agreed on by ALPN; whatever comes is held to it.
+    Http2,
+}
+
+impl Spoken {
+    /// Over TLS it is agreed on, and HTTP/2 without that is none (RFC 9113, 3.2): a listener whose
+    /// `alpn` leaves it out does not speak it.
+    fn over(stream: &Stream) -> Self {
+        match stream {
+            Stream::Tls(_) if stream.speaks_http2() => Self::Http2,
+            Stream::Tls(_) => Self::Http1,
+            Stream::Tcp(_) | Stream::Unix(_) => Self::Nothing,
+        }
+    }
 }
 
 /// What ends the wait for a request's first byte.
@@ -96,9 +111,9 @@ impl Client {
     ) -> Rc<Self> {
         let alarm = Rc::new(proxy.timers.alarm());
         let io = Io {
+            spoken: Spoken::over(&stream),
             stream,
             inlet: Inlet::default(),
-            spoken: Spoken::Nothing,
             talk: None,
         };
         Rc::new(Self {
@@ -164,6 +179,7 @@ impl Client {
             let opening = match spoken {
                 Spoken::Nothing => http2::opening(&inlet.buffer),
                 Spoken::Http1 => Opening::Other,
+                Spoken::Http2 => Opening::Http2,
             };
             if opening == Opening::Http2 {
                 return Poll::Ready(Ok(Arrival::Http2));

@@ -48,8 +48,9 @@ pub(in crate::proxy) async fn serve(
     drop(active);
     let watch = Watch::of_client(&client);
     let wire = Wire::new(Rc::clone(&client), Rc::clone(&watch));
-    let Some(connection) = handshake(&client, wire, &settings, header_timeout).await else {
-        return Next::Close;
+    let connection = match handshake(&client, wire, &settings, header_timeout).await {
+        Ok(connection) => connection,
+        Err(next) => return next,
     };
     let mut session = Session::new(connection, client, listener, admission, watch, settings);
     poll_fn(|cx| session.poll(cx)).await
@@ -60,15 +61,16 @@ async fn handshake(
     wire: Wire,
     settings: &Http2,
     bound: Duration,
-) -> Option<Connection<Wire, Bytes>> {
+) -> Result<Connection<Wire, Bytes>, Next> {
     let mut handshake = pin!(builder(settings).handshake::<_, Bytes>(wire));
     let mut patience = Patience::default();
     poll_fn(|cx| {
         if let Poll::Ready(outcome) = handshake.as_mut().poll(cx) {
-            return Poll::Ready(outcome.ok());
+            // What is none of HTTP/2 may still be on its way: it is not to be met with a reset.
+            return Poll::Ready(outcome.map_err(|_| Next::Linger));
         }
         let late = patience.poll(cx, &client.alarm, bound);
-        late.map(|()| None)
+        late.map(|()| Err(Next::Close))
     })
     .await
 }

@@ -14,6 +14,9 @@ use rustls::{ClientConfig, CommonState, ServerConfig};
 
 use super::{OVERHEAD, Out};
 
+/// Records that wait behind an error: those of a server's whole flight, and the alert.
+const MOST_LAST_WORDS: usize = 16;
+
 pub(in crate::proxy) struct Session {
     side: Side,
     /// What it came to grief by. The library is not spoken to any more then: it would read the same
@@ -105,9 +108,7 @@ impl Session {
                 Ok(Step::PeerClosed) => closed = true,
                 Ok(Step::NeedsInput) => break,
                 Err(error) => {
-                    let rest = input.get_mut(used..).unwrap_or_default();
-                    // The alert, if there is one; the error is known already.
-                    let _ = self.step(rest, plain, own);
+                    self.drain(input.get_mut(used..).unwrap_or_default(), plain, own);
                     self.failed = Some(error.clone());
                     return Digested {
                         used,
@@ -121,6 +122,19 @@ impl Session {
             used,
             closed,
             result: Ok(()),
+        }
+    }
+
+    /// What still waits to be sent when something went wrong: the alert, if there is one, and before
+    /// it what a handshake had come to say, without which nobody could open the alert. While something
+    /// waits, the library does not look at the bytes that it failed on once more.
+    fn drain(&mut self, rest: &mut [u8], plain: &mut BytesMut, own: &mut BytesMut) {
+        for _ in 0..MOST_LAST_WORDS {
+            if !self.common().wants_write() {
+                return;
+            }
+            // The error is known already.
+            let _ = self.step(rest, plain, own);
         }
     }
 

@@ -47,6 +47,16 @@ impl Secure {
         Secure(Arc::new(config))
     }
 
+    /// The same, with protocols to choose from by ALPN.
+    pub(crate) fn offering(&self, protocols: &[&str]) -> Secure {
+        let mut config = ClientConfig::clone(&self.0);
+        config.alpn_protocols = protocols
+            .iter()
+            .map(|one| one.as_bytes().to_vec())
+            .collect();
+        Secure(Arc::new(config))
+    }
+
     /// Connects as to this name, and shakes hands.
     pub(crate) fn try_connect(&self, address: SocketAddr, name: &str) -> io::Result<Connection> {
         let tcp = TcpStream::connect_timeout(&address, DEADLINE)?;
@@ -109,9 +119,9 @@ impl Connection {
 
     /// To the announced end; an error where it was not.
     pub(crate) fn rest(&mut self) -> io::Result<String> {
-        let mut text = String::new();
-        self.stream.read_to_string(&mut text)?;
-        Ok(text)
+        let mut text = Vec::new();
+        self.stream.read_to_end(&mut text)?;
+        Ok(String::from_utf8_lossy(&text).into_owned())
     }
 
     /// Sends a request that asks to close, and reads to the announced end.

@@ -6,7 +6,9 @@ use std::net::SocketAddr;
 use super::{certificates, config};
 use crate::harness::certificates::Authority;
 use crate::harness::foreign::{find, run};
+use crate::harness::http2::PREFACE;
 use crate::harness::nginx::Nginx;
+use crate::harness::secure::Secure;
 use crate::harness::{Response, Sluice, eventually, port};
 
 /// An nginx that says how it was spoken to, over which connection; with HTTP/2 or without it.
@@ -226,4 +228,45 @@ fn a_connection_is_shared_by_the_names_of_its_certificate_alone() {
     assert_eq!(status("also-a.test").unwrap(), "2 200");
     assert_eq!(status("a.test:443").unwrap(), "2 200");
     assert_eq!(status("nobody.test").unwrap(), "2 200");
+}
+
+#[test]
+fn what_was_agreed_on_is_what_is_spoken() {
+    let ca = Authority::new();
+    let tls = certificates(&[ca.pair("a", &["a.test"])]);
+    let sluice = Sluice::start(&config(&tls, ""));
+    let client = Secure::trusting(&ca.pem);
+    let spoken = |protocols: &[&str], text: &str| {
+        let client = client.offering(protocols);
+        let mut connection = client.connect(sluice.address(), "a.test");
+        connection.send(text);
+        connection.rest().unwrap()
+    };
+    let get = "GET / HTTP/1.1\r\nhost: a.test\r\nconnection: close\r\n\r\n";
+    let preface = std::str::from_utf8(PREFACE).unwrap();
+    for protocols in [&["http/1.1"][..], &[]] {
+        let answer = spoken(protocols, get);
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+        let answer = spoken(protocols, preface);
+        assert!(answer.starts_with("HTTP/1.1 505 "), "{answer}");
+    }
+    // Without an answer of HTTP/1.1 to what was agreed to be HTTP/2.
+    let answer = spoken(&["h2"], get);
+    assert!(!answer.contains("HTTP/1.1"), "{answer}");
+}
+
+#[test]
+fn a_client_that_offers_nothing_known_is_told_so() {
+    let ca = Authority::new();
+    let mut tls = certificates(&[ca.pair("a", &["a.test"])]);
+    for version in ["1.2", "1.3"] {
+        tls.push(format!("maxVersion: {version}"));
+        let sluice = Sluice::start(&config(&tls, ""));
+        tls.pop();
+        let client = Secure::trusting(&ca.pem).offering(&["spdy/3"]);
+        let refused = client.try_connect(sluice.address(), "a.test").err();
+        let refused = refused.map(|error| error.to_string());
+        let told = Some("received fatal alert: NoApplicationProtocol".to_owned());
+        assert_eq!(refused, told, "{version}");
+    }
 }
