@@ -28,7 +28,7 @@ mod answer;
 
 /// How long a connection that is being closed still listens, so that the client can read its answer
 /// before the rest of what it sends is met with a reset.
-const LINGER: Duration = Duration::from_secs(5);
+pub(super) const LINGER: Duration = Duration::from_secs(5);
 
 /// A client that asks again within this time finds the memory of its last request still there: taking
 /// it anew for each request costs more than the rest of the wait. Short, so that few connections hold

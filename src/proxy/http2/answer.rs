@@ -9,10 +9,11 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use h2::{RecvStream, SendStream};
+use h2::SendStream;
 use http::header::{CONNECTION, CONTENT_LENGTH, DATE, HeaderValue, TRANSFER_ENCODING, UPGRADE};
 use http::{Method, Response, StatusCode, response};
 
+use super::incoming::Inflow;
 use super::outflow::{Outflow, Progress};
 use super::reply::Reply;
 use super::tunnel;
@@ -49,7 +50,7 @@ pub(super) async fn answer(
     reply: &Reply,
     response: Response<Body>,
     method: &Method,
-    tunnel: Option<RecvStream>,
+    tunnel: Option<Inflow>,
     visit: &mut Visit,
 ) -> Answered {
     let (mut head, body) = response.into_parts();
@@ -78,7 +79,7 @@ async fn carry(
     reply: &Reply,
     mut head: response::Parts,
     switched: Switched,
-    stream: RecvStream,
+    stream: Inflow,
     visit: &mut Visit,
 ) -> Answered {
     head.status = StatusCode::OK;

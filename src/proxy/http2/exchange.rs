@@ -2,7 +2,7 @@
 //!
 //! Not here: what the request means (`handler`).
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
@@ -14,7 +14,7 @@ use h2::server::SendResponse;
 use http::{Method, Request, Response, Version};
 
 use super::answer::{self, Answered};
-use super::incoming::StreamBody;
+use super::incoming::{Inflow, StreamBody, hear_out};
 use super::reply::Reply;
 use super::request;
 use super::wire::Watch;
@@ -57,8 +57,11 @@ pub(super) async fn serve(
     visit.seen.version = Version::HTTP_2;
     let method = request.method().clone();
     let dialect = Dialect::of(request.headers());
+    let (head, stream) = request.into_parts();
+    let stream = Rc::new(RefCell::new(stream));
     let mut tunnel = None;
-    let handled = match admit(&link, &reply, request, &mut tunnel, &mut visit) {
+    let taken = Request::from_parts(head, Rc::clone(&stream));
+    let handled = match admit(&link, &reply, taken, &mut tunnel, &mut visit) {
         Ok((request, inbound)) => {
             let handling = pin!(handler::handle(request, &inbound, &mut visit));
             while_there(&reply, handling).await
@@ -74,7 +77,12 @@ pub(super) async fn serve(
     };
     visit.seen.request_bytes += reply.received.get();
     match answered.failure() {
-        None => link.watch.answered(),
+        None => {
+            link.watch.answered();
+            // It is over, whatever still comes.
+            drop(visit);
+            hear_out(&stream, &link.client, &reply.alarm).await;
+        }
         Some((reason, code)) => {
             visit.seen.reason = Some(reason);
             answer::let_out().await;
@@ -89,7 +97,7 @@ async fn unless_kept(
     reply: &Reply,
     response: Response<Body>,
     method: &Method,
-    tunnel: Option<RecvStream>,
+    tunnel: Option<Inflow>,
     visit: &mut Visit,
 ) -> Answered {
     let ground = Ground::of(&visit.seen);
@@ -117,8 +125,8 @@ fn as_asked(
 fn admit(
     link: &Link,
     reply: &Rc<Reply>,
-    request: Request<RecvStream>,
-    tunnel: &mut Option<RecvStream>,
+    request: Request<Inflow>,
+    tunnel: &mut Option<Inflow>,
     visit: &mut Visit,
 ) -> Result<(Request<Body>, Inbound), Reason> {
     if link.admission == Admission::Refuse {
@@ -127,7 +135,7 @@ fn admit(
     let limits = visit.active.snapshot.limits;
     let (mut head, stream) = request.into_parts();
     let taken = request::take(&mut head, &limits, &link.client.proxy.scratch)?;
-    let over = stream.is_end_stream();
+    let over = stream.borrow().is_end_stream();
     if let (Size::Known(length), Some(most), false) = (taken.size, limits.body_bytes, over)
         && length > most
     {

@@ -4,6 +4,7 @@
 //! Not here: who pulls it.
 
 use std::cell::RefCell;
+use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -15,15 +16,19 @@ use http::HeaderMap;
 use super::reply::Reply;
 use crate::model::config::Limits;
 use crate::proxy::body::{Frame, Size};
-use crate::proxy::client::Wait;
+use crate::proxy::client::{Client, LAST_REQUEST, Wait};
+use crate::proxy::connection::LINGER;
 use crate::proxy::error::Reason;
 use crate::proxy::h1;
 use crate::proxy::pace::{LeastRate, Pace};
-use crate::proxy::timers::Patience;
+use crate::proxy::timers::{Alarm, Patience};
+
+/// What comes on a stream: for a body or a tunnel, and for whoever hears the client out.
+pub(super) type Inflow = Rc<RefCell<RecvStream>>;
 
 pub(in crate::proxy) struct StreamBody {
     reply: Rc<Reply>,
-    stream: RecvStream,
+    stream: Inflow,
     size: Size,
     state: State,
     /// Given away, and perhaps not yet passed on: what the window is still smaller by.
@@ -43,7 +48,7 @@ enum State {
 }
 
 impl StreamBody {
-    pub(super) fn new(reply: Rc<Reply>, stream: RecvStream, size: Size, limits: &Limits) -> Self {
+    pub(super) fn new(reply: Rc<Reply>, stream: Inflow, size: Size, limits: &Limits) -> Self {
         Self {
             reply,
             stream,
@@ -86,7 +91,8 @@ impl StreamBody {
         if self.state == State::Ended {
             return Poll::Ready(None);
         }
-        let trailers = match self.stream.poll_trailers(cx) {
+        let trailers = self.stream.borrow_mut().poll_trailers(cx);
+        let trailers = match trailers {
             Poll::Ready(trailers) => trailers,
             Poll::Pending => return self.poll_late(cx),
         };
@@ -100,7 +106,8 @@ impl StreamBody {
 
     fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame, Reason>>> {
         loop {
-            match self.stream.poll_data(cx) {
+            let data = self.stream.borrow_mut().poll_data(cx);
+            match data {
                 // It costs nothing of the window, and a frame of ours is never empty.
                 Poll::Ready(Some(Ok(data))) if data.is_empty() => {}
                 Poll::Ready(Some(Ok(data))) => return Poll::Ready(Some(self.accept(data))),
@@ -143,10 +150,39 @@ impl StreamBody {
     fn open_window(&mut self) {
         let held = std::mem::take(&mut self.held);
         if held > 0 {
-            // Fails on a stream that is gone, whose window nobody uses.
-            let _ = self.stream.flow_control().release_capacity(held);
+            give_back(&mut self.stream.borrow_mut(), held);
         }
     }
+}
+
+fn give_back(stream: &mut RecvStream, count: usize) {
+    // Fails on a stream that is gone, whose window nobody uses.
+    let _ = stream.flow_control().release_capacity(count);
+}
+
+/// Takes in what the client still sends of a request that has its answer, for a while and to no use:
+/// many clients mistake a reset behind an answer for a failure (RFC 9113, 8.1), and some say in a frame of its own
+/// that a body of known length has ended.
+pub(super) async fn hear_out(stream: &Inflow, client: &Client, alarm: &Alarm) {
+    let mut patience = Patience::default();
+    poll_fn(|cx| {
+        let stream = &mut *stream.borrow_mut();
+        while !stream.is_end_stream() {
+            match stream.poll_data(cx) {
+                Poll::Ready(Some(Ok(data))) => give_back(stream, data.len()),
+                Poll::Ready(Some(Err(_)) | None) => return Poll::Ready(()),
+                Poll::Pending => {
+                    let bound = match client.is_to_end() {
+                        true => LAST_REQUEST,
+                        false => LINGER,
+                    };
+                    return patience.poll(cx, alarm, bound);
+                }
+            }
+        }
+        Poll::Ready(())
+    })
+    .await;
 }
 
 /// A length that was declared and is not kept is an error that the `h2` crate finds.

@@ -11,11 +11,12 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
+use h2::SendStream;
 use h2::ext::Protocol;
-use h2::{RecvStream, SendStream};
 use http::header::{HeaderName, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY};
 use http::{HeaderMap, Method, request};
 
+use super::incoming::Inflow;
 use super::outflow::{Outflow, Progress, Source};
 use crate::model::grpc::web::encode;
 use crate::proxy::body::{Frame, Size};
@@ -80,7 +81,7 @@ struct Down<'w, 'b> {
 /// Bytes to the upstream.
 struct Up<'w, 'b> {
     wire: &'w RefCell<Wire<'b>>,
-    stream: RecvStream,
+    stream: Inflow,
     out: Outgoing,
     state: State,
     /// Given to the socket: what the window is still smaller by.
@@ -108,7 +109,7 @@ enum State {
 /// side for too long. May be dropped at any time.
 pub(super) async fn run(
     far: Far,
-    stream: RecvStream,
+    stream: Inflow,
     out: SendStream<Bytes>,
     terms: &Terms<'_>,
 ) -> Result<(), Reason> {
@@ -209,9 +210,11 @@ impl Up<'_, '_> {
             let held = std::mem::take(&mut self.held);
             if held > 0 {
                 // Fails on a stream that is gone, whose window nobody uses.
-                let _ = self.stream.flow_control().release_capacity(held);
+                let mut stream = self.stream.borrow_mut();
+                let _ = stream.flow_control().release_capacity(held);
             }
-            match ready!(self.stream.poll_data(cx)) {
+            let data = self.stream.borrow_mut().poll_data(cx);
+            match ready!(data) {
                 Some(Ok(data)) => {
                     self.held = data.len();
                     self.passing.count(Direction::ToUpstream, data.len());

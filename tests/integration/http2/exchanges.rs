@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use crate::harness::http2::{
-    CANCEL, DATA, END_STREAM, HEADERS, Http2, NO_ERROR, RST_STREAM, WINDOW_UPDATE, frame, headers,
-    request, reset, window_update,
+    ACK, CANCEL, DATA, END_STREAM, HEADERS, Http2, NO_ERROR, PING, RST_STREAM, WINDOW_UPDATE,
+    frame, headers, request, reset, window_update,
 };
 use crate::harness::upstream::ok;
 use crate::harness::{Gate, Sluice, Upstream, eventually};
@@ -177,6 +177,49 @@ fn an_answer_before_the_end_of_the_request_is_whole_and_ends_the_request() {
     let ended = client.wait_for("the end of the request", |frame| frame.kind == RST_STREAM);
     assert_eq!(ended.payload, NO_ERROR.to_be_bytes());
     assert_eq!(client.get(3, "/").text(), "no", "the connection goes on");
+}
+
+/// Sends what is left of a request that has been answered: it is no failure, as which many clients
+/// take a reset behind an answer, whatever its code.
+#[track_caller]
+fn send_the_rest(client: &mut Http2, rest: &[u8]) {
+    let answer = client.answer(1);
+    assert_eq!((answer.text().as_str(), answer.reset), ("told", None));
+    client.send(frame(DATA, 0, 1, rest));
+    client.send(frame(DATA, END_STREAM, 1, b""));
+    client.send(frame(PING, 0, 0, &[7; 8]));
+    let next = client.wait_for("the ping's answer, or a reset", |frame| {
+        frame.kind == RST_STREAM || (frame.kind == PING && frame.flags == ACK)
+    });
+    assert_eq!(next.kind, PING, "{next:?}");
+}
+
+#[test]
+fn a_client_that_is_answered_early_may_send_all_of_its_request() {
+    let upstream = Upstream::start(|exchange| {
+        exchange.head()?;
+        exchange
+            .write("HTTP/1.1 403 Forbidden\r\ncontent-length: 4\r\nconnection: close\r\n\r\ntold")
+    });
+    let sluice = Sluice::to(&upstream);
+    let mut client = Http2::connect(sluice.address());
+    client.send(headers(1, &request("POST", "/"), 0));
+    send_the_rest(&mut client, &[7; 16_000]);
+}
+
+#[test]
+fn a_body_of_known_length_may_be_ended_by_a_frame_of_its_own() {
+    let upstream = Upstream::per_request(|request| {
+        assert_eq!(request.body, b"abc");
+        ok("told")
+    });
+    let sluice = Sluice::to(&upstream);
+    let mut client = Http2::connect(sluice.address());
+    let mut fields = request("POST", "/");
+    fields.push(("content-length", "3"));
+    client.send(headers(1, &fields, 0));
+    client.send(frame(DATA, 0, 1, b"abc"));
+    send_the_rest(&mut client, b"");
 }
 
 #[test]
