@@ -253,10 +253,14 @@ pub(in crate::model) fn decode_word<'t, T: Copy>(
         return Some(*value);
     }
     let names: Vec<_> = words.iter().map(|(word, _)| *word).collect();
-    let wanted = format!("one of {}", names.join(", "));
+    let wanted = match &*names {
+        [only] => format!("`{only}`"),
+        several => format!("one of {}", several.join(", ")),
+    };
     let help = match nearest(&text.to_ascii_lowercase(), names.iter().copied()) {
         Some(near) => format!("did you mean `{near}`?"),
         None => match names.split_last() {
+            Some((last, [])) => format!("write `{last}`"),
             Some((last, rest)) => format!("write {} or {last}", rest.join(", ")),
             None => String::new(),
         },

@@ -1,6 +1,7 @@
 //! Each kind of error and warning, with its place, what it says and what it advises: the path in the
 //! file, the line, the column, the message and the help stand in one line as a person would see them.
 
+mod balance;
 mod document;
 mod health;
 mod properties;

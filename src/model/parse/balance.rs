@@ -2,7 +2,7 @@
 //! `outlierDetection`. Not here: `sticky`.
 
 use super::process::section;
-use super::{header, sticky};
+use super::{cookie, header, name, sticky};
 use crate::model::config::balance::{Balancing, ErrorRate, Hash, HashOn, Outliers, Policy};
 use crate::model::decode::{At, Reader};
 use crate::model::raw::{
@@ -87,13 +87,19 @@ fn hash_on(written: &At<HashForm<'_>>, reader: &mut Reader<'_>) -> Option<HashOn
             cookie: Some(name),
             query: None,
             ..
-        } => Some(HashOn::Cookie(name.value.to_owned())),
+        } => {
+            let cookie = reader.accept(*name, cookie::name(name.value))?;
+            Some(HashOn::Cookie(cookie))
+        }
         RawHashOn {
             header: None,
             cookie: None,
             query: Some(name),
             ..
-        } => Some(HashOn::Query(name.value.to_owned())),
+        } => {
+            let parameter = reader.accept(*name, name::parameter(name.value))?;
+            Some(HashOn::Query(parameter))
+        }
         _ => {
             let help =
                 "write one of `header`, `cookie` and `query` with a name, or `client-address`";

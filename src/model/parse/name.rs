@@ -1,4 +1,5 @@
-//! Names that people give: ids of upstreams, names of rules. They end up in metrics and logs.
+//! Names that people give: ids of upstreams, names of rules, which end up in metrics and logs; and
+//! names of parameters.
 
 use super::Fault;
 use crate::model::decode::shortened;
@@ -25,4 +26,15 @@ pub(super) fn check(what: &str, text: &str) -> Result<String, Fault> {
         ));
     }
     Ok(text.to_owned())
+}
+
+/// The name of a query parameter.
+pub(super) fn parameter(text: &str) -> Result<String, Fault> {
+    match text {
+        "" => Err(Fault::new(
+            "the parameter's name is empty",
+            "write its name, without the `?`",
+        )),
+        name => Ok(name.to_owned()),
+    }
 }

@@ -95,7 +95,9 @@ impl<'t> Parse<'_, 't> {
         let path = self.path(raw);
         let methods = self.methods(rule);
         let headers = self.matches(rule.headers.as_ref(), Self::header_name);
-        let query = self.matches(rule.query.as_ref(), Self::parameter_name);
+        let query = self.matches(rule.query.as_ref(), |parse, text| {
+            parse.reader.accept(text, name::parameter(text.value))
+        });
         let cookies = self.matches(rule.cookies.as_ref(), |parse, text| {
             parse.reader.accept(text, cookie::name(text.value))
         });
@@ -251,17 +253,6 @@ impl<'t> Parse<'_, 't> {
         self.reader
             .accept(text, header::name(text.value))
             .map(|name| name.as_str().to_owned())
-    }
-
-    fn parameter_name(&mut self, text: At<&'t str>) -> Option<String> {
-        let result = match text.value {
-            "" => Err(Fault::new(
-                "the parameter's name is empty",
-                "write its name, without the `?`",
-            )),
-            name => Ok(name.to_owned()),
-        };
-        self.reader.accept(text, result)
     }
 
     fn mirror(&mut self, raw: &RawMirror<'t>) -> Option<Mirror> {

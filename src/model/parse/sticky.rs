@@ -30,6 +30,7 @@ pub(super) fn sticky(
     });
     let attributes = section(&raw.attributes);
     check(&attributes, reader);
+    check_prefix(name, &attributes, reader);
     Some(Sticky {
         cookie: cookie?,
         ttl: raw.ttl.map(|at| at.value),
@@ -63,6 +64,27 @@ fn check(raw: &RawAttributes<'_>, reader: &mut Reader<'_>) {
             "browsers refuse `none` without `secure`",
             help,
         );
+    }
+}
+
+/// Browsers take cookies of these names only with what the names promise.
+fn check_prefix(name: At<&str>, raw: &RawAttributes<'_>, reader: &mut Reader<'_>) {
+    let begins = |prefix: &str| {
+        let start = name.value.get(..prefix.len());
+        start.is_some_and(|start| start.eq_ignore_ascii_case(prefix))
+    };
+    let is_whole = raw.path() == "/" && raw.domain.is_none();
+    if begins("__Host-") && !(raw.secure() && is_whole) {
+        let help = "write `secure: true`, and neither `path` nor `domain`; or another name";
+        reader.error(
+            name.at,
+            "browsers refuse `__Host-` without `secure`, or with a `path` or `domain`",
+            help,
+        );
+    } else if begins("__Secure-") && !raw.secure() {
+        let help = "write `secure: true` among its `attributes`, or another name";
+        let message = "browsers refuse `__Secure-` without `secure`";
+        reader.error(name.at, message, help);
     }
 }
 
