@@ -38,6 +38,11 @@ fn each_phase_has_its_reason() {
         ("request: 200ms", "request_timeout"),
         ("request: 200ms, perTry: 1h", "request_timeout"),
         ("perTry: 200ms, request: 1h", "upstream_try_timeout"),
+        (
+            "perTry: 200ms, responseHeader: 200ms",
+            "upstream_try_timeout",
+        ),
+        ("perTry: 1h, responseHeader: 200ms", "upstream_timeout"),
     ] {
         let upstream = stopping_after("", &gate);
         let sluice = start(&upstream, timeout);

@@ -65,8 +65,14 @@ pub(super) async fn attempt(
     let bound = errand.target.traffic.timeouts.per_try;
     let due = bound.map(|bound| alarm.now().after(bound));
     let work = pin!(reach(errand, hold.endpoint(), server, body));
-    let reached = before(due, alarm, work).await;
-    reached.unwrap_or(Err(Reason::UpstreamTryTimeout))
+    match before(due, alarm, work).await {
+        // Both ran out together: the try is what may be repeated.
+        Some(Err(Reason::UpstreamTimeout)) if due.is_some_and(|due| due <= alarm.now()) => {
+            Err(Reason::UpstreamTryTimeout)
+        }
+        Some(reached) => reached,
+        None => Err(Reason::UpstreamTryTimeout),
+    }
 }
 
 async fn reach(
