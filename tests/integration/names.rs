@@ -4,6 +4,8 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 
+use hickory_resolver::proto::rr::RecordType;
+
 use crate::harness::dns::{Dns, Mood, Transport};
 use crate::harness::upstream::ok;
 use crate::harness::{Response, Sluice, Upstream, eventually, get};
@@ -204,6 +206,19 @@ fn a_name_may_have_ipv6_addresses_alone() {
     dns.addresses(NAME, &[IpAddr::V6(Ipv6Addr::LOCALHOST)], 1);
     let sluice = Sluice::start(&config(&dns, &url("todos.test", &upstream), ""));
     wait_for(&sluice, "::1");
+}
+
+#[test]
+fn addresses_of_one_family_do_not_wait_for_a_name_server_that_is_silent_about_the_other() {
+    let (dns, upstream) = (Dns::start(), everywhere());
+    let patient = |url: &str| config(&dns, url, "").replace("timeout: 500ms", "timeout: 1h");
+    dns.addresses(NAME, &[loopback(2)], 1);
+    dns.mood(NAME, Mood::SilentAbout(RecordType::AAAA));
+    let sluice = Sluice::start(&patient(&url("todos.test", &upstream)));
+    let found = || (sluice.get("/").status == 200).then_some(());
+    eventually("it is used", found);
+    dns.addresses(NAME, &[loopback(3)], 1);
+    wait_for(&sluice, "127.0.0.3");
 }
 
 #[test]

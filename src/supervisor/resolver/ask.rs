@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,6 +22,8 @@ use super::system::System;
 
 /// For one lookup with all its questions; those of a service are many.
 const WHOLE: Duration = Duration::from_secs(30);
+/// How long the addresses of one family wait for those of the other: less than a start waits for both.
+const OTHER_FAMILY: Duration = Duration::from_millis(300);
 /// Targets of one service; what a name server says beyond that is left out.
 const MOST_TARGETS: usize = 256;
 /// Targets of one service that are asked for at once.
@@ -110,16 +113,49 @@ fn next_after(parts: &[Part], candidate: &str, last: Option<&str>) -> Next {
     }
 }
 
+/// Both at once. Where one has brought addresses, the other is not waited for much longer: name servers
+/// that are silent about a family must not keep those addresses from being used.
 async fn both_families(system: &System, name: &str) -> Vec<Part> {
-    let (v4, v6) = tokio::join!(
-        query(system, name, RecordType::A),
-        query(system, name, RecordType::AAAA),
-    );
-    let found = |kind, answer: Result<Answer, Outcome>| {
-        let outcome = answer.map_or_else(|outcome| outcome, |answer| addresses(answer.answers()));
-        part(name, kind, outcome)
+    let v4 = addresses_of(system, name, Kind::A, RecordType::A);
+    let v6 = addresses_of(system, name, Kind::Aaaa, RecordType::AAAA);
+    let (mut v4, mut v6) = (pin!(v4), pin!(v6));
+    tokio::select! {
+        v4 = &mut v4 => {
+            let v6 = beside(&v4, v6, || late(name, Kind::Aaaa)).await;
+            vec![v4, v6]
+        }
+        v6 = &mut v6 => {
+            let v4 = beside(&v6, v4, || late(name, Kind::A)).await;
+            vec![v4, v6]
+        }
+    }
+}
+
+async fn addresses_of(system: &System, name: &str, kind: Kind, record: RecordType) -> Part {
+    let answer = query(system, name, record).await;
+    let outcome = answer.map_or_else(|outcome| outcome, |answer| addresses(answer.answers()));
+    part(name, kind, outcome)
+}
+
+async fn beside(
+    first: &Part,
+    second: impl Future<Output = Part>,
+    late: impl FnOnce() -> Part,
+) -> Part {
+    match first.outcome.ttl() {
+        Some(_) => timeout(OTHER_FAMILY, second)
+            .await
+            .unwrap_or_else(|_| late()),
+        None => second.await,
+    }
+}
+
+fn late(name: &str, kind: Kind) -> Part {
+    let failure = Failure {
+        how: How::Silence,
+        message: format!("{kind:?} {name} no answer within {OTHER_FAMILY:?} of the other family's"),
     };
-    vec![found(Kind::A, v4), found(Kind::Aaaa, v6)]
+    part(name, kind, Outcome::Failed(failure))
 }
 
 /// Each target with its addresses, those of its own port, weight and priority.

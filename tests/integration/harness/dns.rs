@@ -41,6 +41,7 @@ pub(crate) enum Mood {
     Well,
     Fails,
     Silent,
+    SilentAbout(RecordType),
     /// Over UDP it says that the answer does not fit.
     Truncates,
 }
@@ -151,9 +152,10 @@ impl Zone {
         answer.metadata.recursion_available = true;
         match self.moods.get(&name).copied().unwrap_or(Mood::Well) {
             Mood::Silent => return None,
+            Mood::SilentAbout(silent) if silent == kind => return None,
             Mood::Fails => answer.metadata.response_code = ResponseCode::ServFail,
             Mood::Truncates if transport == Transport::Udp => answer.metadata.truncation = true,
-            Mood::Truncates | Mood::Well => {
+            Mood::Truncates | Mood::SilentAbout(_) | Mood::Well => {
                 let records = self.records.get(&(name.clone(), kind));
                 answer.add_answers(records.into_iter().flatten().cloned());
                 if !self.knows(&name) {
