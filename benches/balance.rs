@@ -16,7 +16,7 @@ use std::collections::BinaryHeap;
 use std::rc::Rc;
 use std::time::Instant;
 
-use sluice::model::balance::latency::{self, Faults, Latency};
+use sluice::model::balance::latency::{Faults, Latency, Times};
 use sluice::model::balance::{Among, Candidate, Moment, pick};
 use sluice::model::config::balance::Policy;
 use sluice::model::health::Millis;
@@ -57,10 +57,8 @@ impl Candidate for One {
         self.faults.get().count(|| Millis(0), moment.now)
     }
 
-    fn cost(&self, moment: Moment) -> f64 {
-        self.latency
-            .get()
-            .cost(self.in_flight(), || Millis(0), moment.now)
+    fn latency(&self, moment: Moment) -> Times {
+        self.latency.get().seen(|| Millis(0), moment.now)
     }
 
     fn identity(&self) -> u64 {
@@ -157,11 +155,16 @@ fn simulate(policy: &Policy, servers: &[Kind]) -> Seen {
             endings.pop();
             let one = &workers[worker][at];
             one.in_flight.set(one.in_flight() - 1);
-            let (latency, now) = (one.latency.get(), Millis(end / 1_000 + 1));
-            if matches!(servers[at], Kind::FailsAtOnce) {
-                one.faults.set(one.faults.get().with_one(|| Millis(0), now));
+            let now = Millis(end / 1_000 + 1);
+            match servers[at] {
+                Kind::FailsAtOnce => {
+                    one.faults.set(one.faults.get().with_one(|| Millis(0), now));
+                }
+                Kind::Slower(_) => {
+                    one.latency
+                        .set(one.latency.get().with(took as f64 / 1e3, now));
+                }
             }
-            one.latency.set(latency.with(took as f64 / 1e3, now));
         }
         let worker = number % 2;
         let among = Among {
@@ -180,12 +183,12 @@ fn simulate(policy: &Policy, servers: &[Kind]) -> Seen {
         odd += usize::from(at == servers.len() - 1);
         let place = (0..PLACES).min_by(|a, b| free_at[at][*a].total_cmp(&free_at[at][*b]));
         let place = &mut free_at[at][place.unwrap_or_default()];
-        let (end, counted) = match servers[at] {
-            Kind::FailsAtOnce => (now + 0.2, latency::FAILURE),
+        let end = match servers[at] {
+            Kind::FailsAtOnce => now + 0.2,
             Kind::Slower(factor) => {
                 let end = place.max(now) - (1.0 - chance()).ln() * MEAN * factor;
                 *place = end;
-                (end, end - now)
+                end
             }
         };
         match servers[at] {
@@ -197,7 +200,7 @@ fn simulate(policy: &Policy, servers: &[Kind]) -> Seen {
             micros(end),
             at,
             worker,
-            micros(counted),
+            micros(end - now),
         )));
     }
     times.sort_by(f64::total_cmp);

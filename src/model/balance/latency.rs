@@ -1,23 +1,31 @@
-//! How long an endpoint takes, of late: a mean that forgets, and that jumps up at once but comes down
-//! slowly (peak EWMA). One that has not been asked for a while is thought better of again, so that it
-//! gets its chance.
+//! How long an endpoint takes, of late: a mean that forgets, in which what is slower than usual counts
+//! more (peak EWMA). What rests on few answers says little, so that chance does not upset the weights, and
+//! one that has not been asked for a while is thought as well of as the others, so that it gets its chance.
 
 use crate::model::health::Millis;
 
-/// After so long without news, a response time has lost two thirds of its weight.
-const MEMORY: f64 = 10_000.0;
+/// After so long, a response time counts for a third of what it did.
+const MEMORY: f64 = 5_000.0;
 /// The same of an error. It keeps requests away for a moment, so that five in a row, which end in an
 /// ejection, are not paid for at once; for longer it would keep them from one that is well again.
 const FAULT_MEMORY: f64 = 1_000.0;
 /// What an error counts as: an endpoint that fails quickly is not a quick one.
-pub const FAILURE: f64 = 5_000.0;
-/// As long as a first answer is awaited, more requests go elsewhere.
-const UNKNOWN: f64 = 1_000_000.0;
+const FAILURE: f64 = 5_000.0;
 
 /// Less than this makes no difference, in milliseconds.
 const FLOOR: f64 = 1.0;
 /// Fewer faults than this are forgotten.
 const LEAST_FAULTS: f64 = 0.5;
+
+/// As many answers count as one that was slower than those before.
+const PEAK: f64 = 2.0;
+/// One that was slower than so many times the mean counts as that: a single answer that took very long is
+/// chance, and a server that has become slow shows it again.
+const SLOWEST: f64 = 3.0;
+/// More answers than this are not remembered, so that a change shows soon, and is forgotten soon.
+const MOST: f64 = 100.0;
+/// So many answers that took the usual time are imagined beside those that were seen.
+const IMAGINED: f64 = 8.0;
 
 /// Errors of late, each worth less as time passes.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -48,37 +56,66 @@ impl Faults {
     }
 }
 
-/// In milliseconds.
+/// Response times, in milliseconds, and how many they are: each worth less as time passes.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Latency {
-    mean: f64,
+    times: Times,
     at: Millis,
+}
+
+/// The same as of some moment.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Times {
+    sum: f64,
+    count: f64,
 }
 
 impl Latency {
     #[must_use]
     pub fn with(self, took: f64, now: Millis) -> Latency {
-        let left = left(self.at, now, MEMORY);
-        let decayed = self.mean * left;
-        let mean = match took > decayed {
-            true => took,
-            false => decayed + took * (1.0 - left),
+        let before = self.times.scaled(left(self.at, now, MEMORY));
+        let took = match before.count >= 1.0 {
+            true => took.min((before.sum / before.count + FLOOR) * SLOWEST),
+            false => took,
         };
-        Latency { mean, at: now }
+        let is_slower = took * before.count > before.sum;
+        let weight = if is_slower { PEAK } else { 1.0 };
+        let times = Times {
+            sum: before.sum + took * weight,
+            count: before.count + weight,
+        };
+        let times = times.scaled((MOST / times.count).min(1.0));
+        Latency { times, at: now }
     }
 
-    /// What one more request there would cost, beside so many that are under way; where it has come back
-    /// since, nothing is known of it.
-    pub fn cost(self, in_flight: u64, since: impl FnOnce() -> Millis, now: Millis) -> f64 {
-        let mean = match self.mean > 0.0 && self.at >= since() {
-            true => self.mean * left(self.at, now, MEMORY),
-            false => 0.0,
-        };
-        let waiting = in_flight as f64;
-        match mean > 0.0 {
-            true => (mean + FLOOR) * (waiting + 1.0),
-            false => UNKNOWN * waiting,
+    /// What was before it came back says nothing of it any more.
+    pub fn seen(self, since: impl FnOnce() -> Millis, now: Millis) -> Times {
+        match self.times.count > 0.0 && self.at >= since() {
+            true => self.times.scaled(left(self.at, now, MEMORY)),
+            false => Times::default(),
         }
+    }
+}
+
+impl Times {
+    fn scaled(self, factor: f64) -> Times {
+        Times {
+            sum: self.sum * factor,
+            count: self.count * factor,
+        }
+    }
+
+    /// What an answer usually takes, as far as either of two tells: the quicker one is as they all can be.
+    pub(super) fn usual(self, other: Times) -> f64 {
+        let known = [self, other].into_iter().filter(|one| one.count > 0.0);
+        let means = known.map(|one| one.sum / one.count);
+        means.reduce(f64::min).unwrap_or_default()
+    }
+
+    /// What the next answer will take, as far as is known, errors of late included.
+    pub(super) fn expected(self, usual: f64, faults: f64) -> f64 {
+        let mean = (self.sum + usual * IMAGINED) / (self.count + IMAGINED);
+        mean + faults * FAILURE + FLOOR
     }
 }
 
@@ -94,22 +131,35 @@ mod tests {
 
     const NEVER: fn() -> Millis = || Millis(0);
 
+    fn mean(latency: Latency, now: Millis) -> f64 {
+        let seen = latency.seen(NEVER, now);
+        seen.expected(10.0, 0.0) - FLOOR
+    }
+
     #[test]
-    fn it_jumps_up_and_comes_down_slowly() {
+    fn a_change_shows_soon_and_is_forgotten_in_time() {
         let at = |seconds: u64| Millis(seconds * 1_000);
-        let latency = Latency::default().with(10.0, at(1)).with(200.0, at(1));
-        assert_eq!(latency.cost(0, NEVER, at(1)), 201.0);
-        let after = latency.with(10.0, at(2));
-        assert!(
-            (180.0..195.0).contains(&after.cost(0, NEVER, at(2))),
-            "{after:?}"
-        );
-        let later = (2..60).fold(after, |latency, second| latency.with(10.0, at(second)));
-        assert!(
-            (9.0..20.0).contains(&later.cost(0, NEVER, at(60))),
-            "{later:?}"
-        );
-        assert!(latency.cost(0, NEVER, at(300)) < 1.1, "forgotten");
+        let usual = (0..1_000).fold(Latency::default(), |latency, _| latency.with(10.0, at(1)));
+        assert!((9.9..10.1).contains(&mean(usual, at(1))), "{usual:?}");
+        let once = usual.with(2_000.0, at(1));
+        assert!(mean(once, at(1)) < 11.0, "{once:?}");
+        let slow = (0..30).fold(usual, |latency, _| latency.with(200.0, at(1)));
+        assert!(mean(slow, at(1)) > 25.0, "{slow:?}");
+        let again = (0..300).fold(slow, |latency, _| latency.with(10.0, at(1)));
+        assert!(mean(again, at(1)) < 15.0, "{again:?}");
+        assert!(mean(slow, at(61)) < 10.1, "forgotten");
+    }
+
+    #[test]
+    fn few_answers_say_little_and_many_much() {
+        let now = Millis(5);
+        let after = |answers: u32| {
+            let latency = (0..answers).fold(Latency::default(), |one, _| one.with(100.0, now));
+            mean(latency, now)
+        };
+        assert_eq!(after(0), 10.0);
+        assert!((15.0..30.0).contains(&after(1)), "{}", after(1));
+        assert!(after(100) > 90.0, "{}", after(100));
     }
 
     #[test]
@@ -128,14 +178,6 @@ mod tests {
     }
 
     #[test]
-    fn one_that_nobody_has_asked_gets_one_request_and_then_has_to_answer() {
-        let (new, now) = (Latency::default(), Millis(5));
-        let known = new.with(20.0, now);
-        assert!(new.cost(0, NEVER, now) < known.cost(0, NEVER, now));
-        assert!(new.cost(1, NEVER, now) > known.cost(50, NEVER, now));
-    }
-
-    #[test]
     fn who_has_come_back_begins_anew() {
         let now = Millis(50_000);
         let faults = Faults::default().with_one(NEVER, now);
@@ -144,7 +186,8 @@ mod tests {
         let again = faults.with_one(|| Millis(50_001), Millis(50_002));
         assert_eq!(again.count(NEVER, Millis(50_002)), 1.0, "not two");
         let slow = Latency::default().with(FAILURE, now);
-        assert!(slow.cost(0, || now, now) > 4_000.0);
-        assert_eq!(slow.cost(0, || Millis(50_001), Millis(50_002)), 0.0);
+        assert_eq!(slow.seen(|| now, now).sum, FAILURE);
+        let nothing = slow.seen(|| Millis(50_001), Millis(50_002));
+        assert_eq!(nothing, Times::default());
     }
 }

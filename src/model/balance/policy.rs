@@ -6,6 +6,7 @@
 use std::cell::Cell;
 use std::time::Duration;
 
+use super::latency::Times;
 use super::{hash, in_turn};
 use crate::model::config::balance::Policy;
 use crate::model::health::Millis;
@@ -21,8 +22,8 @@ pub trait Candidate {
     fn in_flight(&self) -> u64;
     /// Errors of late, as requests that are still under way; see `latency`.
     fn faults(&self, moment: Moment) -> f64;
-    /// What one more request there would cost; see `latency`.
-    fn cost(&self, moment: Moment) -> f64;
+    /// How long its answers took of late, where the policy looks at that.
+    fn latency(&self, moment: Moment) -> Times;
     /// What it is called, as a hash; the same everywhere.
     fn identity(&self) -> u64;
 }
@@ -107,34 +108,54 @@ fn by_weight<'a, C: Candidate>(
     let candidates = || among.iter().filter(|one| may(one));
     let total = candidates().map(|one| among.weight(one)).sum();
     let mut left = random.below(total);
-    candidates().find(|one| {
+    let found = candidates().find(|one| {
         let weight = among.weight(one);
         let found = left < weight;
         left = left.saturating_sub(weight);
         found
-    })
+    });
+    // One that comes back at this moment weighs less than it did when the sum was made.
+    found.or_else(|| candidates().next())
 }
 
-/// The fewest in flight for its weight, errors of late among them; those that are alike take turns.
+/// The fewest in flight for its weight, errors of late among them. Those that have no more than another
+/// would have with the request take turns: of weights 3 and 1, the heavier one may have two while the
+/// other has none, or the weights would mean nothing as long as few requests are in flight.
 fn least_loaded<'a, C: Candidate>(among: &Among<'a, '_, C>) -> Option<&'a C> {
     // Equal shares are equal numbers: a division is rounded the same way for both.
-    let load =
-        |one: &C| (one.in_flight() as f64 + one.faults(among.moment)) / among.weight(one) as f64;
-    let lightest = among.iter().map(load).reduce(f64::min)?;
-    turn(among, |one| load(one) <= lightest)
+    let with = |one: &C, more: f64| {
+        let load = one.in_flight() as f64 + one.faults(among.moment) + more;
+        load / among.weight(one) as f64
+    };
+    let lightest = among.iter().map(|one| with(one, 1.0)).reduce(f64::min)?;
+    // Other workers change what is in flight between two looks at it.
+    turn(among, |one| with(one, 0.0) < lightest).or_else(|| turn(among, |_| true))
 }
 
-/// What the second of two has to be better by: small differences are chance, and weights count.
-const MARGIN: f64 = 1.25;
-
-/// Two by chance, and of these the one that costs less.
+/// Two by chance, by their weights, and of these the first, unless the second will answer sooner even
+/// with the request in front: small differences are chance, and weights count.
 fn cheaper_of_two<'a, C: Candidate>(among: &Among<'a, '_, C>, random: &Random) -> Option<&'a C> {
     let one = by_weight(among, |_| true, random)?;
     let other = by_weight(among, |other| !std::ptr::eq(other, one), random);
     match other {
-        Some(other) if other.cost(among.moment) * MARGIN < one.cost(among.moment) => Some(other),
+        Some(other) if is_cheaper(among, other, one) => Some(other),
         _ => Some(one),
     }
+}
+
+fn is_cheaper<C: Candidate>(among: &Among<'_, '_, C>, other: &C, one: &C) -> bool {
+    let moment = among.moment;
+    let weights = [one, other].map(|which| among.weight(which) as f64);
+    let [one_seen, other_seen] = [one, other].map(|which| which.latency(moment));
+    let usual = one_seen.usual(other_seen);
+    let mean_weight = weights.iter().sum::<f64>() / 2.0;
+    // What is in flight is work for so many of a common weight.
+    let [one_share, other_share] = weights.map(|weight| mean_weight / weight);
+    let waiting = 1.0 + one.in_flight() as f64 * one_share;
+    let in_front = other_share.max(1.0);
+    let other_waiting = 1.0 + other.in_flight() as f64 * other_share + in_front;
+    other_seen.expected(usual, other.faults(moment)) * other_waiting
+        < one_seen.expected(usual, one.faults(moment)) * waiting
 }
 
 #[cfg(test)]

@@ -38,7 +38,8 @@ pub(in crate::proxy) async fn admit(
     tried: &Tried,
 ) -> Result<Hold, Reason> {
     let Some(breaker) = applicant.breaker else {
-        return applicant.pick(tried).ok_or(Reason::NoAddress);
+        let hold = applicant.pick(tried).ok_or(Reason::NoAddress)?;
+        return Ok(hold.begin());
     };
     let queue = applicant.members.account().queue();
     if queue.is_empty()
@@ -62,7 +63,7 @@ pub(in crate::proxy) async fn admit(
 /// The same without a wait.
 pub(in crate::proxy) fn admit_now(applicant: &Applicant<'_>, tried: &Tried) -> Option<Hold> {
     match applicant.breaker {
-        None => applicant.pick(tried),
+        None => applicant.pick(tried).map(Hold::begin),
         Some(breaker) => {
             let queue = applicant.members.account().queue();
             let entered = queue
@@ -81,7 +82,7 @@ pub(in crate::proxy) fn admit_instead(
     held: &Hold,
 ) -> Option<Hold> {
     match applicant.breaker {
-        None => applicant.pick(tried),
+        None => applicant.pick(tried).map(Hold::begin),
         Some(breaker) => {
             let entered = enter(applicant, tried, breaker, Some(held));
             entered.ok().flatten()
@@ -142,7 +143,8 @@ fn enter(
         let is_same = |held: &Hold| Rc::ptr_eq(held.endpoint(), endpoint);
         let freed = u64::from(replaced.is_some_and(is_same));
         if !endpoint.is_over(&breaker.endpoint, owner, freed) {
-            return Ok(Some(hold.with_turn(members.account().queue().turn())));
+            let turn = members.account().queue().turn();
+            return Ok(Some(hold.with_turn(turn).begin()));
         }
         if avoided.has(endpoint) {
             return Ok(None);
@@ -160,5 +162,66 @@ impl Applicant<'_> {
             token: self.placement.token.as_deref(),
         };
         self.members.pick(&ask)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::config::traffic::Bounds;
+    use crate::proxy::timers::Timers;
+    use crate::proxy::upstream::members::stage::Stage;
+    use crate::shm::health::{self, Experience, Trust};
+
+    fn at_most(requests: u32) -> Bounds {
+        Bounds {
+            connections: None,
+            requests: Some(requests),
+            pending: 8,
+        }
+    }
+
+    #[test]
+    fn a_choice_that_finds_no_room_costs_nobody_a_trial() {
+        let mut stage = Stage::set();
+        stage.balancing.outliers.base_time = Duration::from_secs(3_600);
+        let members = stage.members(&["10.0.0.1", "10.0.0.2"], None);
+        let on_trial = |seen| {
+            let trust = Trust::Trial;
+            Some(Experience { trust, ..seen })
+        };
+        stage.board(1).learn(on_trial);
+        let timers = Timers::new();
+        let (alarm, placement) = (timers.alarm(), Placement::default());
+        let breaker = CircuitBreaker {
+            whole: at_most(1),
+            endpoint: at_most(1),
+            pending_timeout: Duration::from_secs(1),
+        };
+        let applicant = Applicant {
+            members: &members,
+            breaker: Some(&breaker),
+            placement: &placement,
+            owner: None,
+            alarm: &alarm,
+        };
+        let tried = Tried::default();
+        let is_its = |hold: &Hold| hold.endpoint().address.to_string() == "10.0.0.1:80";
+        let first = loop {
+            match admit_now(&applicant, &tried) {
+                Some(hold) if is_its(&hold) => {
+                    stage.board(1).begin_trial(health::now());
+                }
+                found => break found.expect("room for one"),
+            }
+        };
+        for _ in 0..20 {
+            assert!(admit_now(&applicant, &tried).is_none(), "there is no room");
+            assert!(stage.board(1).takes_trial(health::now()));
+        }
+        drop(first);
+        let all = (0..20).filter_map(|_| admit_now(&applicant, &tried));
+        assert_eq!(all.filter(is_its).count(), 1, "its trial");
+        assert!(!stage.board(1).takes_trial(health::now()));
     }
 }

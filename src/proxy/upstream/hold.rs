@@ -12,7 +12,6 @@ use http::{HeaderValue, StatusCode};
 use super::endpoint::Endpoint;
 use super::members::{Member, Members};
 use super::queue::Turn;
-use crate::model::balance::latency;
 use crate::model::config::balance::Outliers;
 use crate::model::health::outlier::Outcome;
 use crate::proxy::error::{Reason, Side};
@@ -55,6 +54,14 @@ impl Hold {
         }
     }
 
+    /// The request goes there: one that is on trial gets no other for a while. Until this is said, a choice
+    /// that comes to nothing costs nobody a trial.
+    pub(in crate::proxy) fn begin(self) -> Self {
+        let outliers = &self.members.balancing().outliers;
+        self.endpoint.note_choice(outliers.base_time);
+        self
+    }
+
     /// Others wait for the end of this.
     pub(in crate::proxy) fn with_turn(self, turn: Turn) -> Self {
         let mut hold = self;
@@ -79,11 +86,11 @@ impl Hold {
             // An answer, but no reason to send more there because it came quickly.
             Some(status) if status.is_server_error() => {
                 self.note_fault();
-                self.went_well(latency::FAILURE);
+                self.went_well();
             }
             _ => {
-                let took = self.began.map(|began| began.elapsed());
-                self.went_well(took.unwrap_or_default().as_secs_f64() * 1_000.0);
+                self.note_latency();
+                self.went_well();
             }
         }
     }
@@ -95,7 +102,7 @@ impl Hold {
         }
     }
 
-    fn went_well(&self, millis: f64) {
+    fn went_well(&self) {
         let Some(board) = self.endpoint.board() else {
             return;
         };
@@ -111,7 +118,6 @@ impl Hold {
         {
             board.count(Outcome::Well, rate, health::now());
         }
-        self.note_latency(millis);
     }
 
     fn went_wrong(&self) {
@@ -119,7 +125,6 @@ impl Hold {
             return;
         };
         self.note_fault();
-        self.note_latency(latency::FAILURE);
         let again = self.forgiven.take();
         let streak = board.learn(|seen| {
             let streak = seen.streak.saturating_add(again).saturating_add(1);
@@ -144,8 +149,10 @@ impl Hold {
         }
     }
 
-    fn note_latency(&self, millis: f64) {
-        if self.members.measure_latency() {
+    /// Of an answer; an error says nothing of how long answers take.
+    fn note_latency(&self) {
+        if let Some(began) = self.began {
+            let millis = began.elapsed().as_secs_f64() * 1_000.0;
             let latency = &self.endpoint.latency;
             latency.set(latency.get().with(millis, health::now()));
         }

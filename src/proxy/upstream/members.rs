@@ -12,6 +12,7 @@ use super::account::Account;
 use super::endpoint::{Endpoint, Endpoints, Key, Owner, Place};
 use super::hold::Hold;
 use super::secure::Registry;
+use crate::model::balance::latency::Times;
 use crate::model::balance::{self, Among, Candidate, Moment, hash};
 use crate::model::config::balance::{Balancing, Policy};
 use crate::model::config::traffic::Bounds;
@@ -269,8 +270,6 @@ impl Members {
             [only] => only,
             many => self.choose(many, ask)?,
         };
-        let outliers = &self.balancing.outliers;
-        member.endpoint.note_choice(outliers.base_time);
         Some(Hold::new(member, Rc::clone(self)))
     }
 
@@ -329,10 +328,9 @@ impl Candidate for Member {
         faults.count(|| self.endpoint.up_since(), moment.now)
     }
 
-    fn cost(&self, moment: Moment) -> f64 {
+    fn latency(&self, moment: Moment) -> Times {
         let latency = self.endpoint.latency.get();
-        let up_since = || self.endpoint.up_since();
-        latency.cost(self.endpoint.in_flight(), up_since, moment.now)
+        latency.seen(|| self.endpoint.up_since(), moment.now)
     }
 
     fn identity(&self) -> u64 {
@@ -359,5 +357,9 @@ impl Tried {
     }
 }
 
+#[cfg(test)]
+mod ejections;
+#[cfg(test)]
+pub(super) mod stage;
 #[cfg(test)]
 mod tests;

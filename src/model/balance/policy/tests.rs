@@ -6,6 +6,8 @@ use crate::model::balance::latency::{Faults, Latency};
 use crate::model::config::balance::{Hash, HashOn};
 
 const PICKS: u64 = 100_000;
+/// Where what is under way has to be followed too.
+const LOADED_PICKS: u64 = 30_000;
 
 /// Tests only know the weight that was given; the clock stands where the moment says.
 struct One {
@@ -35,13 +37,19 @@ impl Candidate for One {
         self.faults.get().count(|| self.up_since, moment.now)
     }
 
-    fn cost(&self, moment: Moment) -> f64 {
-        let since = || self.up_since;
-        self.latency.get().cost(self.in_flight(), since, moment.now)
+    fn latency(&self, moment: Moment) -> Times {
+        self.latency.get().seen(|| self.up_since, moment.now)
     }
 
     fn identity(&self) -> u64 {
         self.identity
+    }
+}
+
+impl One {
+    fn ended(&self, took: f64, now: Millis) {
+        self.in_flight.set(self.in_flight() - 1);
+        self.latency.set(self.latency.get().with(took, now));
     }
 }
 
@@ -138,13 +146,78 @@ fn every_policy_keeps_to_the_weights() {
         let shares = Table::of(&[5, 3, 2]).shares(&policy);
         assert_near(&shares, &wanted, off + 1e-9);
     }
-    // Of two the one that costs less: where all cost the same, weights decide who the two are.
     let table = Table::of(&[5, 3, 2]);
     for one in &table.all {
         one.latency
             .set(Latency::default().with(10.0, table.moment.now));
     }
     assert_near(&table.shares(&Policy::PeakEwma), &wanted, 0.005);
+}
+
+/// What other workers do to it between two looks: it has more in flight each time, and less weight.
+#[derive(Default)]
+struct Restless {
+    looks: Cell<u64>,
+    credit: Cell<i64>,
+}
+
+impl Restless {
+    fn look(&self) -> u64 {
+        self.looks.set(self.looks.get() + 1);
+        self.looks.get()
+    }
+}
+
+impl Candidate for Restless {
+    fn weight(&self, _: Moment) -> u64 {
+        1_000_u64.saturating_sub(self.look() * 100).max(1)
+    }
+
+    fn credit(&self) -> &Cell<i64> {
+        &self.credit
+    }
+
+    fn in_flight(&self) -> u64 {
+        self.look() * 10
+    }
+
+    fn faults(&self, _: Moment) -> f64 {
+        self.look() as f64
+    }
+
+    fn latency(&self, moment: Moment) -> Times {
+        Latency::default()
+            .with(self.look() as f64, moment.now)
+            .seen(|| Millis(0), moment.now)
+    }
+
+    fn identity(&self) -> u64 {
+        0
+    }
+}
+
+#[test]
+fn somebody_is_picked_whatever_changes_meanwhile() {
+    for policy in [
+        Policy::RoundRobin,
+        Policy::Random,
+        Policy::LeastConnections,
+        Policy::PeakEwma,
+        Policy::IpHash,
+        consistent(Some(125)),
+    ] {
+        for seed in 0..100 {
+            let all = [Restless::default(), Restless::default()];
+            let moment = Table::of(&[1]).moment;
+            let among = Among {
+                all: &all,
+                places: &[0, 1],
+                moment,
+            };
+            let picked = pick(&policy, &among, Some(key(seed)), &Random::new(seed));
+            assert!(picked.is_some(), "{policy:?}");
+        }
+    }
 }
 
 #[test]
@@ -248,6 +321,29 @@ fn the_least_loaded_for_its_weight_is_picked() {
 }
 
 #[test]
+fn one_of_more_weight_may_have_more_before_others_are_thought_idler() {
+    let table = Table::of(&[3, 1]);
+    let mut may = Vec::new();
+    for (heavy, light) in [(1, 0), (2, 0), (3, 0), (0, 1), (2, 1), (3, 1), (6, 1)] {
+        table.all[0].in_flight.set(heavy);
+        table.all[1].in_flight.set(light);
+        let picks = (0..8).map(|_| table.pick(&Policy::LeastConnections, None));
+        let picked: std::collections::BTreeSet<_> = picks.collect();
+        may.push((heavy, light, picked.into_iter().collect::<Vec<_>>()));
+    }
+    let wanted = [
+        (1, 0, vec![0, 1]),
+        (2, 0, vec![0, 1]),
+        (3, 0, vec![1]),
+        (0, 1, vec![0]),
+        (2, 1, vec![0]),
+        (3, 1, vec![0, 1]),
+        (6, 1, vec![1]),
+    ];
+    assert_eq!(may, wanted);
+}
+
+#[test]
 fn one_that_fails_is_not_taken_for_an_idle_one() {
     let table = Table::of(&[1, 1]);
     let faults = Faults::default().with_one(|| Millis(0), table.moment.now);
@@ -257,6 +353,117 @@ fn one_that_fails_is_not_taken_for_an_idle_one() {
     }
     table.all[1].in_flight.set(2);
     assert_eq!(table.pick(&Policy::LeastConnections, None), 0);
+}
+
+/// Servers that answer as if each request were alone, after times by chance around what each `takes`.
+/// So many requests are under way at a time, on average.
+struct Load<'a> {
+    weights: &'a [u32],
+    takes: &'a [f64],
+    in_flight: f64,
+}
+
+impl Load<'_> {
+    fn shares(&self, policy: &Policy, slow_start: Option<Duration>) -> Vec<f64> {
+        let mut table = Table::of(self.weights);
+        table.moment.slow_start = slow_start;
+        let chance = Random::new(11);
+        let exponential = || -(1.0 - (chance.bits() >> 11) as f64 / (1_u64 << 53) as f64).ln();
+        let total: f64 = self.weights.iter().map(|weight| f64::from(*weight)).sum();
+        let weighted = self.weights.iter().zip(self.takes);
+        let mean: f64 = weighted
+            .map(|(weight, takes)| f64::from(*weight) * takes)
+            .sum();
+        let gap = mean / total / self.in_flight;
+        let mut counts = vec![0_u64; self.weights.len()];
+        let mut ends: Vec<(f64, usize, f64)> = Vec::new();
+        let mut now = table.moment.now.0 as f64;
+        for _ in 0..LOADED_PICKS {
+            now += exponential() * gap;
+            table.moment.now = Millis(now as u64);
+            ends.retain(|(end, at, began)| {
+                if *end <= now {
+                    table.all[*at].ended(end - began, Millis(*end as u64));
+                }
+                *end > now
+            });
+            let at = table.pick(policy, None);
+            table.all[at].in_flight.set(table.all[at].in_flight() + 1);
+            // A machine that is busy with something else lets a few wait much longer.
+            let hiccup = if chance.below(50) == 0 { 20.0 } else { 1.0 };
+            ends.push((now + exponential() * self.takes[at] * hiccup, at, now));
+            counts[at] += 1;
+            if slow_start.is_some() {
+                table.all[0].up_since = table.moment.now;
+            }
+        }
+        counts
+            .iter()
+            .map(|count| *count as f64 / LOADED_PICKS as f64)
+            .collect()
+    }
+}
+
+#[test]
+fn weights_hold_at_any_load_where_servers_are_alike() {
+    for policy in [Policy::LeastConnections, Policy::PeakEwma] {
+        for takes in [0.3, 30.0] {
+            for in_flight in [0.01, 0.5, 1.0, 2.0, 20.0] {
+                let (weights, takes) = (&[3, 1], &[takes, takes]);
+                let load = Load {
+                    weights,
+                    takes,
+                    in_flight,
+                };
+                let shares = load.shares(&policy, None);
+                let near = (0.70..0.80).contains(&shares[0]);
+                assert!(
+                    near,
+                    "{policy:?}: {shares:?} with {in_flight} of {takes:?} ms"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn weights_are_no_reason_to_wait_for_one_that_is_slow() {
+    for (weights, takes, slow) in [
+        ([1, 1, 1], [2.0, 2.0, 40.0], 2),
+        ([1, 1, 3], [2.0, 2.0, 40.0], 2),
+        ([3, 1, 1], [40.0, 2.0, 2.0], 0),
+    ] {
+        for in_flight in [0.5, 2.0, 10.0] {
+            let load = Load {
+                weights: &weights,
+                takes: &takes,
+                in_flight,
+            };
+            let shares = load.shares(&Policy::PeakEwma, None);
+            let near = (0.000_1..0.05).contains(&shares[slow]);
+            assert!(
+                near,
+                "{shares:?} with {in_flight} of {takes:?} ms by {weights:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn one_that_starts_slowly_gets_no_more_because_it_has_little() {
+    for policy in [Policy::LeastConnections, Policy::PeakEwma] {
+        for in_flight in [0.1, 2.0, 10.0] {
+            let load = Load {
+                weights: &[1, 1, 1],
+                takes: &[10.0, 10.0, 10.0],
+                in_flight,
+            };
+            // It has always just come back.
+            let shares = load.shares(&policy, Some(Duration::from_secs(30)));
+            let near = (0.02..0.08).contains(&shares[0]);
+            assert!(near, "{policy:?}: {shares:?} with {in_flight}");
+        }
+    }
 }
 
 /// Requests come one after the other, and each endpoint takes its own time for its answers: as long as
@@ -273,9 +480,7 @@ fn simulate(policy: &Policy, takes: &[f64], gap: f64) -> Vec<u64> {
         ends.retain(|(end, at, began)| {
             if *end <= now {
                 let one = &table.all[*at];
-                one.in_flight.set(one.in_flight() - 1);
-                one.latency
-                    .set(one.latency.get().with(end - began, Millis(*end as u64)));
+                one.ended(end - began, Millis(*end as u64));
             }
             *end > now
         });

@@ -33,6 +33,10 @@ pub(super) fn list(
     if eligible.is_empty() {
         list_lowest(eligible, members, in_class);
     }
+    // Other workers change who is well between two looks at it.
+    if eligible.is_empty() {
+        list_all(eligible, members);
+    }
 }
 
 enum Class {
