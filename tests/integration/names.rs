@@ -222,6 +222,17 @@ fn addresses_of_one_family_do_not_wait_for_a_name_server_that_is_silent_about_th
 }
 
 #[test]
+fn name_servers_that_do_not_understand_edns_are_asked_without_it() {
+    for mood in [Mood::OldFashioned, Mood::Careless] {
+        let (dns, upstream) = (Dns::start(), everywhere());
+        dns.addresses(NAME, &[loopback(2)], 1);
+        dns.mood(NAME, mood);
+        let sluice = Sluice::start(&config(&dns, &url("todos.test", &upstream), ""));
+        wait_for(&sluice, "127.0.0.2");
+    }
+}
+
+#[test]
 fn short_names_are_found_in_the_search_domains_of_resolv_conf() {
     let (dns, upstream) = (Dns::start(), everywhere());
     let folder = tempfile::tempdir().unwrap();

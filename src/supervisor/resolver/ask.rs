@@ -9,6 +9,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hickory_resolver::TokioResolver;
 use hickory_resolver::lookup::Lookup as Answer;
 use hickory_resolver::net::{DnsError, NetError};
 use hickory_resolver::proto::op::{Query, ResponseCode};
@@ -269,28 +270,48 @@ fn from_hosts_file(system: &System, name: &str) -> Vec<Part> {
 
 async fn query(system: &System, name: &str, kind: RecordType) -> Result<Answer, Outcome> {
     let failed = |how, message: String| Outcome::Failed(Failure { how, message });
-    let resolver = match &system.resolver {
-        Ok(resolver) => resolver,
+    let resolvers = match &system.resolvers {
+        Ok(resolvers) => resolvers,
         Err(error) => return Err(failed(How::Other, error.clone())),
     };
     let parsed =
         Name::from_ascii(name).map_err(|error| failed(How::Other, format!("{name}: {error}")))?;
+    let answer = match lookup(&resolvers.extended, &parsed, kind).await {
+        Err(error) if is_misunderstanding(&error) => lookup(&resolvers.plain, &parsed, kind).await,
+        answer => answer,
+    };
+    answer.map_err(|error| match &error {
+        NetError::Dns(DnsError::NoRecordsFound(none)) => match none.response_code {
+            ResponseCode::NXDomain | ResponseCode::NoError => Outcome::Nothing,
+            code => failed(How::Server, format!("{kind} {name} {code}")),
+        },
+        NetError::Dns(DnsError::ResponseCode(code)) => {
+            failed(How::Server, format!("{kind} {name} {code}"))
+        }
+        NetError::Timeout => failed(How::Silence, format!("{kind} {name} no answer in time")),
+        other => failed(How::Other, format!("{kind} {name} {other}")),
+    })
+}
+
+async fn lookup(
+    resolver: &TokioResolver,
+    name: &Name,
+    kind: RecordType,
+) -> Result<Answer, NetError> {
     // The book remembers, by its own bounds.
     resolver.clear_cache();
-    resolver
-        .lookup(parsed, kind)
-        .await
-        .map_err(|error| match &error {
-            NetError::Dns(DnsError::NoRecordsFound(none)) => match none.response_code {
-                ResponseCode::NXDomain | ResponseCode::NoError => Outcome::Nothing,
-                code => failed(How::Server, format!("{kind} {name} {code}")),
-            },
-            NetError::Dns(DnsError::ResponseCode(code)) => {
-                failed(How::Server, format!("{kind} {name} {code}"))
-            }
-            NetError::Timeout => failed(How::Silence, format!("{kind} {name} no answer in time")),
-            other => failed(How::Other, format!("{kind} {name} {other}")),
-        })
+    resolver.lookup(name.clone(), kind).await
+}
+
+/// Simple servers refuse a question with EDNS, or send a part of it back as an answer.
+fn is_misunderstanding(error: &NetError) -> bool {
+    let code = match error {
+        NetError::Proto(_) => return true,
+        NetError::Dns(DnsError::NoRecordsFound(none)) => none.response_code,
+        NetError::Dns(DnsError::ResponseCode(code)) => *code,
+        _ => return false,
+    };
+    matches!(code, ResponseCode::FormErr | ResponseCode::NotImp)
 }
 
 fn part(name: &str, kind: Kind, outcome: Outcome) -> Part {

@@ -20,10 +20,24 @@ const ACTIVE: usize = 256;
 /// Everything that a lookup needs to know beside its name.
 pub(super) struct System {
     /// Or why nobody can be asked.
-    pub(super) resolver: Result<TokioResolver, String>,
+    pub(super) resolvers: Result<Resolvers, String>,
     pub(super) hosts: Hosts,
     pub(super) search: Search,
     files: [(PathBuf, Option<SystemTime>); 2],
+}
+
+/// The same name servers in two ways.
+pub(super) struct Resolvers {
+    /// With EDNS, which lets long answers come in one datagram.
+    pub(super) extended: TokioResolver,
+    /// As it was in 1987, for servers that do not understand the other.
+    pub(super) plain: TokioResolver,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Dialect {
+    Extended,
+    Plain,
 }
 
 /// Of resolv.conf, what is used.
@@ -49,7 +63,7 @@ impl System {
         let conf = Conf::of(&text, settings);
         let hosts = fs::read(HOSTS).unwrap_or_default();
         System {
-            resolver: conf.open(),
+            resolvers: conf.open(),
             hosts: parse_hosts(&hosts),
             search: conf.search,
             files,
@@ -92,7 +106,14 @@ impl Conf {
         }
     }
 
-    fn open(&self) -> Result<TokioResolver, String> {
+    fn open(&self) -> Result<Resolvers, String> {
+        Ok(Resolvers {
+            extended: self.open_as(Dialect::Extended)?,
+            plain: self.open_as(Dialect::Plain)?,
+        })
+    }
+
+    fn open_as(&self, dialect: Dialect) -> Result<TokioResolver, String> {
         if self.nameservers.is_empty() {
             return Err("no name server is configured".to_owned());
         }
@@ -104,7 +125,7 @@ impl Conf {
         options.timeout = self.timeout;
         options.attempts = (self.attempts as usize).saturating_sub(1);
         options.cache_size = 0;
-        options.edns0 = true;
+        options.edns0 = dialect == Dialect::Extended;
         options.max_active_requests = ACTIVE;
         options.use_hosts_file = ResolveHosts::Never;
         builder.build().map_err(|error| error.to_string())

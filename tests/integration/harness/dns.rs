@@ -42,6 +42,10 @@ pub(crate) enum Mood {
     Fails,
     Silent,
     SilentAbout(RecordType),
+    /// Refuses questions with EDNS.
+    OldFashioned,
+    /// Sends all behind the header back, EDNS of the question included, with an address behind it.
+    Careless,
     /// Over UDP it says that the answer does not fit.
     Truncates,
 }
@@ -140,8 +144,8 @@ impl Drop for Dns {
 }
 
 impl Zone {
-    fn answer(&mut self, question: &[u8], transport: Transport) -> Option<Vec<u8>> {
-        let question = Message::from_vec(question).ok()?;
+    fn answer(&mut self, bytes: &[u8], transport: Transport) -> Option<Vec<u8>> {
+        let question = Message::from_vec(bytes).ok()?;
         let query = question.queries.first()?.clone();
         let name = query.name().to_lowercase().to_ascii();
         let kind = query.query_type();
@@ -150,12 +154,21 @@ impl Zone {
         answer.add_query(query);
         answer.metadata.recursion_desired = true;
         answer.metadata.recursion_available = true;
+        let is_extended = question.edns.is_some();
         match self.moods.get(&name).copied().unwrap_or(Mood::Well) {
             Mood::Silent => return None,
             Mood::SilentAbout(silent) if silent == kind => return None,
             Mood::Fails => answer.metadata.response_code = ResponseCode::ServFail,
+            Mood::OldFashioned if is_extended => {
+                answer.metadata.response_code = ResponseCode::FormErr;
+            }
+            Mood::Careless if is_extended => return self.echo(bytes, &name),
             Mood::Truncates if transport == Transport::Udp => answer.metadata.truncation = true,
-            Mood::Truncates | Mood::SilentAbout(_) | Mood::Well => {
+            Mood::Truncates
+            | Mood::SilentAbout(_)
+            | Mood::OldFashioned
+            | Mood::Careless
+            | Mood::Well => {
                 let records = self.records.get(&(name.clone(), kind));
                 answer.add_answers(records.into_iter().flatten().cloned());
                 if !self.knows(&name) {
@@ -164,6 +177,20 @@ impl Zone {
             }
         }
         answer.to_vec().ok()
+    }
+
+    /// As short programs that stand in for name servers do it: one answer is announced, and what stands
+    /// in its place is the question's EDNS.
+    fn echo(&self, question: &[u8], name: &str) -> Option<Vec<u8>> {
+        let mut answer = question.to_vec();
+        answer.get_mut(2..4)?.copy_from_slice(&[0x81, 0x80]);
+        answer.get_mut(6..12)?.copy_from_slice(&[0, 1, 0, 0, 0, 0]);
+        let records = self.records.get(&(name.to_owned(), RecordType::A))?;
+        if let Some(RData::A(address)) = records.first().map(|record| &record.data) {
+            answer.extend([0xc0, 0x0c, 0, 1, 0, 1, 0, 0, 0, 1, 0, 4]);
+            answer.extend(address.0.octets());
+        }
+        Some(answer)
     }
 
     fn knows(&self, name: &str) -> bool {
