@@ -4,6 +4,7 @@
 use x509_parser::prelude::X509Certificate;
 
 use super::facts::parse;
+use super::name::distinguished;
 use crate::model::config::tls::Der;
 
 /// What is odd about a chain, in words, each with a cure.
@@ -16,9 +17,9 @@ pub fn doubts(chain: &[Der]) -> Vec<(String, &'static str)> {
         {
             let message = format!(
                 "the chain is broken: `{}` was issued by `{}`, and `{}` follows it",
-                below.subject(),
-                below.issuer(),
-                above.subject()
+                distinguished(below.subject()),
+                distinguished(below.issuer()),
+                distinguished(above.subject())
             );
             doubts.push((
                 message,
@@ -31,7 +32,7 @@ pub fn doubts(chain: &[Der]) -> Vec<(String, &'static str)> {
     {
         let message = format!(
             "the chain ends with its first certificate, and its issuer `{}` is not in the file",
-            only.issuer()
+            distinguished(only.issuer())
         );
         doubts.push((
             message,
@@ -45,7 +46,7 @@ pub fn doubts(chain: &[Der]) -> Vec<(String, &'static str)> {
 fn not_a_ca(certificate: &X509Certificate<'_>) -> Option<(String, &'static str)> {
     let message = format!(
         "`{}` stands in the chain as an issuer and may not issue",
-        certificate.subject()
+        distinguished(certificate.subject())
     );
     (!certificate.is_ca()).then_some((
         message,

@@ -60,8 +60,8 @@ fn of(certificate: &X509Certificate<'_>, der: &Der) -> Facts {
     let validity = certificate.validity();
     Facts {
         names: names(certificate),
-        subject: certificate.subject().to_string(),
-        issuer: certificate.issuer().to_string(),
+        subject: distinguished(certificate.subject()),
+        issuer: distinguished(certificate.issuer()),
         serial: certificate.raw_serial().iter().map(hex).collect(),
         fingerprint: fingerprint(&der.0),
         not_before: validity.not_before.timestamp(),

@@ -51,6 +51,8 @@ fn what_a_certificate_says_is_read() {
     let one = certificate(&["A.test", "*.b.test"]);
     assert_eq!(one.facts.names, ["a.test", "*.b.test"]);
     assert!(one.facts.covers("x.b.test") && !one.facts.covers("b.test"));
+    assert_eq!(one.facts.subject, "CN=rcgen self signed cert");
+    assert_eq!(one.facts.issuer, one.facts.subject);
     assert_eq!(one.facts.fingerprint.len(), 64);
     assert!(one.facts.not_before < one.facts.not_after);
 }
