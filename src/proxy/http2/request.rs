@@ -35,6 +35,7 @@ pub(super) fn take(
     if head.headers.len() > limits.header_count as usize {
         return Err(Reason::TooManyHeaders);
     }
+    trim(&mut head.headers);
     join_cookies(&mut head.headers)?;
     let authority = authority(head)?;
     let upgrade = tunnel::take(head, scratch)?;
@@ -47,6 +48,21 @@ pub(super) fn take(
         size: declared(&head.headers)?,
         awaits_continue: expectation(&head.headers)?,
     })
+}
+
+/// Space around a value is malformed (RFC 9113, 8.2.1), and common. It goes, as over HTTP/1.1, so
+/// that rules see the value that the upstream will.
+fn trim(headers: &mut HeaderMap) {
+    for value in headers.values_mut() {
+        let trimmed = value.as_bytes().trim_ascii();
+        if trimmed.len() == value.len() {
+            continue;
+        }
+        if let Ok(mut trimmed) = HeaderValue::from_bytes(trimmed) {
+            trimmed.set_sensitive(value.is_sensitive());
+            *value = trimmed;
+        }
+    }
 }
 
 /// Crumbs become one field, as HTTP/1.1 has it (RFC 9113, 8.2.3).

@@ -23,6 +23,7 @@ fn an_upstream_of_http1_is_asked_as_ever() {
         ("cookie", "b=2"),
         ("cookie", "c=3"),
         ("te", "trailers"),
+        ("x-space", "\t around it "),
     ]);
     client.send(headers(1, &fields, END_STREAM));
     let answer = client.answer(1);
@@ -32,6 +33,11 @@ fn an_upstream_of_http1_is_asked_as_ever() {
     assert_eq!(head.header("cookie"), Some("a=1; b=2; c=3"));
     assert_eq!(head.header("x-forwarded-host"), Some("shop.example"));
     assert_eq!(head.header("te"), Some("trailers"));
+    assert!(
+        head.raw.contains("\r\nx-space: around it\r\n"),
+        "{}",
+        head.raw
+    );
     assert!(!head.raw.contains("\r\n:"), "{}", head.raw);
 }
 

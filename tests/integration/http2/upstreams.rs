@@ -44,7 +44,7 @@ impl Server {
             "http://127.0.0.1:{}\n      protocol: h2c{upstream}",
             self.port
         );
-        Sluice::start(&crate::harness::sluice::config(&url, ""))
+        Sluice::start(&crate::harness::sluice::config(&url, "errorHeader: true"))
     }
 
     fn connections(&self) -> usize {
@@ -67,6 +67,23 @@ fn clients_of_both_kinds_share_a_connection() {
         assert_eq!(sluice.get("/").with_status(200).text(), "shared");
     }
     assert_eq!(server.connections(), 1);
+}
+
+#[test]
+fn a_change_of_protocol_that_http2_does_not_know_reaches_no_client() {
+    let server = Server::start(&[], |_, connection| {
+        loop {
+            let asked = connection.request()?;
+            let switched = headers(asked.stream, &[(":status", "101")], 0);
+            connection.offer([switched, response(asked.stream, b"evil")].concat())?;
+        }
+    });
+    let sluice = server.proxy("");
+    let answer = sluice.get("/").with_status(502);
+    assert_eq!(answer.header("x-sluice-error"), Some("upstream_malformed"));
+    assert!(answer.interim.is_empty(), "{answer:?}");
+    let mut client = Http2::connect(sluice.address());
+    assert_eq!(client.get(1, "/").statuses, [502]);
 }
 
 #[test]

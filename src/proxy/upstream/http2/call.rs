@@ -161,6 +161,11 @@ impl Call {
         };
         while let Poll::Ready(Some(early)) = self.response.poll_informational(cx) {
             match early {
+                // There is no other protocol to change to (RFC 9113, 8.6), and a client of HTTP/1.1
+                // would take what follows for one.
+                Ok(early) if early.status() == StatusCode::SWITCHING_PROTOCOLS => {
+                    return Poll::Ready(Err(Reason::UpstreamMalformed));
+                }
                 Ok(early) => self.pass_on(early, interim),
                 Err(error) => return Poll::Ready(Err(self.failed(&error))),
             }
