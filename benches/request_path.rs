@@ -36,6 +36,15 @@ struct Workload {
     response: fn() -> String,
     settings: &'static str,
     rules: fn() -> String,
+    connections: Connections,
+}
+
+/// How the client uses its connections.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Connections {
+    One,
+    /// Each request has its own, and says so.
+    OneEach,
 }
 
 const PLAIN: Workload = Workload {
@@ -48,6 +57,7 @@ const PLAIN: Workload = Workload {
     },
     settings: "",
     rules: String::new,
+    connections: Connections::One,
 };
 
 const WORKLOADS: &[Workload] = &[
@@ -79,6 +89,14 @@ const WORKLOADS: &[Workload] = &[
                 .map(|n| format!("    - {{path: /rule-{n}/, upstreams: [up]}}\n"))
                 .collect()
         },
+        ..PLAIN
+    },
+    Workload {
+        name: "connections",
+        request: || {
+            "GET / HTTP/1.1\r\nHost: 127.0.0.1:8080\r\nConnection: close\r\n\r\n".to_owned()
+        },
+        connections: Connections::OneEach,
         ..PLAIN
     },
 ];
@@ -177,8 +195,7 @@ fn play_peers(workload: &'static Workload, count: &str) {
     });
     let mut line = String::new();
     std::io::stdin().read_line(&mut line).expect("a line");
-    let stream = TcpStream::connect(line.trim()).expect("a connection");
-    ask(stream, workload, count);
+    ask(line.trim(), workload, count);
 }
 
 /// Answers every head; the requests of the workloads have no bodies.
@@ -189,16 +206,25 @@ fn answer(mut stream: TcpStream, response: &[u8]) {
     }
 }
 
-fn ask(mut stream: TcpStream, workload: &Workload, count: u64) {
-    stream.set_nodelay(true).expect("a socket");
+fn ask(proxy: &str, workload: &Workload, count: u64) {
+    let mut stream = connect(proxy);
     let (request, response) = ((workload.request)(), (workload.response)());
     let body = response.split_once("\r\n\r\n").expect("a head").1;
-    for _ in 0..count {
+    for asked in 0..count {
+        if workload.connections == Connections::OneEach && asked > 0 {
+            stream = connect(proxy);
+        }
         stream.write_all(request.as_bytes()).expect("a proxy");
         let whole = |read: &[u8]| read.ends_with(body.as_bytes());
         let answer = until(&mut stream, whole).expect("an answer");
         assert!(answer.starts_with(b"HTTP/1.1 200 "), "{answer:?}");
     }
+}
+
+fn connect(proxy: &str) -> TcpStream {
+    let stream = TcpStream::connect(proxy).expect("a connection");
+    stream.set_nodelay(true).expect("a socket");
+    stream
 }
 
 /// What is read until it is whole; `None` at the end.
