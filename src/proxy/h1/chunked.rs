@@ -169,7 +169,7 @@ impl Default for ChunkedDecoder {
 /// What may be passed on of a trailer section. Framing and routing in a trailer is an attack; other
 /// fields that belong into a header (RFC 9110, 6.5.1), and which a reader that merges the two would
 /// believe, are dropped.
-fn trailer_fields(fields: Fields) -> Result<HeaderMap, InvalidBody> {
+fn trailer_fields(fields: Fields<'_>) -> Result<HeaderMap, InvalidBody> {
     let (Seen::Never, Seen::Never, Seen::Never) = (&fields.length, &fields.encoding, &fields.host)
     else {
         return Err(InvalidBody::ForbiddenTrailer);

@@ -18,22 +18,31 @@ const ROOM: usize = 6;
 
 /// The fields of one head, and those among them that the codec obeys.
 #[derive(Debug, Default)]
-pub(super) struct Fields {
+pub(super) struct Fields<'h> {
     pub(super) map: HeaderMap,
+    persistence: Worth,
     pub(super) connection: Connection,
-    pub(super) host: Seen,
-    pub(super) length: Seen,
-    pub(super) encoding: Seen,
-    pub(super) expect: Seen,
-    pub(super) upgrade: Seen,
+    pub(super) host: Seen<'h>,
+    pub(super) length: Seen<'h>,
+    pub(super) encoding: Seen<'h>,
+    pub(super) expect: Seen<'h>,
+    pub(super) upgrade: Seen<'h>,
+}
+
+/// Whether a Connection that names no other field, and whose options are noted, is also to be in the map.
+#[derive(Debug, Default, PartialEq, Eq)]
+enum Worth {
+    #[default]
+    Kept,
+    Noted,
 }
 
 /// A field that may come once.
 #[derive(Debug, Default)]
-pub(super) enum Seen {
+pub(super) enum Seen<'h> {
     #[default]
     Never,
-    Once(Bytes),
+    Once(&'h [u8]),
     Again,
 }
 
@@ -45,7 +54,7 @@ pub(super) struct Connection {
     pub(super) upgrade: bool,
 }
 
-impl Fields {
+impl<'h> Fields<'h> {
     /// To be filled; `map` brings the memory that it has, and nothing else.
     pub(super) fn with_memory_of(mut map: HeaderMap) -> Self {
         map.clear();
@@ -55,11 +64,19 @@ impl Fields {
         }
     }
 
+    /// As most of them come, Connection is then taken away without having been put in.
+    pub(super) fn with_persistence_noted(self) -> Self {
+        Self {
+            persistence: Worth::Noted,
+            ..self
+        }
+    }
+
     /// Reads the field lines of `head`: those behind the start line, which ends at `start`, up to
     /// the empty line. Trailers have no start line: there `number` and `start` are zero.
     pub(super) fn read(
         &mut self,
-        head: &Bytes,
+        head: &'h Bytes,
         lines: &Lines,
         number: usize,
         mut start: usize,
@@ -82,30 +99,37 @@ impl Fields {
     }
 
     /// Adds the line from `start` to `end`, where its CRLF begins.
-    fn push(&mut self, head: &Bytes, start: usize, end: usize) -> Result<(), InvalidFields> {
+    fn push(&mut self, head: &'h Bytes, start: usize, end: usize) -> Result<(), InvalidFields> {
         let line = head.get(start..end).unwrap_or_default();
         let Some(colon) = line.iter().position(|b| *b == b':') else {
             return Err(fault_of_line(line));
         };
         let (name, value) = line.split_at(colon);
-        let value = head.slice_ref(trim(value.get(1..).unwrap_or_default()));
+        let value = trim(value.get(1..).unwrap_or_default());
         let name = match names::find(name) {
             Some(known) => {
                 if known.role != Role::Plain {
-                    self.note(known.role, &value);
+                    self.note(known.role, value);
+                }
+                if known.role == Role::Connection
+                    && self.persistence == Worth::Noted
+                    && is_persistence(value)
+                {
+                    return Ok(());
                 }
                 known.name.clone()
             }
             None => recent::read(name).map_err(|_| fault_of_line(line))?,
         };
-        let value = HeaderValue::from_maybe_shared(value).map_err(|_| fault_of_line(line))?;
+        let value = HeaderValue::from_maybe_shared(head.slice_ref(value));
+        let value = value.map_err(|_| fault_of_line(line))?;
         self.map
             .try_append(name, value)
             .map_err(|_| InvalidFields::TooMany)?;
         Ok(())
     }
 
-    fn note(&mut self, role: Role, value: &Bytes) {
+    fn note(&mut self, role: Role, value: &'h [u8]) {
         match role {
             Role::Plain => {}
             Role::Connection => self.connection.note(value),
@@ -118,10 +142,10 @@ impl Fields {
     }
 }
 
-impl Seen {
-    fn note(&mut self, value: &Bytes) {
+impl<'h> Seen<'h> {
+    fn note(&mut self, value: &'h [u8]) {
         *self = match self {
-            Self::Never => Self::Once(value.clone()),
+            Self::Never => Self::Once(value),
             Self::Once(_) | Self::Again => Self::Again,
         };
     }
@@ -135,6 +159,10 @@ impl Connection {
             self.upgrade |= option.eq_ignore_ascii_case(b"upgrade");
         }
     }
+}
+
+fn is_persistence(value: &[u8]) -> bool {
+    value.eq_ignore_ascii_case(b"keep-alive") || value.eq_ignore_ascii_case(b"close")
 }
 
 /// The members of a comma-separated list.

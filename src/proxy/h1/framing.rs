@@ -37,7 +37,7 @@ const KNOWN_CODINGS: [&str; 6] = [
 
 /// The framing that the fields declare, if they declare one.
 pub(super) fn declared(
-    fields: &Fields,
+    fields: &Fields<'_>,
     version: Version,
 ) -> Result<Option<Framing>, InvalidFraming> {
     match (&fields.length, &fields.encoding) {
@@ -86,7 +86,7 @@ fn transfer_encoding(value: &[u8]) -> Result<Framing, InvalidFraming> {
 }
 
 /// What the sender asks for, by version and Connection.
-pub(super) fn persistence(fields: &Fields, version: Version) -> Persistence {
+pub(super) fn persistence(fields: &Fields<'_>, version: Version) -> Persistence {
     let keeps = version == Version::HTTP_11 || fields.connection.keep_alive;
     match keeps && !fields.connection.close {
         true => Persistence::KeepAlive,

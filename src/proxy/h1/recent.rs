@@ -1,20 +1,48 @@
-//! Field names that a thread has read of late and that are not among the known ones, to be had again
-//! without an allocation: applications send the same few over and over.
+//! What a thread has read of late, to be had again without reading it anew: field names that are not
+//! among the known ones, without an allocation, and hosts. Clients send the same few over and over.
 //!
-//! Only a shortcut: a name that is not here is read by `http`, to the same result.
+//! Only a shortcut: what is not here is read by `http`, to the same result.
 
 use std::cell::RefCell;
 
 use http::header::{HeaderName, InvalidHeaderName};
+use http::uri::Authority;
 
 /// A name has one place, and whoever comes last has it.
 const PLACES: usize = 256;
-/// In bytes; longer names are not kept, so that all of them take some 30 KiB at most.
+/// In bytes; longer ones are not kept, so that all of them take some 30 KiB at most of either kind.
 const LONGEST: usize = 64;
 
 thread_local! {
     /// Empty until the first name is read.
     static RECENT: RefCell<Vec<Option<HeaderName>>> = const { RefCell::new(Vec::new()) };
+    /// The same.
+    static HOSTS: RefCell<Vec<Option<Authority>>> = const { RefCell::new(Vec::new()) };
+}
+
+/// A host that is spelled in this way and no other, as `read` makes it of what has none of it yet.
+pub(super) fn host<E>(
+    text: &[u8],
+    read: impl FnOnce() -> Result<Authority, E>,
+) -> Result<Authority, E> {
+    HOSTS.with_borrow_mut(|recent| {
+        if recent.is_empty() {
+            recent.resize(PLACES, None);
+        }
+        let Some(place) = recent.get_mut(place(text)) else {
+            return read();
+        };
+        if let Some(host) = place
+            && host.as_str().as_bytes() == text
+        {
+            return Ok(host.clone());
+        }
+        let host = read()?;
+        if text.len() <= LONGEST {
+            *place = Some(host.clone());
+        }
+        Ok(host)
+    })
 }
 
 pub(super) fn read(text: &[u8]) -> Result<HeaderName, InvalidHeaderName> {
@@ -57,6 +85,8 @@ fn place(text: &[u8]) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
     use super::*;
 
     #[test]
@@ -77,6 +107,35 @@ mod tests {
             for name in &names {
                 assert_eq!(read(name.as_bytes()).unwrap(), name.as_str());
             }
+        }
+    }
+
+    #[test]
+    fn hosts_come_again_as_they_are_spelled() {
+        let made = Cell::new(0);
+        let read = |text: &'static str| {
+            host(text.as_bytes(), || {
+                made.set(made.get() + 1);
+                Authority::try_from(text)
+            })
+        };
+        for _ in 0..3 {
+            assert_eq!(
+                read("shop.example:8080").unwrap().as_str(),
+                "shop.example:8080"
+            );
+        }
+        assert_eq!(made.get(), 1);
+        assert_eq!(
+            read("SHOP.example:8080").unwrap().as_str(),
+            "SHOP.example:8080"
+        );
+        assert_eq!(
+            read("shop.example:8080").unwrap().as_str(),
+            "shop.example:8080"
+        );
+        for _ in 0..2 {
+            assert!(read("shop example").is_err());
         }
     }
 

@@ -79,10 +79,10 @@ fn may_begin(byte: u8) -> bool {
     byte.is_ascii_graphic() || byte == b'\r' || byte == b'\n'
 }
 
-fn parse_head(
-    head: &Bytes,
+fn parse_head<'h>(
+    head: &'h Bytes,
     lines: &Lines,
-    mut fields: Fields,
+    mut fields: Fields<'h>,
     limits: &HeadLimits,
 ) -> Result<RequestHead, InvalidRequest> {
     let line_end = lines.end_of(0, 0, head);
@@ -95,7 +95,7 @@ fn parse_head(
         framing,
         persistence: framing::persistence(&fields, version),
         expectation: expectation(&fields, version)?,
-        upgrade: upgrade(&fields, version),
+        upgrade: upgrade(head, &fields, version),
         authority: target::authority(&uri, version, &fields)?,
         method,
         uri,
@@ -170,7 +170,7 @@ fn fault_of_version(rest: &[u8]) -> InvalidRequest {
 }
 
 /// HTTP/1.0 knows no expectations: there they are to be ignored (RFC 9110, 10.1.1).
-fn expectation(fields: &Fields, version: Version) -> Result<Expectation, InvalidRequest> {
+fn expectation(fields: &Fields<'_>, version: Version) -> Result<Expectation, InvalidRequest> {
     match &fields.expect {
         Seen::Never => Ok(Expectation::None),
         _ if version == Version::HTTP_10 => Ok(Expectation::None),
@@ -181,14 +181,14 @@ fn expectation(fields: &Fields, version: Version) -> Result<Expectation, Invalid
     }
 }
 
-fn upgrade(fields: &Fields, version: Version) -> Option<HeaderValue> {
+fn upgrade(head: &Bytes, fields: &Fields<'_>, version: Version) -> Option<HeaderValue> {
     let Seen::Once(value) = &fields.upgrade else {
         return None;
     };
     let asked = version == Version::HTTP_11 && fields.connection.upgrade;
     let h2c = tokens(value).any(|t| t.eq_ignore_ascii_case(b"h2c"));
     match asked && !h2c {
-        true => HeaderValue::from_maybe_shared(value.clone()).ok(),
+        true => HeaderValue::from_maybe_shared(head.slice_ref(value)).ok(),
         false => None,
     }
 }

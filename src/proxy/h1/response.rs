@@ -17,7 +17,8 @@ use super::scan::{HeadScanner, Lines, ScanFault};
 pub struct ResponseHead {
     pub status: StatusCode,
     pub version: Version,
-    /// As sent, hop-by-hop fields included; values share the bytes that were read.
+    /// As sent, hop-by-hop fields included, but for a Connection that says nothing more than
+    /// `persistence`; values share the bytes that were read.
     pub headers: HeaderMap,
     pub kind: ResponseKind,
     /// `None` also where Content-Length tells what a GET would have got (HEAD, 304).
@@ -67,14 +68,14 @@ pub fn parse_response_into(
         return Ok(None);
     };
     let head = buf.split_to(lines.end()).freeze();
-    let fields = Fields::with_memory_of(std::mem::take(spare));
+    let fields = Fields::with_memory_of(std::mem::take(spare)).with_persistence_noted();
     parse_head(&head, &lines, fields, limits, request_method).map(Some)
 }
 
-fn parse_head(
-    head: &Bytes,
+fn parse_head<'h>(
+    head: &'h Bytes,
     lines: &Lines,
-    mut fields: Fields,
+    mut fields: Fields<'h>,
     limits: &HeadLimits,
     request_method: &Method,
 ) -> Result<ResponseHead, InvalidResponse> {
@@ -82,7 +83,7 @@ fn parse_head(
     let line = head.get(..line_end.saturating_sub(2)).unwrap_or_default();
     let (version, status) = status_line(line)?;
     fields.read(head, lines, 1, line_end, limits.header_count)?;
-    let kind = kind(status, request_method, &fields)?;
+    let kind = kind(head, status, request_method, &fields)?;
     let framing = body_framing(status, request_method, &kind, &fields, version)?;
     let persistence = match framing {
         Framing::UntilClose => Persistence::Close,
@@ -146,14 +147,15 @@ fn is_phrase(phrase: &[u8]) -> bool {
 }
 
 fn kind(
+    head: &Bytes,
     status: StatusCode,
     request_method: &Method,
-    fields: &Fields,
+    fields: &Fields<'_>,
 ) -> Result<ResponseKind, InvalidResponse> {
     match status {
         StatusCode::SWITCHING_PROTOCOLS => match &fields.upgrade {
             Seen::Once(value) if fields.connection.upgrade => {
-                let protocol = HeaderValue::from_maybe_shared(value.clone());
+                let protocol = HeaderValue::from_maybe_shared(head.slice_ref(value));
                 protocol
                     .map(ResponseKind::Upgrade)
                     .map_err(|_| InvalidResponse::BadUpgrade)
@@ -171,7 +173,7 @@ fn body_framing(
     status: StatusCode,
     request_method: &Method,
     kind: &ResponseKind,
-    fields: &Fields,
+    fields: &Fields<'_>,
     version: Version,
 ) -> Result<Framing, InvalidFraming> {
     let declared = framing::declared(fields, version)?;

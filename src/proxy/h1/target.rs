@@ -10,6 +10,7 @@ use http::{Method, Uri, Version};
 
 use super::error::InvalidRequest;
 use super::fields::{Fields, Seen};
+use super::recent;
 
 /// The target, a part of `head`, as a URI, if its form fits the method.
 pub(super) fn parse(method: &Method, head: &Bytes, target: &[u8]) -> Result<Uri, InvalidRequest> {
@@ -116,12 +117,12 @@ fn check_target_authority(authority: &Authority) -> Result<(), InvalidRequest> {
 pub(super) fn authority(
     uri: &Uri,
     version: Version,
-    fields: &Fields,
+    fields: &Fields<'_>,
 ) -> Result<Option<Authority>, InvalidRequest> {
     let host = match &fields.host {
         Seen::Never if version == Version::HTTP_10 => None,
         Seen::Never => return Err(InvalidRequest::MissingHost),
-        Seen::Once(value) => Some(host_field(value)?),
+        Seen::Once(value) => Some(recent::host(value, || parse_host(value))?),
         Seen::Again => return Err(InvalidRequest::SeveralHosts),
     };
     let Some(target) = uri.authority() else {
@@ -140,16 +141,12 @@ pub(super) fn authority(
     }
 }
 
-/// The value of a `Host` field that was not read here.
+/// The value of a `Host` field, in memory of its own: it is kept longer than what it was read with.
 pub(in crate::proxy) fn parse_host(value: &[u8]) -> Result<Authority, InvalidRequest> {
-    host_field(&Bytes::copy_from_slice(value))
-}
-
-fn host_field(value: &Bytes) -> Result<Authority, InvalidRequest> {
     if !is_host(value) {
         return Err(InvalidRequest::BadHost);
     }
-    Authority::from_maybe_shared(value.clone()).map_err(|_| InvalidRequest::BadHost)
+    Authority::try_from(value).map_err(|_| InvalidRequest::BadHost)
 }
 
 pub(in crate::proxy) fn is_same_host(
