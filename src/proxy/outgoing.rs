@@ -137,6 +137,11 @@ impl Outgoing {
     }
 
     fn poll_write(&self, cx: &mut Context<'_>, stream: &mut Stream) -> Poll<io::Result<usize>> {
+        // Nearly always; a piece never waits without what comes before it.
+        if self.piece.is_empty() && self.tail.is_empty() {
+            let rest = self.front.get(self.written..).unwrap_or_default();
+            return stream.poll_write(cx, &[IoSlice::new(rest)]);
+        }
         let mut rest = (&self.front[..]).chain(&self.piece[..]).chain(self.tail);
         rest.advance(self.written);
         let mut slices = [IoSlice::new(&[]); 3];

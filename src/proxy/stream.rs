@@ -16,6 +16,9 @@ use tokio::net::{TcpStream, UnixStream};
 use super::tls::TlsStream;
 use crate::model::config::tls::Alpn;
 
+/// What is written in one go.
+const WHOLE: usize = 16 * 1024;
+
 pub(super) enum Stream {
     Tcp(TcpStream),
     Unix(UnixStream),
@@ -52,7 +55,10 @@ impl Stream {
         pieces: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         match (self, pieces) {
-            (Self::Tcp(tcp), [one]) => Pin::new(tcp).poll_write(cx, one),
+            (Self::Tcp(tcp), [one]) => match try_write(tcp, one) {
+                Some(written) => Poll::Ready(written),
+                None => Pin::new(tcp).poll_write(cx, one),
+            },
             (Self::Tcp(tcp), many) => Pin::new(tcp).poll_write_vectored(cx, many),
             (Self::Unix(unix), many) => Pin::new(unix).poll_write_vectored(cx, many),
             (Self::Tls(tls), pieces) => tls.poll_write(cx, pieces),
@@ -156,5 +162,17 @@ impl Stream {
         // Fails on a dead socket only, which the first read or write reports.
         let _ = tcp.set_nodelay(true);
         Self::Tcp(tcp)
+    }
+}
+
+/// A head or a small body, which the kernel takes whole or not at all: without the bookkeeping for the
+/// case that it does not. Left to that where the kernel has no room.
+fn try_write(tcp: &TcpStream, piece: &[u8]) -> Option<io::Result<usize>> {
+    if piece.len() > WHOLE {
+        return None;
+    }
+    match tcp.try_write(piece) {
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => None,
+        written => Some(written),
     }
 }

@@ -113,7 +113,7 @@ async fn look(
 ) -> Result<Option<Opened>, Reason> {
     let opened = |tcp, name| {
         Ok(Some(Opened {
-            stream: Stream::tcp(tcp),
+            stream: Stream::Tcp(tcp),
             name,
             secured: None,
         }))

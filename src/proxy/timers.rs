@@ -91,8 +91,7 @@ impl Timers {
     }
 
     pub(super) fn now(&self) -> Tick {
-        let elapsed = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(NEVER);
-        let now = Tick(self.first.saturating_add(elapsed));
+        let now = Tick(health::now().0);
         self.last.set(now);
         now
     }

@@ -4,8 +4,8 @@
 //! Not here: what the words mean and when they change (`model::health`).
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
-use std::time::Duration;
 
+use nix::sys::time::TimeValLike;
 use nix::time::{ClockId, clock_gettime};
 
 use super::layout::BOARD_CELLS;
@@ -23,8 +23,8 @@ pub struct Board {
 /// own clock function, as under valgrind, that asks by a system call.
 pub fn now() -> Millis {
     // The only ways to fail are a clock that the kernel does not have and memory that is not ours.
-    let now = clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(Duration::ZERO, Duration::from);
-    Millis(u64::try_from(now.as_millis()).unwrap_or(u64::MAX))
+    let now = clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(0, |now| now.num_milliseconds());
+    Millis(u64::try_from(now).unwrap_or_default())
 }
 
 impl Board {

@@ -92,8 +92,6 @@ async fn shake(
     }
     let turn = turns.take();
     let session = Session::server(Arc::clone(&terminator.config)).map_err(|e| fault(&e))?;
-    // Fails on a dead socket only, which the first write reports.
-    let _ = tcp.set_nodelay(true);
     let mut stream = Box::new(TlsStream::new(tcp, session));
     let mut choice = None;
     let mut after = || choice = take_choice().or_else(|| choice.take());
