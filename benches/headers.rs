@@ -12,10 +12,10 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
-use http::{HeaderMap, HeaderValue};
+use http::HeaderMap;
 use sluice::model::config::Config;
 use sluice::model::headers::forwarded::{Origin, Trust};
-use sluice::model::headers::{Values, forwarded, hop};
+use sluice::model::headers::{RequestId, Told, Values, forwarded, hop};
 use sluice::model::load;
 use sluice::model::snapshot::Snapshot;
 use sluice::proxy::h1::{HeadLimits, HeadScanner, parse_request, parse_response};
@@ -55,9 +55,12 @@ fn rewrite(headers: &mut HeaderMap, values: &Values) {
         trust: Trust::Untrusted,
     };
     hop::strip(headers);
-    let host = HeaderValue::from_static("example.com");
-    let id = HeaderValue::from_static("0123456789abcdef0123456789abcdef");
-    forwarded::tell(headers, &origin, "http", Some(&host), id, values);
+    let told = Told {
+        request_id: RequestId::Made(*b"0123456789abcdef0123456789abcdef"),
+        peer: origin.peer,
+        scheme: "http",
+    };
+    black_box(forwarded::tell(headers, told, origin.trust, values));
 }
 
 fn browser() -> HeaderMap {

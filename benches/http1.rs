@@ -146,6 +146,7 @@ fn encode_request() -> Box<dyn FnMut()> {
                 .map_or("/", |target| target.as_str()),
             host: b"upstream.example.com",
             headers: &head.headers,
+            told: None,
             framing: head.framing,
             connection: ConnectionField::Omit,
         };

@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use http::{HeaderMap, HeaderValue, StatusCode};
 
+use super::headers::find;
+
 pub mod web;
 
 /// More digits than this are no timeout.
@@ -59,7 +61,7 @@ const GRPC: &str = "application/grpc";
 
 impl Dialect {
     pub fn of(headers: &HeaderMap) -> Self {
-        let value = headers.get(http::header::CONTENT_TYPE);
+        let value = find(headers, &http::header::CONTENT_TYPE);
         let Some(text) = value.and_then(|value| value.to_str().ok()) else {
             return Self::Http;
         };

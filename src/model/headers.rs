@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 
-use http::header::{HOST, VIA};
+use http::header::{HOST, HeaderName, VIA};
 use http::{HeaderMap, HeaderValue, Method};
 
 use super::config::HostHeader;
@@ -16,11 +16,15 @@ pub mod forwarded;
 pub mod hop;
 pub mod secure;
 pub mod settings;
+pub mod told;
 mod values;
 
 pub use forwarded::Origin;
+pub use told::{RequestId, Told};
 pub use values::Values;
 
+/// Up to this many fields, to look at all names costs less than to hash one: `http` hashes byte by byte.
+const FEW: usize = 8;
 const VIA_US: HeaderValue = HeaderValue::from_static("1.1 sluice");
 
 /// A request on its way to an upstream.
@@ -34,15 +38,16 @@ pub struct Passage<'a> {
     pub host: &'a str,
     pub method: &'a Method,
     pub path: &'a str,
-    pub request_id: HeaderValue,
+    pub request_id: RequestId,
     pub tls: TlsFacts<'a>,
 }
 
 impl Passage<'_> {
-    /// What the client sent becomes what the upstream is sent; all but `Host`, for which see `host`.
-    pub fn rewrite(self, headers: &mut HeaderMap, values: &Values) {
+    /// What the client sent becomes what the upstream is sent; all but `Host`, for which see `host`,
+    /// and but for what the upstream is told beside it.
+    #[must_use]
+    pub fn rewrite(self, headers: &mut HeaderMap, values: &Values) -> Option<Told> {
         let settings = self.settings(headers, values);
-        let client_host = headers.get(HOST).cloned();
         hop::strip(headers);
         let Self {
             snapshot,
@@ -51,16 +56,20 @@ impl Passage<'_> {
             request_id,
             ..
         } = self;
-        forwarded::tell(
-            headers,
-            &origin,
-            scheme,
-            client_host.as_ref(),
+        let told = Told {
             request_id,
-            values,
-        );
+            peer: origin.peer,
+            scheme,
+        };
+        let mut told = forwarded::tell(headers, told, origin.trust, values);
+        if snapshot.sets_told
+            && let Some(told) = told.take()
+        {
+            told.put_into(headers, values);
+        }
         settings::set(headers, snapshot, settings);
         add_via(headers, snapshot.via);
+        told
     }
 
     /// Made before anything of the headers is changed: templates speak of what the client sent.
@@ -75,13 +84,22 @@ impl Passage<'_> {
             scheme: self.scheme,
             method: self.method.as_str(),
             path: self.path,
-            request_id: self.request_id.to_str().unwrap_or_default(),
+            request_id: self.request_id.as_str(),
             upstream: &self.upstream.id,
             tls: self.tls,
             headers,
         };
         settings::render(self.snapshot, &facts, values)
     }
+}
+
+/// The first value of a field, as `HeaderMap::get` finds it.
+pub fn find<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h HeaderValue> {
+    if headers.len() > FEW {
+        return headers.get(name);
+    }
+    let mut all = headers.iter();
+    all.find(|(one, _)| *one == name).map(|(_, value)| value)
 }
 
 /// What the upstream sent becomes what the client is sent.
@@ -97,7 +115,7 @@ pub fn host<'a>(
     headers: &'a HeaderMap,
 ) -> &'a HeaderValue {
     let client_host = match upstream.host_header {
-        HostHeader::Preserve => headers.get(HOST).filter(|host| !host.is_empty()),
+        HostHeader::Preserve => find(headers, &HOST).filter(|host| !host.is_empty()),
         HostHeader::Upstream => None,
     };
     client_host.unwrap_or(&server.authority)

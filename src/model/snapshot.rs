@@ -15,7 +15,7 @@ use rustls::RootCertStore;
 use super::config::balance::Balancing;
 use super::config::traffic::TrafficChange;
 use super::config::{self, Config};
-use super::headers::{self, settings};
+use super::headers::{self, settings, told};
 use super::proxy_protocol;
 use super::route::{RouteError, RouteTable};
 use super::template::Template;
@@ -70,6 +70,8 @@ pub struct Snapshot {
     changed: HashMap<(u32, u32), Traffic>,
     /// Set on every proxied request, in order.
     pub headers: Vec<HeaderSetting>,
+    /// Whether one of them is among what an upstream is told anyway.
+    pub sets_told: bool,
     pub trusted_proxies: Networks,
     pub limits: config::Limits,
     pub http2: config::Http2,
@@ -149,6 +151,11 @@ impl Snapshot {
     pub fn build(config: &Config, generation: u64) -> Result<Self, SnapshotError> {
         check_references(config)?;
         let system = tls::usable_roots(&config.system_authorities);
+        let headers: Vec<HeaderSetting> = config
+            .headers
+            .iter()
+            .map(header)
+            .collect::<Result<_, _>>()?;
         Ok(Self {
             generation,
             routes: RouteTable::build(&config.rules)?,
@@ -159,11 +166,8 @@ impl Snapshot {
                 .collect::<Result<_, _>>()?,
             upstreams: upstreams(config, &system)?,
             changed: changed(config)?,
-            headers: config
-                .headers
-                .iter()
-                .map(header)
-                .collect::<Result<_, _>>()?,
+            sets_told: headers.iter().any(|one| told::depends_on(&one.name)),
+            headers,
             trusted_proxies: Networks::new(&config.trusted_proxies),
             limits: config.limits,
             http2: config.http2,

@@ -9,7 +9,7 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 
-use http::{Request, Response, Version};
+use http::{Request, Version, request};
 
 use super::body::Body;
 use super::client::{Arrival, Client, ClientBody, Incoming, Woken};
@@ -19,7 +19,7 @@ use super::handler::{self, Inbound};
 use super::http2;
 use super::interim::Interim;
 use super::orphan::{Ground, unless_orphaned};
-use super::respond::{self, Disclosure};
+use super::respond::{self, BoxedResponse, Disclosure};
 use super::timers::Patience;
 use super::visit::{Share, Visit};
 use crate::model::grpc::Dialect;
@@ -189,9 +189,9 @@ async fn exchange(client: &Rc<Client>, head: Box<RequestHead>, visit: &mut Visit
         method: head.method.clone(),
         persistence: head.persistence,
     };
-    let (request, inbound) = request_of(*head, client);
+    let (mut head, body, inbound) = request_of(*head, client);
     let response = {
-        let handling = pin!(handler::handle(request, &inbound, visit));
+        let handling = pin!(handler::handle(&mut head, body, &inbound, visit));
         while_there(client, handling).await
     };
     let next = match response {
@@ -227,7 +227,7 @@ async fn refuse(client: &Rc<Client>, reason: Reason, visit: &mut Visit) -> Next 
     }
 }
 
-fn request_of(head: RequestHead, client: &Rc<Client>) -> (Request<Body>, Inbound) {
+fn request_of(head: RequestHead, client: &Rc<Client>) -> (request::Parts, Body, Inbound) {
     let body = if client.with_incoming(|incoming| incoming.is_over()) {
         Body::Empty
     } else {
@@ -250,20 +250,20 @@ fn request_of(head: RequestHead, client: &Rc<Client>) -> (Request<Body>, Inbound
         interim,
         alarm: Rc::clone(&client.alarm),
     };
-    let mut request = Request::new(body);
-    *request.method_mut() = head.method;
-    *request.uri_mut() = head.uri;
-    *request.version_mut() = head.version;
-    *request.headers_mut() = head.headers;
-    (request, inbound)
+    let (mut parts, ()) = Request::new(()).into_parts();
+    parts.method = head.method;
+    parts.uri = head.uri;
+    parts.version = head.version;
+    parts.headers = head.headers;
+    (parts, body, inbound)
 }
 
 /// Has the request handled for as long as its client is there. The handling is dropped when it goes,
 /// and with it what an upstream does for it.
 async fn while_there(
     client: &Client,
-    mut handling: std::pin::Pin<&mut impl Future<Output = Response<Body>>>,
-) -> Result<Response<Body>, Reason> {
+    mut handling: std::pin::Pin<&mut impl Future<Output = BoxedResponse>>,
+) -> Result<BoxedResponse, Reason> {
     poll_fn(|cx| {
         if let Poll::Ready(response) = handling.as_mut().poll(cx) {
             return Poll::Ready(Ok(response));

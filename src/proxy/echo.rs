@@ -10,13 +10,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri, request};
+use http::{HeaderMap, HeaderValue, Response, StatusCode, Uri, request};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::body::{Body, Frame};
 use super::error::Reason;
 use super::handler::Inbound;
+use super::respond::BoxedResponse;
 use super::timers::Patience;
 use super::visit::Visit;
 use crate::model::route::Route;
@@ -25,21 +26,22 @@ use crate::model::snapshot::Upstream;
 const LONGEST_DELAY: Duration = Duration::from_secs(60);
 
 pub(super) async fn answer(
-    request: Request<Body>,
+    head: &request::Parts,
+    mut body: Body,
     inbound: &Inbound,
     visit: &Visit,
     route: &Route,
     upstream: &Upstream,
-) -> Result<Response<Body>, Reason> {
-    let (head, mut body) = request.into_parts();
+) -> Result<BoxedResponse, Reason> {
     let received = receive(&mut body).await?;
     let wish = Wish::of(&head.uri);
     if let Some(delay) = wish.delay {
         let mut patience = Patience::default();
         poll_fn(|cx| patience.poll(cx, &inbound.alarm, delay)).await;
     }
-    let report = report(&head, &received, visit, route, upstream);
-    let mut response = Response::new(Body::Full(Bytes::from(format!("{report}\n"))));
+    let report = report(head, &received, visit, route, upstream);
+    let text = Body::Full(Bytes::from(format!("{report}\n")));
+    let mut response = Box::new(Response::new(text));
     *response.status_mut() = wish.status;
     response
         .headers_mut()

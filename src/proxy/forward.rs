@@ -15,7 +15,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use http::header::{EXPECT, HeaderValue, SET_COOKIE};
-use http::{Request, Response, StatusCode, Version, request};
+use http::{Response, StatusCode, Version, request};
 
 use super::Proxy;
 use super::body::{Body, Frame};
@@ -24,6 +24,7 @@ use super::error::Reason;
 use super::h1::ResponseKind;
 use super::handler::Inbound;
 use super::placement::Placement;
+use super::respond::BoxedResponse;
 use super::timers::Patience;
 use super::tunnel::Switched;
 use super::upstream::admission::{self, Applicant};
@@ -36,6 +37,7 @@ use super::upstream::replay::Replay;
 use super::upstream::upload::Repeat;
 use super::visit::Visit;
 use crate::model::config::traffic::CircuitBreaker;
+use crate::model::headers::{self, Told};
 use crate::model::retry::{Failure, Reach, Seen};
 use crate::model::snapshot::{Server, Upstream};
 use crate::model::traffic::Traffic;
@@ -54,7 +56,9 @@ pub(super) struct Target<'a> {
 
 /// What stays the same over all tries of a request.
 struct Errand<'a> {
-    head: request::Parts,
+    head: &'a mut request::Parts,
+    /// What goes with the head, unless that says it.
+    told: Option<Told>,
     body: Replay,
     repeat: Repeat,
     target: &'a Target<'a>,
@@ -86,12 +90,14 @@ struct Course {
 }
 
 pub(super) async fn forward(
-    request: Request<Body>,
+    head: &mut request::Parts,
+    body: Body,
+    told: Option<Told>,
     target: &Target<'_>,
     inbound: &Inbound,
     visit: &mut Visit,
-) -> Result<Response<Body>, Reason> {
-    let mut errand = Errand::begin(request, target, inbound, visit);
+) -> Result<BoxedResponse, Reason> {
+    let mut errand = Errand::begin(head, body, told, target, inbound, visit);
     let mut course = Course::default();
     let mut hold = admission::admit(&errand.applicant(), &course.tried).await?;
     loop {
@@ -138,13 +144,14 @@ impl Visit {
 
 impl<'a> Errand<'a> {
     fn begin(
-        request: Request<Body>,
+        head: &'a mut request::Parts,
+        body: Body,
+        told: Option<Told>,
         target: &'a Target<'a>,
         inbound: &'a Inbound,
         visit: &Visit,
     ) -> Self {
-        let placement = Placement::of(&request, target, visit);
-        let (head, body) = request.into_parts();
+        let placement = Placement::of(head, target, visit);
         let policy = &target.traffic.retry;
         let repeat = if head.method.is_idempotent() || policy.takes(&head.method) {
             Repeat::Freely
@@ -154,6 +161,7 @@ impl<'a> Errand<'a> {
         target.members.account().request(inbound.alarm.about_now());
         let mut errand = Self {
             head,
+            told,
             body: Replay::new(body, policy.buffer_bytes),
             repeat,
             target,
@@ -170,8 +178,9 @@ impl<'a> Errand<'a> {
 
     /// A server need not be asked for leave to send what the client sends anyway.
     fn expect_nothing(&mut self) {
-        if self.body.wait() != Wait::Continue {
-            self.head.headers.remove(EXPECT);
+        let headers = &mut self.head.headers;
+        if self.body.wait() != Wait::Continue && headers::find(headers, &EXPECT).is_some() {
+            headers.remove(EXPECT);
         }
     }
 
@@ -300,7 +309,7 @@ impl<'a> Errand<'a> {
         .await;
     }
 
-    fn respond(&self, reached: Reached, hold: Hold) -> Result<Response<Body>, Reason> {
+    fn respond(&self, reached: Reached, hold: Hold) -> Result<BoxedResponse, Reason> {
         reached.carrier.commit();
         let cookie = hold.cookie(self.placement.token.as_deref());
         let mut response = self.response(reached, hold)?;
@@ -310,7 +319,7 @@ impl<'a> Errand<'a> {
         Ok(response)
     }
 
-    fn response(&self, reached: Reached, hold: Hold) -> Result<Response<Body>, Reason> {
+    fn response(&self, reached: Reached, hold: Hold) -> Result<BoxedResponse, Reason> {
         let Reached { mut head, carrier } = reached;
         let headers = std::mem::take(&mut head.headers);
         let body = match (&head.kind, carrier) {
@@ -333,7 +342,7 @@ impl<'a> Errand<'a> {
             }
             _ => return Err(Reason::UpstreamUpgrade),
         };
-        let mut response = Response::new(body);
+        let mut response = Box::new(Response::new(body));
         *response.status_mut() = head.status;
         *response.version_mut() = Version::HTTP_11;
         *response.headers_mut() = headers;

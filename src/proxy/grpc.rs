@@ -11,6 +11,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 
 use super::body::Body;
 use super::error::Reason;
+use super::respond::BoxedResponse;
 use crate::model::grpc::{Code, Dialect};
 
 pub(super) const STATUS: HeaderName = HeaderName::from_static("grpc-status");
@@ -19,22 +20,22 @@ pub(super) const TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 
 /// A refusal as its client understands it: of gRPC, 200 with the status in the head and no body.
 pub(super) fn in_dialect(
-    refusal: Response<Body>,
+    refusal: BoxedResponse,
     reason: Reason,
     dialect: Dialect,
-) -> Response<Body> {
+) -> BoxedResponse {
     let content_type = match dialect {
         Dialect::Http => return refusal,
         Dialect::Grpc => "application/grpc",
         Dialect::GrpcWeb => "application/grpc-web+proto",
         Dialect::GrpcWebText => "application/grpc-web-text+proto",
     };
-    let (mut head, _text) = refusal.into_parts();
+    let (mut head, _text) = (*refusal).into_parts();
     head.status = StatusCode::OK;
     head.headers
         .insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     tell(&mut head.headers, reason);
-    Response::from_parts(head, Body::Empty)
+    Box::new(Response::from_parts(head, Body::Empty))
 }
 
 /// The end of a call that the proxy ends.

@@ -9,7 +9,7 @@ use std::rc::Rc;
 
 use http::header::{HeaderValue, STRICT_TRANSPORT_SECURITY};
 use http::uri::Authority;
-use http::{Method, Request, Response, request};
+use http::{Method, request};
 
 use super::body::Body;
 use super::ends::Ends;
@@ -17,13 +17,13 @@ use super::error::Reason;
 use super::grpc::deadline;
 use super::grpc::web::{self, Form};
 use super::interim::Interim;
-use super::respond::{self, Disclosure};
+use super::respond::{self, BoxedResponse, Disclosure};
 use super::timers::{Alarm, Tick, before};
 use super::tls::secured::Secured;
 use super::visit::Visit;
 use super::{echo, forward, mirror};
 use crate::model::grpc::Dialect;
-use crate::model::headers::{self, Origin, Passage, forwarded, secure};
+use crate::model::headers::{self, Origin, Passage, RequestId, forwarded, secure};
 use crate::model::route::{Route, RouteQuery};
 use crate::model::snapshot::{Snapshot, Target};
 
@@ -44,16 +44,19 @@ pub(super) struct Inbound {
 
 /// Answers every request. May be dropped at any time: an upstream that is at work on it sees its
 /// connection closed.
+///
+/// The head stays where it is: large as it is, it would be moved from hand to hand.
 pub(super) async fn handle(
-    request: Request<Body>,
+    head: &mut request::Parts,
+    body: Body,
     inbound: &Inbound,
     visit: &mut Visit,
-) -> Response<Body> {
-    let hsts = strict_transport(&request, inbound, visit);
-    let call = Call::of(&request, inbound);
+) -> BoxedResponse {
+    let hsts = strict_transport(head, inbound, visit);
+    let call = Call::of(head, inbound);
     // When the deadline passes, the handling is dropped, and with it what an upstream does for it.
     let served = {
-        let serving = pin!(serve(request, inbound, call, visit));
+        let serving = pin!(serve(head, body, inbound, call, visit));
         before(call.due, &inbound.alarm, serving).await
     };
     let served = served.unwrap_or(Err(Reason::GrpcDeadline));
@@ -72,7 +75,7 @@ pub(super) async fn handle(
 
 /// What the listener tells those who come by https, of us or of a trusted proxy before us.
 fn strict_transport(
-    request: &Request<Body>,
+    head: &request::Parts,
     inbound: &Inbound,
     visit: &Visit,
 ) -> Option<HeaderValue> {
@@ -81,8 +84,8 @@ fn strict_transport(
     let trusted = &visit.active.snapshot.trusted_proxies;
     let by_https = || {
         let peer = inbound.ends.peer.ip();
-        let origin = forwarded::origin(peer, request.headers(), trusted);
-        secure::came_by_https(&origin, request.headers())
+        let origin = forwarded::origin(peer, &head.headers, trusted);
+        secure::came_by_https(&origin, &head.headers)
     };
     (inbound.tls.is_some() || by_https()).then(|| hsts.clone())
 }
@@ -93,7 +96,7 @@ fn redirect(
     origin: &Origin,
     inbound: &Inbound,
     visit: &Visit,
-) -> Result<Option<Response<Body>>, Reason> {
+) -> Result<Option<BoxedResponse>, Reason> {
     let entrance = visit.active.entrance(visit.seen.listener);
     let Some(redirect) = entrance.and_then(|entrance| entrance.settings.redirect_https) else {
         return Ok(None);
@@ -117,26 +120,26 @@ struct Call {
 }
 
 impl Call {
-    fn of(request: &Request<Body>, inbound: &Inbound) -> Self {
-        let dialect = Dialect::of(request.headers());
+    fn of(head: &request::Parts, inbound: &Inbound) -> Self {
+        let dialect = Dialect::of(&head.headers);
         let due = match dialect {
             Dialect::Http => None,
-            _ => deadline::due(request.headers(), &inbound.alarm),
+            _ => deadline::due(&head.headers, &inbound.alarm),
         };
         Self { dialect, due }
     }
 }
 
 async fn serve(
-    request: Request<Body>,
+    head: &mut request::Parts,
+    mut body: Body,
     inbound: &Inbound,
     call: Call,
     visit: &mut Visit,
-) -> Result<Response<Body>, Reason> {
-    let (mut head, body) = request.into_parts();
+) -> Result<BoxedResponse, Reason> {
     let active = visit.active.clone();
     let snapshot = &active.snapshot;
-    note_head(visit, &head);
+    note_head(visit, head);
     visit.seen.tls.clone_from(&inbound.tls);
     refuse_connect(&head.method)?;
 
@@ -146,12 +149,12 @@ async fn serve(
         &snapshot.trusted_proxies,
     );
     visit.seen.client = origin.ip;
-    if let Some(elsewhere) = redirect(&head, &origin, inbound, visit)? {
+    if let Some(elsewhere) = redirect(head, &origin, inbound, visit)? {
         return Ok(elsewhere);
     }
     let host = host(inbound);
     refuse_misdirected(inbound)?;
-    let route = find_route(snapshot, &head, host)?;
+    let route = find_route(snapshot, head, host)?;
     visit.seen.route = Some(route.index);
     let index = active
         .balance
@@ -169,8 +172,8 @@ async fn serve(
     visit.due = due;
 
     let proxy = Rc::clone(&visit.proxy);
-    let request_id =
-        forwarded::request_id(&origin, &head.headers).unwrap_or_else(|| proxy.scratch.request_id());
+    let request_id = forwarded::request_id(&origin, &head.headers);
+    let request_id = request_id.unwrap_or_else(|| RequestId::Made(proxy.scratch.request_id()));
     visit.seen.request_id = Some(request_id.clone());
     if let Some(trace) = &visit.seen.trace {
         trace.tell(&mut head.headers);
@@ -190,17 +193,24 @@ async fn serve(
             .map(|tls| tls.facts())
             .unwrap_or_default(),
     };
-    passage.rewrite(&mut head.headers, &proxy.scratch.values);
+    let told = passage.rewrite(&mut head.headers, &proxy.scratch.values);
+    let all_are_seen = route.mirror.is_some() || matches!(upstream.target, Target::Echo);
+    let told = match told {
+        Some(told) if all_are_seen => {
+            told.put_into(&mut head.headers, &proxy.scratch.values);
+            None
+        }
+        told => told,
+    };
 
-    let mut request = Request::from_parts(head, body);
     let web = Form::of(call.dialect).filter(|_| route.grpc_web || upstream.grpc_web);
-    let web = web.and_then(|form| Some((form, web::to_grpc(&mut request, form)?)));
+    let web = web.and_then(|form| Some((form, web::to_grpc(&mut head.headers, &mut body, form)?)));
     if route.mirror.is_some() {
-        request = mirror::split(request, route, inbound, visit);
+        body = mirror::split(head, body, route, inbound, visit);
     }
     let answer = pin!(async {
         match &upstream.target {
-            Target::Echo => echo::answer(request, inbound, visit, route, upstream).await,
+            Target::Echo => echo::answer(head, body, inbound, visit, route, upstream).await,
             Target::Servers(servers) => {
                 let target = forward::Target {
                     upstream,
@@ -208,7 +218,7 @@ async fn serve(
                     members: active.members(index).ok_or(Reason::NoAddress)?,
                     traffic,
                 };
-                forward::forward(request, &target, inbound, visit).await
+                forward::forward(head, body, told, &target, inbound, visit).await
             }
         }
     });

@@ -102,27 +102,28 @@ impl UnderWay {
     }
 }
 
-/// The request as it is to be sent on; what it takes to make a copy goes with its body.
+/// The request's body as it is to be sent on; what it takes to make a copy goes with it.
 pub(super) fn split(
-    request: Request<Body>,
+    head: &request::Parts,
+    body: Body,
     route: &Route,
     inbound: &Inbound,
     visit: &Visit,
-) -> Request<Body> {
+) -> Body {
     let (Some(mirror), Some(under_way)) = (
         &route.mirror,
         visit.active.mirrored.0.get(&route.name).cloned(),
     ) else {
-        return request;
+        return body;
     };
     let mirrors = &visit.proxy.mirrors;
     let is_chosen = mirrors.random.below(100) < u64::from(mirror.percent);
     // A tunnel has no copy: nobody would speak to its other end.
     if !is_chosen || inbound.upgrade.is_some() {
-        return request;
+        return body;
     }
     let has_room = under_way.get() < mirror.max_in_flight;
-    let size = request.body().size();
+    let size = body.size();
     let is_too_long = matches!(size, Size::Known(size) if size > u64::from(mirror.max_body));
     if !has_room || is_too_long {
         count(
@@ -131,13 +132,12 @@ pub(super) fn split(
             mirror.upstream,
             Copied::Dropped,
         );
-        return request;
+        return body;
     }
-    let (head, body) = request.into_parts();
-    let copy = Copy::of(&head, mirror, under_way, inbound, visit);
+    let copy = Copy::of(head, mirror, under_way, inbound, visit);
     if matches!(body, Body::Empty) {
         copy.send(Body::Empty);
-        return Request::from_parts(head, body);
+        return body;
     }
     let mut copied = CopiedBody {
         inner: body,
@@ -147,7 +147,7 @@ pub(super) fn split(
         bound: mirror.max_body as usize,
     };
     copied.send_if_whole();
-    Request::from_parts(head, Body::Copied(Box::new(copied)))
+    Body::Copied(Box::new(copied))
 }
 
 impl Copy {
@@ -218,9 +218,10 @@ impl Copy {
         };
         let mut visit = Visit::unseen(&self.proxy, Rc::clone(&self.active), self.ends.peer);
         visit.seen.client = self.client;
-        let request = Request::from_parts(copy_of(&self.head), body);
-        let response = forward::forward(request, &target, &inbound, &mut visit).await?;
-        let mut body = response.into_body();
+        let mut head = copy_of(&self.head);
+        let sent = forward::forward(&mut head, body, None, &target, &inbound, &mut visit);
+        let response = sent.await?;
+        let mut body = (*response).into_body();
         while let Some(frame) = poll_fn(|cx| body.poll_frame(cx)).await {
             frame?;
         }

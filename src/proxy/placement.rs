@@ -5,7 +5,7 @@
 
 use std::net::IpAddr;
 
-use http::Request;
+use http::request;
 
 use super::forward::Target;
 use super::visit::Visit;
@@ -23,12 +23,12 @@ pub(super) struct Placement {
 }
 
 impl Placement {
-    pub(super) fn of<B>(request: &Request<B>, target: &Target<'_>, visit: &Visit) -> Self {
+    pub(super) fn of(head: &request::Parts, target: &Target<'_>, visit: &Visit) -> Self {
         let sticky = target.members.sticky();
-        let mut cookies = sticky.map(|sticky| matcher::cookies(request.headers(), sticky.cookie()));
+        let mut cookies = sticky.map(|sticky| matcher::cookies(&head.headers, sticky.cookie()));
         let token = cookies.as_mut().and_then(Iterator::next);
         Self {
-            key: key(request, target, visit),
+            key: key(head, target, visit),
             token: token.map(Into::into),
         }
     }
@@ -52,19 +52,19 @@ fn hashed_on(upstream: &Upstream) -> Option<&HashOn> {
 }
 
 /// `None` where the policy does not ask for one, or the request has no such thing.
-fn key<B>(request: &Request<B>, target: &Target<'_>, visit: &Visit) -> Option<u64> {
+fn key(head: &request::Parts, target: &Target<'_>, visit: &Visit) -> Option<u64> {
     match hashed_on(target.upstream)? {
         HashOn::ClientAddress => Some(address(visit.seen.client)),
         HashOn::Header(name) => {
-            let value = request.headers().get(name)?;
+            let value = head.headers.get(name)?;
             Some(hash::of(value.as_bytes()))
         }
         HashOn::Cookie(name) => {
-            let value = matcher::cookies(request.headers(), name).next()?;
+            let value = matcher::cookies(&head.headers, name).next()?;
             Some(hash::of(value))
         }
         HashOn::Query(name) => {
-            let query = request.uri().query()?;
+            let query = head.uri.query()?;
             let value = matcher::query_values(query, name.as_bytes()).next()?;
             Some(hash::of(&value))
         }

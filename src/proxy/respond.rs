@@ -31,16 +31,20 @@ impl Disclosure {
     }
 }
 
+/// An answer on its way to the client. It goes through many hands; large as it is, it stays where it is.
+pub(super) type BoxedResponse = Box<Response<Body>>;
+
 /// Sends the client elsewhere.
-pub(super) fn redirect(code: u16, location: HeaderValue) -> Response<Body> {
-    let mut response = Response::new(Body::Empty);
+pub(super) fn redirect(code: u16, location: HeaderValue) -> BoxedResponse {
+    let mut response = Box::new(Response::new(Body::Empty));
     *response.status_mut() = StatusCode::from_u16(code).unwrap_or(StatusCode::PERMANENT_REDIRECT);
     response.headers_mut().insert(LOCATION, location);
     response
 }
 
-pub(super) fn refusal(reason: Reason, disclosure: Disclosure, dialect: Dialect) -> Response<Body> {
-    let mut response = Response::new(Body::Full(Bytes::from_static(reason.text().as_bytes())));
+pub(super) fn refusal(reason: Reason, disclosure: Disclosure, dialect: Dialect) -> BoxedResponse {
+    let text = Body::Full(Bytes::from_static(reason.text().as_bytes()));
+    let mut response = Box::new(Response::new(text));
     *response.status_mut() = reason.status();
     let headers = response.headers_mut();
     headers.insert(

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::request::Request;
 use crate::model::config::Config;
-use crate::model::headers::{self, Passage, Values, forwarded};
+use crate::model::headers::{self, Passage, RequestId, Values, forwarded};
 use crate::model::route::{Mismatch, Route, Verdict};
 use crate::model::secret::{MASK, is_credential};
 use crate::model::snapshot::{Server, Snapshot, Target, Upstream};
@@ -18,7 +18,7 @@ mod tests;
 /// Of more rules only those that came closest are shown, unless all are asked for.
 const RULES: usize = 20;
 /// In place of a request id: each request gets a new one.
-const REQUEST_ID: HeaderValue = HeaderValue::from_static("(a new id)");
+const REQUEST_ID: RequestId = RequestId::Given(HeaderValue::from_static("(a new id)"));
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Shown {
@@ -203,7 +203,10 @@ fn rewritten(upstream: &Upstream, snapshot: &Snapshot, request: &Request) -> Hea
         request_id: forwarded::request_id(&origin, &headers).unwrap_or(REQUEST_ID),
         tls: TlsFacts::default(),
     };
-    passage.rewrite(&mut headers, &Values::default());
+    let values = Values::default();
+    if let Some(told) = passage.rewrite(&mut headers, &values) {
+        told.put_into(&mut headers, &values);
+    }
     headers
 }
 

@@ -1,20 +1,21 @@
 //! Who the client is, and what the upstream is told about it: `X-Forwarded-For`, `-Proto`, `-Host`
 //! and `X-Request-Id`, added to what a trusted proxy sent, put in place of what anybody else did.
 //!
-//! Not here: which peers are trusted (the snapshot), and `Forwarded` (RFC 7239), which is passed on
-//! from a trusted peer and never made.
+//! Not here: which peers are trusted (the snapshot), `Forwarded` (RFC 7239), which is passed on
+//! from a trusted peer and never made, and how the fields are written (`told`).
 
 use std::net::IpAddr;
 
-use http::header::{FORWARDED, HeaderMap, HeaderName, HeaderValue};
+use http::header::{self, FORWARDED, HeaderMap, HeaderName, HeaderValue};
 
+use super::told::{RequestId, Told};
 use super::{Values, values};
 use crate::model::snapshot::Networks;
 
-const FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-const PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
-const HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+pub(super) const FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+pub(super) const PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+pub(super) const HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// A request id of more bytes than this is not taken over.
 const LONGEST_ID: usize = 128;
 
@@ -75,7 +76,7 @@ pub fn origin(peer: IpAddr, headers: &HeaderMap, trusted: &Networks) -> Origin {
 }
 
 /// The id that a trusted peer gave the request. Whoever gets none makes one.
-pub fn request_id(origin: &Origin, headers: &HeaderMap) -> Option<HeaderValue> {
+pub fn request_id(origin: &Origin, headers: &HeaderMap) -> Option<RequestId> {
     let kept = match origin.trust {
         Trust::Trusted => headers.get(&REQUEST_ID),
         Trust::Untrusted => None,
@@ -83,33 +84,27 @@ pub fn request_id(origin: &Origin, headers: &HeaderMap) -> Option<HeaderValue> {
     let fits = |id: &&HeaderValue| {
         (1..=LONGEST_ID).contains(&id.len()) && id.as_bytes().iter().all(u8::is_ascii_graphic)
     };
-    kept.filter(fits).cloned()
+    kept.filter(fits).cloned().map(RequestId::Given)
 }
 
-/// Says to the upstream who asks, by which scheme and for which host.
-pub fn tell(
-    headers: &mut HeaderMap,
-    origin: &Origin,
-    scheme: &'static str,
-    host: Option<&HeaderValue>,
-    request_id: HeaderValue,
-    values: &Values,
-) {
-    headers.insert(REQUEST_ID, request_id);
-    match origin.trust {
-        Trust::Untrusted => {
-            forget(headers);
-            headers.insert(FOR, values.address(origin.peer));
-        }
-        Trust::Trusted => {
-            let chain = continued(headers, origin.peer, values);
-            headers.insert(FOR, chain);
-        }
+/// What is to be said to the upstream of who asks, by which scheme and for which host. Of what the
+/// client said of that nothing is left in the map where nobody trusts it; where it is trusted, the map
+/// has all of it, and nothing is to be said beside it.
+pub fn tell(headers: &mut HeaderMap, told: Told, trust: Trust, values: &Values) -> Option<Told> {
+    if trust == Trust::Untrusted {
+        forget(headers);
+        return Some(told);
     }
-    tell_unless_told(headers, origin, PROTO, || HeaderValue::from_static(scheme));
-    if let Some(host) = host {
-        tell_unless_told(headers, origin, HOST, || host.clone());
+    let chain = continued(headers, told.peer, values);
+    headers.insert(FOR, chain);
+    headers.insert(REQUEST_ID, told.request_id.value(values));
+    headers
+        .entry(PROTO)
+        .or_insert(HeaderValue::from_static(told.scheme));
+    if let Some(host) = headers.get(header::HOST).cloned() {
+        headers.entry(HOST).or_insert(host);
     }
+    None
 }
 
 /// The chain of a trusted peer, and the peer.
@@ -123,23 +118,11 @@ fn continued(headers: &HeaderMap, peer: IpAddr, values: &Values) -> HeaderValue 
     })
 }
 
-/// What others have said is there only where they are trusted.
-fn tell_unless_told(
-    headers: &mut HeaderMap,
-    origin: &Origin,
-    name: HeaderName,
-    value: impl FnOnce() -> HeaderValue,
-) {
-    if origin.trust == Trust::Untrusted || !headers.contains_key(&name) {
-        headers.insert(name, value());
-    }
-}
-
 /// What an untrusted peer says of where it comes from is not passed on, in any spelling of it.
 fn forget(headers: &mut HeaderMap) {
     let claim = |name: &&HeaderName| {
         let text = name.as_str();
-        text.starts_with("x-forwarded-") || text == FORWARDED
+        text.starts_with("x-forwarded-") || *name == REQUEST_ID || *name == FORWARDED
     };
     while let Some(name) = headers.keys().find(claim).cloned() {
         headers.remove(name);
@@ -223,9 +206,19 @@ mod tests {
     fn told(peer: &str, mut headers: HeaderMap) -> HeaderMap {
         let origin = origin(peer.parse().unwrap(), &headers, &trusted());
         let values = Values::default();
-        let id = request_id(&origin, &headers).unwrap_or(HeaderValue::from_static("made"));
-        let host = HeaderValue::from_static("example.com");
-        tell(&mut headers, &origin, "http", Some(&host), id, &values);
+        let made = RequestId::Given(HeaderValue::from_static("made"));
+        let told = Told {
+            request_id: request_id(&origin, &headers).unwrap_or(made),
+            peer: origin.peer,
+            scheme: "http",
+        };
+        headers.insert("host", HeaderValue::from_static("example.com"));
+        if let Some(told) = tell(&mut headers, told, origin.trust, &values) {
+            let own = ["x-forwarded-", "x-request-id", "forwarded"];
+            let is_own = |name: &HeaderName| own.iter().any(|own| name.as_str().starts_with(own));
+            assert!(!headers.keys().any(is_own), "nothing is said twice");
+            told.put_into(&mut headers, &values);
+        }
         headers
     }
 

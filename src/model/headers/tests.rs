@@ -35,10 +35,13 @@ fn rewritten(snapshot: &Snapshot, lines: &[(&'static str, &'static str)]) -> Hea
         host: "shop.example",
         method: &Method::GET,
         path: "/cart",
-        request_id: HeaderValue::from_static("id-1"),
+        request_id: RequestId::Given(HeaderValue::from_static("id-1")),
         tls: TlsFacts::default(),
     };
-    passage.rewrite(&mut headers, &Values::default());
+    let values = Values::default();
+    if let Some(told) = passage.rewrite(&mut headers, &values) {
+        told.put_into(&mut headers, &values);
+    }
     headers
 }
 
@@ -89,6 +92,20 @@ fn host_is_the_upstreams_unless_told_otherwise() {
         let headers = rewritten(&snapshot, &[("host", "shop.example")]);
         let host = host(&snapshot.upstreams[0], server(&snapshot), &headers);
         assert_eq!(host, expected, "{settings}");
+    }
+}
+
+#[test]
+fn a_field_is_found_in_few_and_in_many() {
+    let mut headers = HeaderMap::new();
+    headers.append("x-a", HeaderValue::from_static("first"));
+    headers.append("x-a", HeaderValue::from_static("second"));
+    let known = [HeaderName::from_static("x-a"), HOST];
+    for more in 0..2 * FEW {
+        let found = known.each_ref().map(|name| find(&headers, name));
+        assert_eq!(found, known.each_ref().map(|name| headers.get(name)));
+        let name = HeaderName::try_from(format!("x-{more}")).unwrap();
+        headers.append(name, HeaderValue::from_static("other"));
     }
 }
 

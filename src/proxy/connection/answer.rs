@@ -10,14 +10,16 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use http::header::DATE;
-use http::{Method, Response, StatusCode, Version};
+use http::{Method, StatusCode, Version};
 
 use super::Next;
+use crate::model::headers;
 use crate::proxy::body::{Body, Frame, Size};
 use crate::proxy::client::Client;
 use crate::proxy::error::Reason;
 use crate::proxy::h1::{self, ConnectionField, Framing, Persistence, ResponseParts};
 use crate::proxy::pace::{LeastRate, Pace};
+use crate::proxy::respond::BoxedResponse;
 use crate::proxy::timers::{Patience, before};
 use crate::proxy::visit::Visit;
 
@@ -47,11 +49,11 @@ enum Sent {
 
 pub(super) async fn answer(
     client: &Rc<Client>,
-    response: Response<Body>,
+    response: BoxedResponse,
     asked: &Asked,
     visit: &mut Visit,
 ) -> Next {
-    let (head, body) = response.into_parts();
+    let (head, body) = (*response).into_parts();
     visit.seen.status = Some(head.status);
     if let Body::Switched(switched) = body {
         return tunnel(client, head, *switched, visit).await;
@@ -134,7 +136,8 @@ fn encode(client: &Client, head: &http::response::Parts, shape: &Shape, asked: &
         (Persistence::KeepAlive, Version::HTTP_11) => ConnectionField::Omit,
         (Persistence::KeepAlive, _) => ConnectionField::KeepAlive,
     };
-    let date = (!head.headers.contains_key(DATE)).then(|| client.proxy.date.now());
+    let is_dated = headers::find(&head.headers, &DATE).is_some();
+    let date = (!is_dated).then(|| client.proxy.date.now());
     let parts = ResponseParts {
         status: head.status,
         headers: &head.headers,

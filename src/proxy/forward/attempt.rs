@@ -32,7 +32,7 @@ use crate::proxy::upstream::upload::{Gate, Repeat, Upload};
 
 /// A server's answer, as far as its head.
 pub(super) struct Reached {
-    pub(super) head: ResponseHead,
+    pub(super) head: Box<ResponseHead>,
     pub(super) carrier: Carrier,
 }
 
@@ -85,7 +85,7 @@ async fn reach(
         return reach_over_http1(errand, endpoint, server, None, body).await;
     }
     match Box::pin(over_http2::reach(errand, endpoint, server, body)).await? {
-        Arrival::Reached(reached) => Ok(*reached),
+        Arrival::Reached(reached) => Ok(reached),
         Arrival::Http1(stream, body) => {
             reach_over_http1(errand, endpoint, server, stream, body).await
         }
@@ -202,6 +202,7 @@ fn encode(errand: &Errand<'_>, server: &Server, body: Replay) -> Upload {
         target: &path,
         host: host.as_bytes(),
         headers: &head.headers,
+        told: errand.told.as_ref(),
         framing,
         connection: match &errand.inbound.upgrade {
             Some(protocol) => ConnectionField::Upgrade(protocol.as_bytes()),
@@ -229,8 +230,8 @@ fn gate(body: &Replay) -> Gate {
 }
 
 /// `content-length: 0` of a request without a body goes on as it came.
-fn has_length(headers: &HeaderMap) -> bool {
-    headers.contains_key(http::header::CONTENT_LENGTH)
+fn has_length(map: &HeaderMap) -> bool {
+    headers::find(map, &http::header::CONTENT_LENGTH).is_some()
 }
 
 impl Errand<'_> {

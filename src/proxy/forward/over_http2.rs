@@ -9,13 +9,13 @@ use http::header::{
     CONNECTION, CONTENT_LENGTH, EXPECT, HOST, HeaderMap, HeaderValue, TRANSFER_ENCODING, UPGRADE,
 };
 use http::uri::{Authority, PathAndQuery, Scheme};
-use http::{Request, Uri, Version, request};
+use http::{Request, Uri, Version};
 
 use super::Errand;
 use super::attempt::{Carrier, Reached};
 use crate::model::config::UpstreamProtocol;
 use crate::model::headers;
-use crate::model::snapshot::{Server, Upstream};
+use crate::model::snapshot::Server;
 use crate::proxy::body::Size;
 use crate::proxy::client::Wait;
 use crate::proxy::error::Reason;
@@ -32,7 +32,7 @@ const SEATS: u32 = 3;
 
 /// Where a request has got to.
 pub(super) enum Arrival {
-    Reached(Box<Reached>),
+    Reached(Reached),
     /// Nowhere yet: the server speaks HTTP/1.1, over this connection if there is one already.
     Http1(Option<Stream>, Replay),
 }
@@ -63,7 +63,7 @@ pub(super) async fn reach_over(
     let (alarm, proxy) = (&errand.inbound.alarm, &errand.proxy);
     sessions::adopt(stream, endpoint, &terms(errand), alarm, proxy).await?;
     match reach(errand, endpoint, server, body).await? {
-        Arrival::Reached(reached) => Ok(*reached),
+        Arrival::Reached(reached) => Ok(reached),
         // It has changed its mind twice.
         Arrival::Http1(..) => Err(Reason::UpstreamClosed),
     }
@@ -87,8 +87,8 @@ pub(super) async fn reach(
         match (answered, call.again()) {
             (Ok(head), _) => {
                 let carrier = Carrier::Http2(call);
-                let reached = Box::new(Reached { head, carrier });
-                return Ok(Arrival::Reached(reached));
+                let head = Box::new(head);
+                return Ok(Arrival::Reached(Reached { head, carrier }));
             }
             (Err(_), Some(again)) if seats > 0 => body = again,
             (Err(reason), _) => return Err(reason),
@@ -108,7 +108,7 @@ async fn begin(
     server: &Server,
     mut body: Replay,
 ) -> Result<Begun, Reason> {
-    let (upstream, timeouts) = (errand.target.upstream, errand.target.traffic.timeouts);
+    let timeouts = errand.target.traffic.timeouts;
     let bounds = Bounds {
         response_header: timeouts.response_header,
         write: errand.write_timeout,
@@ -122,7 +122,7 @@ async fn begin(
             Seated::Http1(stream) => return Ok(Begun::Http1(stream, body)),
         };
         errand.count_send();
-        let sent = outgoing(&errand.head, &body, upstream, server)?;
+        let sent = outgoing(errand, &body, server)?;
         match Call::begin(seat, sent, body, bounds, alarm) {
             Ok(call) => return Ok(Begun::Call(Box::new(call))),
             Err(again) => body = again,
@@ -145,13 +145,9 @@ fn terms<'a>(errand: &Errand<'a>) -> Terms<'a> {
 }
 
 /// The request as this server is to see it.
-fn outgoing(
-    head: &request::Parts,
-    body: &Replay,
-    upstream: &Upstream,
-    server: &Server,
-) -> Result<Request<()>, Reason> {
-    let host = headers::host(upstream, server, &head.headers);
+fn outgoing(errand: &Errand<'_>, body: &Replay, server: &Server) -> Result<Request<()>, Reason> {
+    let head = &errand.head;
+    let host = headers::host(errand.target.upstream, server, &head.headers);
     let authority = Authority::try_from(host.as_bytes()).map_err(|_| Reason::BadHost)?;
     let whole = head.uri.path_and_query();
     let path = headers::target(whole.map_or("/", PathAndQuery::as_str), server);
@@ -169,6 +165,9 @@ fn outgoing(
     *request.uri_mut() = uri.build().map_err(|_| Reason::BadTarget)?;
     *request.version_mut() = Version::HTTP_2;
     *request.headers_mut() = head.headers.clone();
+    if let Some(told) = &errand.told {
+        told.put_into(request.headers_mut(), &errand.proxy.scratch.values);
+    }
     frame(request.headers_mut(), body);
     Ok(request)
 }

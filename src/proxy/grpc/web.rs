@@ -6,8 +6,8 @@
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, TE};
-use http::{Request, Response};
+use http::Response;
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, TE};
 
 use crate::model::grpc::Dialect;
 use crate::model::grpc::web::{self, Decoder};
@@ -36,8 +36,11 @@ impl Form {
 }
 
 /// Gives back the content type that the answer is to have.
-pub(in crate::proxy) fn to_grpc(request: &mut Request<Body>, form: Form) -> Option<HeaderValue> {
-    let headers = request.headers_mut();
+pub(in crate::proxy) fn to_grpc(
+    headers: &mut HeaderMap,
+    body: &mut Body,
+    form: Form,
+) -> Option<HeaderValue> {
     let asked = headers.get(CONTENT_TYPE).cloned();
     if let Some(content_type) = &asked {
         headers.insert(CONTENT_TYPE, web::to_grpc(content_type));
@@ -46,10 +49,10 @@ pub(in crate::proxy) fn to_grpc(request: &mut Request<Body>, form: Form) -> Opti
     headers.insert(ACCEPT_ENCODING, IDENTITY);
     if form == Form::Text {
         headers.remove(CONTENT_LENGTH);
-        let body = std::mem::replace(request.body_mut(), Body::Empty);
-        if !matches!(body, Body::Empty) {
-            *request.body_mut() = Body::WebRequest(Box::new(WebRequest {
-                body,
+        let inner = std::mem::replace(body, Body::Empty);
+        if !matches!(inner, Body::Empty) {
+            *body = Body::WebRequest(Box::new(WebRequest {
+                body: inner,
                 decoder: Decoder::default(),
             }));
         }

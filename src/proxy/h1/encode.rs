@@ -10,6 +10,7 @@ use http::header::{
 use http::{Method, StatusCode};
 
 use super::framing::Framing;
+use crate::model::headers::{self, Told};
 
 /// A request head to be written, in HTTP/1.1.
 #[derive(Debug)]
@@ -19,6 +20,8 @@ pub struct RequestParts<'a> {
     pub target: &'a str,
     pub host: &'a [u8],
     pub headers: &'a HeaderMap,
+    /// What is said beside that.
+    pub told: Option<&'a Told>,
     pub framing: Framing,
     pub connection: ConnectionField<'a>,
 }
@@ -62,6 +65,9 @@ pub fn encode_request_head(parts: &RequestParts<'_>, out: &mut BytesMut) {
         |name| *name == HOST || is_of_connection(name),
         out,
     );
+    if let Some(told) = parts.told {
+        told.write(headers::find(parts.headers, &HOST), out);
+    }
     encode_framing(parts.framing, out);
     encode_connection(parts.connection, out);
     out.extend_from_slice(b"\r\n");

@@ -154,6 +154,7 @@ fn encoded_request_is_framed_by_its_framing_alone() {
         target: "/x",
         host: b"new:8080",
         headers: &headers,
+        told: None,
         framing: Framing::Chunked,
         connection: ConnectionField::Omit,
     };

@@ -20,6 +20,7 @@ use super::tunnel;
 use crate::proxy::body::{Body, Size};
 use crate::proxy::error::Reason;
 use crate::proxy::pace::{LeastRate, Pace};
+use crate::proxy::respond::BoxedResponse;
 use crate::proxy::timers::{Patience, before};
 use crate::proxy::tunnel::Switched;
 use crate::proxy::visit::Visit;
@@ -48,12 +49,12 @@ impl Answered {
 
 pub(super) async fn answer(
     reply: &Reply,
-    response: Response<Body>,
+    response: BoxedResponse,
     method: &Method,
     tunnel: Option<Inflow>,
     visit: &mut Visit,
 ) -> Answered {
-    let (mut head, body) = response.into_parts();
+    let (mut head, body) = (*response).into_parts();
     let body = match (body, tunnel) {
         (Body::Switched(switched), Some(stream)) => {
             return carry(reply, head, *switched, stream, visit).await;

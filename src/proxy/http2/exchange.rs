@@ -11,7 +11,8 @@ use std::task::Poll;
 use bytes::Bytes;
 use h2::RecvStream;
 use h2::server::SendResponse;
-use http::{Method, Request, Response, Version};
+use http::request::Parts;
+use http::{Method, Request, Version};
 
 use super::answer::{self, Answered};
 use super::incoming::{Inflow, StreamBody, hear_out};
@@ -26,7 +27,7 @@ use crate::proxy::error::Reason;
 use crate::proxy::handler::{self, Inbound};
 use crate::proxy::interim::Interim;
 use crate::proxy::orphan::{Ground, unless_orphaned};
-use crate::proxy::respond::{self, Disclosure};
+use crate::proxy::respond::{self, BoxedResponse, Disclosure};
 use crate::proxy::visit::{Share, Visit};
 
 /// What the exchanges of a connection have in common.
@@ -62,8 +63,8 @@ pub(super) async fn serve(
     let mut tunnel = None;
     let taken = Request::from_parts(head, Rc::clone(&stream));
     let handled = match admit(&link, &reply, taken, &mut tunnel, &mut visit) {
-        Ok((request, inbound)) => {
-            let handling = pin!(handler::handle(request, &inbound, &mut visit));
+        Ok((mut head, body, inbound)) => {
+            let handling = pin!(handler::handle(&mut head, body, &inbound, &mut visit));
             while_there(&reply, handling).await
         }
         Err(reason) => Ok(refuse(reason, dialect, &mut visit)),
@@ -95,7 +96,7 @@ pub(super) async fn serve(
 async fn unless_kept(
     link: &Link,
     reply: &Reply,
-    response: Response<Body>,
+    response: BoxedResponse,
     method: &Method,
     tunnel: Option<Inflow>,
     visit: &mut Visit,
@@ -108,11 +109,11 @@ async fn unless_kept(
 
 /// To a client that asked for a tunnel, success without one would be a lie.
 fn as_asked(
-    response: Response<Body>,
+    response: BoxedResponse,
     asked_for_tunnel: bool,
     dialect: Dialect,
     visit: &mut Visit,
-) -> Response<Body> {
+) -> BoxedResponse {
     let is_tunnel = matches!(response.body(), Body::Switched(_));
     if asked_for_tunnel && !is_tunnel && response.status().is_success() {
         return refuse(Reason::UpstreamUpgrade, dialect, visit);
@@ -128,7 +129,7 @@ fn admit(
     request: Request<Inflow>,
     tunnel: &mut Option<Inflow>,
     visit: &mut Visit,
-) -> Result<(Request<Body>, Inbound), Reason> {
+) -> Result<(Parts, Body, Inbound), Reason> {
     if link.admission == Admission::Refuse {
         return Err(Reason::TooManyConnections);
     }
@@ -168,10 +169,10 @@ fn admit(
         interim: Interim::Http2(Rc::clone(reply)),
         alarm: Rc::clone(&reply.alarm),
     };
-    Ok((Request::from_parts(head, body), inbound))
+    Ok((head, body, inbound))
 }
 
-fn refuse(reason: Reason, dialect: Dialect, visit: &mut Visit) -> Response<Body> {
+fn refuse(reason: Reason, dialect: Dialect, visit: &mut Visit) -> BoxedResponse {
     visit.seen.reason = Some(reason);
     let disclosure = Disclosure::by(visit.active.snapshot.error_header);
     respond::refusal(reason, disclosure, dialect)
@@ -181,8 +182,8 @@ fn refuse(reason: Reason, dialect: Dialect, visit: &mut Visit) -> Response<Body>
 /// request, and with it what an upstream does for it.
 async fn while_there(
     reply: &Reply,
-    mut handling: Pin<&mut impl Future<Output = Response<Body>>>,
-) -> Result<Response<Body>, Reason> {
+    mut handling: Pin<&mut impl Future<Output = BoxedResponse>>,
+) -> Result<BoxedResponse, Reason> {
     poll_fn(|cx| {
         if let Poll::Ready(response) = handling.as_mut().poll(cx) {
             return Poll::Ready(Ok(response));

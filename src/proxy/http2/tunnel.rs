@@ -50,7 +50,7 @@ pub(super) fn take(
     }
     head.method = Method::GET;
     let id = scratch.request_id();
-    let bytes = id.as_bytes().get(..KEY_BYTES).unwrap_or_default();
+    let bytes = id.get(..KEY_BYTES).unwrap_or_default();
     let key = HeaderValue::from_maybe_shared(encode(bytes));
     let key = key.map_err(|_| Reason::MalformedRequest)?;
     head.headers.insert(SEC_WEBSOCKET_KEY, key);

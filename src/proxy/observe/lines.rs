@@ -168,7 +168,7 @@ impl Lines {
             LogField::UpstreamHeadMs => some(seen.upstream_head, Value::Millis),
             LogField::Attempts => Value::Number(seen.attempts.into()),
             LogField::Reason => some(seen.reason, |reason| Value::Plain(reason.code())),
-            LogField::RequestId => header(&seen.request_id),
+            LogField::RequestId => some(seen.request_id.as_ref(), |id| Value::Text(id.as_bytes())),
             LogField::TraceId => some(seen.trace.as_ref(), |trace| Value::Id(trace.trace.get())),
             LogField::UserAgent => header(&seen.user_agent),
             LogField::TlsVersion => tls(seen, |facts| facts.version),

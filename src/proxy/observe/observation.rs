@@ -9,6 +9,7 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, Version};
 
 use super::Watched;
 use super::trace::Trace;
+use crate::model::headers::RequestId;
 use crate::model::resolved::Address;
 use crate::proxy::error::Reason;
 use crate::proxy::tls::secured::Secured;
@@ -41,7 +42,7 @@ pub struct Observation {
     pub target: Uri,
     pub host: Option<HeaderValue>,
     pub user_agent: Option<HeaderValue>,
-    pub request_id: Option<HeaderValue>,
+    pub request_id: Option<RequestId>,
     /// Index into the snapshot's routes.
     pub route: Option<u32>,
     /// Index into the snapshot's upstreams.

@@ -74,7 +74,7 @@ impl Exchange {
         &mut self,
         method: &Method,
         interim: &Interim,
-    ) -> Result<ResponseHead, Reason> {
+    ) -> Result<Box<ResponseHead>, Reason> {
         for _ in 0..MOST_INTERIM {
             let head = poll_fn(|cx| self.poll_head(cx, method)).await?;
             if head.kind != ResponseKind::Interim {
@@ -84,7 +84,7 @@ impl Exchange {
             if head.status == StatusCode::CONTINUE {
                 self.upload.open_gate();
             }
-            interim.pass_on(head);
+            interim.pass_on(*head);
             self.patience.renew();
         }
         Err(Reason::UpstreamMalformed)
@@ -99,7 +99,7 @@ impl Exchange {
         &mut self,
         cx: &mut Context<'_>,
         method: &Method,
-    ) -> Poll<Result<ResponseHead, Reason>> {
+    ) -> Poll<Result<Box<ResponseHead>, Reason>> {
         let sent = match self.upload.poll(cx, &mut self.stream, &self.alarm) {
             Poll::Ready(Err(reason)) => return Poll::Ready(Err(reason)),
             Poll::Ready(Ok(())) => true,
@@ -111,7 +111,7 @@ impl Exchange {
                 let (mut map, buffer) = (scratch.map(), &mut self.inlet.buffer);
                 let scanner = &mut self.scanner;
                 match h1::parse_response_into(&mut map, buffer, &HEAD_LIMITS, scanner, method) {
-                    Ok(Some(head)) => return Poll::Ready(Ok(head)),
+                    Ok(Some(head)) => return Poll::Ready(Ok(Box::new(head))),
                     Ok(None) => scratch.keep(map),
                     Err(fault) => return Poll::Ready(Err(fault.into())),
                 }

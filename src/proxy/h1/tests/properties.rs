@@ -163,6 +163,7 @@ proptest! {
             target: &target,
             host: b"example.com",
             headers: &map,
+            told: None,
             framing,
             connection: ConnectionField::Omit,
         }, &mut out);
