@@ -20,6 +20,7 @@ pub(super) use incoming::StreamBody;
 pub(super) use outflow::{Outflow, Progress};
 pub(super) use pulse::Pulse;
 pub(super) use reply::Reply;
+pub(super) use request::trim;
 pub(super) use session::serve;
 
 /// How the first bytes of a connection compare with what a client of HTTP/2 begins with.

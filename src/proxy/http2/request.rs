@@ -50,9 +50,9 @@ pub(super) fn take(
     })
 }
 
-/// Space around a value is malformed (RFC 9113, 8.2.1), and common. It goes, as over HTTP/1.1, so
-/// that rules see the value that the upstream will.
-fn trim(headers: &mut HeaderMap) {
+/// Space around a value is malformed (RFC 9113, 8.2.1), and common. It goes, as over HTTP/1.1: rules
+/// see the value that the upstream will, and no client has to refuse an answer for it.
+pub(in crate::proxy) fn trim(headers: &mut HeaderMap) {
     for value in headers.values_mut() {
         let trimmed = value.as_bytes().trim_ascii();
         if trimmed.len() == value.len() {

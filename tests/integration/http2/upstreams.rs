@@ -70,6 +70,19 @@ fn clients_of_both_kinds_share_a_connection() {
 }
 
 #[test]
+fn values_come_without_the_space_around_them() {
+    let server = Server::start(&[], |_, connection| {
+        loop {
+            let asked = connection.request()?;
+            let spaced = [(":status", "200"), ("x-space", " a\t")];
+            connection.offer(headers(asked.stream, &spaced, END_STREAM))?;
+        }
+    });
+    let answer = server.proxy("").get("/").with_status(200);
+    assert!(answer.head.raw.contains("\r\nx-space: a\r\n"), "{answer:?}");
+}
+
+#[test]
 fn a_change_of_protocol_that_http2_does_not_know_reaches_no_client() {
     let server = Server::start(&[], |_, connection| {
         loop {

@@ -22,7 +22,7 @@ use crate::proxy::body::Size;
 use crate::proxy::client::Wait;
 use crate::proxy::error::Reason;
 use crate::proxy::h1::{Framing, Persistence, ResponseHead, ResponseKind};
-use crate::proxy::http2::{Outflow, Progress};
+use crate::proxy::http2::{Outflow, Progress, trim};
 use crate::proxy::interim::Interim;
 use crate::proxy::timers::{Alarm, Patience};
 use crate::proxy::upstream::replay::Replay;
@@ -117,7 +117,8 @@ impl Call {
         interim: &Interim,
     ) -> Result<ResponseHead, Reason> {
         let response = poll_fn(|cx| self.poll_head(cx, interim)).await?;
-        let (head, stream) = response.into_parts();
+        let (mut head, stream) = response.into_parts();
+        trim(&mut head.headers);
         self.upload.shut_if_gated();
         let is_over = stream.is_end_stream();
         self.stream = Some(stream);
