@@ -227,14 +227,7 @@ fn statuses_eject_too_and_when_all_fail_all_are_asked() {
 #[test]
 fn what_a_killed_worker_had_in_flight_is_not_in_flight_any_more() {
     let gate = Gate::closed();
-    let inside = gate.clone();
-    let upstream = Upstream::start(move |exchange| {
-        while exchange.request()?.is_some() {
-            inside.pass();
-            exchange.write(ok("x"))?;
-        }
-        Ok(())
-    });
+    let upstream = Upstream::behind_gate(&gate, "x");
     let sluice = Sluice::start(&config(&plain(&[&upstream]), "", 1));
     let mut clients: Vec<_> = (0..5).map(|_| sluice.connect()).collect();
     for client in &mut clients {

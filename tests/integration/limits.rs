@@ -2,7 +2,6 @@
 //! ever hit by an ordinary client.
 
 use crate::harness::client::End;
-use crate::harness::upstream::ok;
 use crate::harness::{Client, Gate, Response, Sluice, Upstream, eventually};
 
 /// A proxy with these limits, and the upstream that should see nothing beyond them.
@@ -131,14 +130,7 @@ fn a_body_that_grows_too_large_is_413() {
 #[test]
 fn connections_beyond_the_bound_are_503_and_those_within_go_on() {
     let gate = Gate::closed();
-    let inside = gate.clone();
-    let upstream = Upstream::start(move |exchange| {
-        while exchange.request()?.is_some() {
-            inside.pass();
-            exchange.write(ok("served"))?;
-        }
-        Ok(())
-    });
+    let upstream = Upstream::behind_gate(&gate, "served");
     let sluice = Sluice::to_with(&upstream, "errorHeader: true\nlimits: {connections: 2}");
     let get = "GET / HTTP/1.1\r\nHost: x\r\n\r\n";
     let mut within: Vec<Client> = (0..2).map(|_| sluice.connect()).collect();

@@ -1,7 +1,6 @@
 //! Copies of requests for a second upstream: they arrive whole, and nobody waits for them.
 
 use crate::harness::port::Dead;
-use crate::harness::upstream::ok;
 use crate::harness::{Gate, Sluice, Upstream, client, eventually};
 
 fn config(main: &str, shadow: &str, mirror: &str) -> String {
@@ -73,14 +72,7 @@ fn copies_arrive_whole_and_their_answers_are_nobodys() {
 fn a_mirror_that_hangs_or_is_dead_harms_nobody_and_is_bounded() {
     let main = Upstream::saying("main");
     let gate = Gate::closed();
-    let inside = gate.clone();
-    let hangs = Upstream::start(move |exchange| {
-        while exchange.request()?.is_some() {
-            inside.pass();
-            exchange.write(ok("late"))?;
-        }
-        Ok(())
-    });
+    let hangs = Upstream::behind_gate(&gate, "late");
     let mirror = "{upstream: shadow, maxInFlight: 2}";
     let sluice = Sluice::start(&config(&main.url(), &hangs.url(), mirror));
     for _ in 0..6 {
@@ -126,14 +118,7 @@ fn a_share_is_copied() {
 fn each_rule_has_a_bound_of_its_own() {
     let main = Upstream::saying("main");
     let gate = Gate::closed();
-    let inside = gate.clone();
-    let hangs = Upstream::start(move |exchange| {
-        while exchange.request()?.is_some() {
-            inside.pass();
-            exchange.write(ok("late"))?;
-        }
-        Ok(())
-    });
+    let hangs = Upstream::behind_gate(&gate, "late");
     let mirror = "{upstream: shadow, maxInFlight: 2}";
     let two = config(&main.url(), &hangs.url(), mirror).replace(
         "    - path: /\n",

@@ -50,14 +50,7 @@ fn a_request_that_may_have_been_acted_upon_is_not_sent_twice() {
 #[test]
 fn connections_to_an_upstream_are_kept_within_bounds() {
     let gate = Gate::closed();
-    let inside = gate.clone();
-    let upstream = Upstream::start(move |exchange| {
-        while exchange.request()?.is_some() {
-            inside.pass();
-            exchange.write(ok("x"))?;
-        }
-        Ok(())
-    });
+    let upstream = Upstream::behind_gate(&gate, "x");
     let sluice = Sluice::start(&format!(
         "
         server:

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-use super::wait::eventually;
+use super::wait::{Gate, eventually};
 use super::wire::{Framing, Head, Headers, Wire};
 
 /// A server on a free port; it stops accepting when dropped.
@@ -52,6 +52,18 @@ impl Upstream {
     /// 200 with this text.
     pub(crate) fn saying(text: &str) -> Upstream {
         Upstream::answering(&ok(text))
+    }
+
+    /// 200 with this text when the gate is open.
+    pub(crate) fn behind_gate(gate: &Gate, text: &str) -> Upstream {
+        let (gate, answer) = (gate.clone(), ok(text));
+        Upstream::start(move |exchange| {
+            while exchange.request()?.is_some() {
+                gate.pass();
+                exchange.write(&answer)?;
+            }
+            Ok(())
+        })
     }
 
     /// Answers each whole request with what `respond` makes of it.
