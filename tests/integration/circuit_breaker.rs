@@ -23,18 +23,6 @@ fn config(workers: u16, servers: &[SocketAddr], upstream: &str) -> String {
     )
 }
 
-/// Answers when the gate is open.
-fn waiting(gate: &Gate) -> Upstream {
-    let gate = gate.clone();
-    Upstream::start(move |exchange| {
-        while exchange.request()?.is_some() {
-            gate.pass();
-            exchange.write(ok("served"))?;
-        }
-        Ok(())
-    })
-}
-
 fn asking(sluice: &Sluice) -> Client {
     let mut client = sluice.connect();
     client.send(GET);
@@ -44,7 +32,7 @@ fn asking(sluice: &Sluice) -> Client {
 #[test]
 fn what_is_over_waits_and_what_is_over_that_is_refused() {
     let gate = Gate::closed();
-    let upstream = waiting(&gate);
+    let upstream = Upstream::behind_gate(&gate, "served");
     let breaker = "circuitBreaker: {maxRequests: 1, maxPendingRequests: 1, pendingTimeout: 1h}";
     let sluice = Sluice::start(&config(1, &[upstream.address()], breaker));
     let mut first = asking(&sluice);
@@ -66,7 +54,7 @@ fn what_is_over_waits_and_what_is_over_that_is_refused() {
 #[test]
 fn nobody_waits_longer_than_allowed() {
     let gate = Gate::closed();
-    let upstream = waiting(&gate);
+    let upstream = Upstream::behind_gate(&gate, "served");
     let breaker = "circuitBreaker: {maxRequests: 1, pendingTimeout: 200ms}";
     let sluice = Sluice::start(&config(1, &[upstream.address()], breaker));
     let mut first = asking(&sluice);
@@ -85,7 +73,7 @@ fn nobody_waits_longer_than_allowed() {
 #[test]
 fn who_waits_and_goes_away_leaves_the_queue() {
     let gate = Gate::closed();
-    let upstream = waiting(&gate);
+    let upstream = Upstream::behind_gate(&gate, "served");
     let breaker = "circuitBreaker: {maxRequests: 1, maxPendingRequests: 1, pendingTimeout: 1h}";
     let sluice = Sluice::start(&config(1, &[upstream.address()], breaker));
     let mut first = asking(&sluice);
@@ -142,7 +130,10 @@ fn requests_in_flight_are_bounded_over_all_workers() {
 #[test]
 fn a_full_endpoint_leaves_requests_to_the_others() {
     let gate = Gate::closed();
-    let (slow, fast) = (waiting(&gate), Upstream::saying("fast"));
+    let (slow, fast) = (
+        Upstream::behind_gate(&gate, "served"),
+        Upstream::saying("fast"),
+    );
     let servers = [slow.address(), fast.address()];
     let breaker = "circuitBreaker: {endpoint: {maxRequests: 1}, pendingTimeout: 1h}";
     let sluice = Sluice::start(&config(1, &servers, breaker));
@@ -182,7 +173,10 @@ fn connections_are_bounded_by_worker() {
 #[test]
 fn the_faster_of_two_answers_counts_and_the_slower_try_is_given_up() {
     let gate = Gate::closed();
-    let (slow, fast) = (waiting(&gate), Upstream::saying("fast"));
+    let (slow, fast) = (
+        Upstream::behind_gate(&gate, "served"),
+        Upstream::saying("fast"),
+    );
     let servers = [slow.address(), fast.address()];
     let sluice = Sluice::start(&config(1, &servers, "hedge: {after: 50ms}"));
     for _ in 0..4 {
@@ -226,9 +220,30 @@ fn the_faster_of_two_answers_counts_and_the_slower_try_is_given_up() {
 }
 
 #[test]
+fn what_is_given_up_for_a_faster_answer_tells_how_slow_a_server_is() {
+    let gate = Gate::closed();
+    let (slow, fast) = (
+        Upstream::behind_gate(&gate, "slow"),
+        Upstream::saying("fast"),
+    );
+    let servers = [slow.address(), fast.address()];
+    let upstream = "balance: peak-ewma\n      hedge: {after: 50ms}";
+    let sluice = Sluice::start(&config(1, &servers, upstream));
+    for _ in 0..100 {
+        sluice.get("/").with_status(200);
+    }
+    let asked = slow.requests().len();
+    assert!(asked < 30, "{asked} of 100, where chance gives half");
+    gate.open();
+}
+
+#[test]
 fn without_a_hedge_a_slow_server_is_waited_for() {
     let gate = Gate::closed();
-    let (slow, fast) = (waiting(&gate), Upstream::saying("fast"));
+    let (slow, fast) = (
+        Upstream::behind_gate(&gate, "served"),
+        Upstream::saying("fast"),
+    );
     let servers = [slow.address(), fast.address()];
     let yaml = config(1, &servers, "hedge: {after: 50ms}");
     let yaml = yaml.replace(

@@ -88,6 +88,15 @@ impl Latency {
         Latency { times, at: now }
     }
 
+    /// After a request that was given up: its answer would have taken longer than so long.
+    #[must_use]
+    pub fn with_at_least(self, took: f64, now: Millis) -> Latency {
+        match took > FLOOR && took * self.times.count >= self.times.sum {
+            true => self.with(took, now),
+            false => self,
+        }
+    }
+
     /// What was before it came back says nothing of it any more.
     pub fn seen(self, since: impl FnOnce() -> Millis, now: Millis) -> Times {
         match self.times.count > 0.0 && self.at >= since() {
@@ -148,6 +157,17 @@ mod tests {
         let again = (0..300).fold(slow, |latency, _| latency.with(10.0, at(1)));
         assert!(mean(again, at(1)) < 15.0, "{again:?}");
         assert!(mean(slow, at(61)) < 10.1, "forgotten");
+    }
+
+    #[test]
+    fn what_was_given_up_counts_where_it_took_longer_than_usual() {
+        let now = Millis(5);
+        let usual = (0..50).fold(Latency::default(), |latency, _| latency.with(10.0, now));
+        assert_eq!(usual.with_at_least(5.0, now), usual);
+        assert!(mean(usual.with_at_least(50.0, now), now) > mean(usual, now));
+        let unknown = Latency::default();
+        assert_eq!(unknown.with_at_least(0.1, now), unknown, "it never began");
+        assert!(mean(unknown.with_at_least(500.0, now), now) > 50.0);
     }
 
     #[test]

@@ -12,6 +12,7 @@ use http::{HeaderValue, StatusCode};
 use super::endpoint::Endpoint;
 use super::members::{Member, Members};
 use super::queue::Turn;
+use crate::model::balance::latency::Latency;
 use crate::model::config::balance::Outliers;
 use crate::model::health::outlier::Outcome;
 use crate::proxy::error::{Reason, Side};
@@ -21,8 +22,8 @@ pub(in crate::proxy) struct Hold {
     endpoint: Rc<Endpoint>,
     server: u32,
     members: Rc<Members>,
-    /// Where it matters how long it takes.
-    began: Option<Instant>,
+    /// Where it matters how long it takes, until that is known.
+    began: Cell<Option<Instant>>,
     /// Where others may wait for its end.
     turn: Option<Turn>,
     token: Option<Rc<str>>,
@@ -37,7 +38,7 @@ impl Hold {
         Self {
             endpoint: Rc::clone(&member.endpoint),
             server: member.server,
-            began: members.measure_latency().then(Instant::now),
+            began: Cell::new(members.measure_latency().then(Instant::now)),
             members,
             turn: None,
             token: member.token.clone(),
@@ -82,14 +83,18 @@ impl Hold {
     pub(in crate::proxy) fn answered(&self, status: Option<StatusCode>) {
         let statuses = &self.members.balancing().outliers.statuses;
         match status {
-            Some(status) if statuses.contains(&status.as_u16()) => self.went_wrong(),
+            Some(status) if statuses.contains(&status.as_u16()) => {
+                self.began.set(None);
+                self.went_wrong();
+            }
             // An answer, but no reason to send more there because it came quickly.
             Some(status) if status.is_server_error() => {
+                self.began.set(None);
                 self.note_fault();
                 self.went_well();
             }
             _ => {
-                self.note_latency();
+                self.note_latency(Latency::with);
                 self.went_well();
             }
         }
@@ -98,6 +103,7 @@ impl Hold {
     /// It has not, or not to the end. What is not its fault is not held against it.
     pub(in crate::proxy) fn failed(&self, reason: Reason) {
         if reason.side() == Side::Upstream {
+            self.began.set(None);
             self.went_wrong();
         }
     }
@@ -149,12 +155,12 @@ impl Hold {
         }
     }
 
-    /// Of an answer; an error says nothing of how long answers take.
-    fn note_latency(&self) {
-        if let Some(began) = self.began {
+    /// Of an answer, or of a request that was given up; an error says nothing of how long answers take.
+    fn note_latency(&self, with: fn(Latency, f64, Millis) -> Latency) {
+        if let Some(began) = self.began.take() {
             let millis = began.elapsed().as_secs_f64() * 1_000.0;
             let latency = &self.endpoint.latency;
-            latency.set(latency.get().with(millis, health::now()));
+            latency.set(with(latency.get(), millis, health::now()));
         }
     }
 
@@ -191,6 +197,7 @@ impl Hold {
 
 impl Drop for Hold {
     fn drop(&mut self) {
+        self.note_latency(Latency::with_at_least);
         self.endpoint.leave();
         self.members.active().sub(1);
         // It is over for whoever is woken by that.
