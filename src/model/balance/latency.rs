@@ -16,7 +16,6 @@ const FAILURE: f64 = 5_000.0;
 const FLOOR: f64 = 1.0;
 /// Fewer faults than this are forgotten.
 const LEAST_FAULTS: f64 = 0.5;
-
 /// As many answers count as one that was slower than those before.
 const PEAK: f64 = 2.0;
 /// One that was slower than so many times the mean counts as that: a single answer that took very long is
@@ -39,6 +38,16 @@ impl Faults {
     pub fn with_one(self, since: impl FnOnce() -> Millis, now: Millis) -> Faults {
         let count = self.count(since, now) + 1.0;
         Faults { count, at: now }
+    }
+
+    /// A good answer outweighs half of them: after an outage of a thousand errors a server is not made to
+    /// wait for as long as those take to be forgotten.
+    #[must_use]
+    pub fn after_answer(self) -> Faults {
+        Faults {
+            count: self.count / 2.0,
+            ..self
+        }
     }
 
     /// As many requests as the endpoint seems to be busy with beside those that it has: one that fails
@@ -195,6 +204,12 @@ mod tests {
         );
         assert!(faults.count(NEVER, Millis(51_000)) < 1.0);
         assert_eq!(faults.count(NEVER, Millis(52_000)), 0.0);
+        let outage = (0..1_000).fold(faults, |faults, _| faults.with_one(NEVER, now));
+        let answered = (0..12).fold(outage, |faults, _| faults.after_answer());
+        assert_eq!(
+            (outage.count(NEVER, now), answered.count(NEVER, now)),
+            (1_002.0, 0.0)
+        );
     }
 
     #[test]

@@ -95,6 +95,8 @@ impl Hold {
             }
             _ => {
                 self.note_latency(Latency::with);
+                let faults = &self.endpoint.faults;
+                faults.set(faults.get().after_answer());
                 self.went_well();
             }
         }

@@ -208,3 +208,26 @@ fn a_share_of_errors_leaves_out_where_one_is_set() {
     assert!((10..13).contains(&requests), "after {requests}");
     assert!(!picks(&members, 4).contains(&1));
 }
+
+#[test]
+fn good_answers_outweigh_the_errors_of_an_outage() {
+    let mut stage = Stage::set();
+    stage.balancing.policy = Policy::LeastConnections;
+    stage.balancing.outliers.consecutive_errors = None;
+    let members = stage.members(&["10.0.0.1", "10.0.0.2"], None);
+    let hold = pick(&members, &Tried::default()).unwrap();
+    let last = if hold.endpoint().address.to_string() == "10.0.0.1:80" {
+        1
+    } else {
+        2
+    };
+    for _ in 0..1_000 {
+        hold.failed(Reason::ConnectFailed);
+    }
+    for _ in 0..12 {
+        hold.answered(Some(StatusCode::OK));
+    }
+    drop(hold);
+    let of_it = picks(&members, 10).into_iter().filter(|one| *one == last);
+    assert_eq!(of_it.count(), 5);
+}
