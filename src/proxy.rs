@@ -4,12 +4,13 @@
 //! request, `forward` and `upstream` are the way to a server. Everything runs on one thread, one task
 //! per client connection. Not here: where configurations and sockets come from; a worker brings them.
 
-use std::cell::RefCell;
 use std::io;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
+use arc_swap::ArcSwapOption;
 use tokio::task::AbortHandle;
 
 use crate::model::config::Config;
@@ -90,13 +91,12 @@ pub enum PrepareError {
 
 /// A generation that was built off to the side and waits to be put in place.
 pub struct Prepared {
-    active: Rc<Active>,
+    active: Arc<Active>,
 }
 
 /// Must be made and used within a `tokio` runtime of one thread that can `spawn_local`.
 pub struct Proxy {
-    /// Swapped, never edited.
-    active: RefCell<Option<Rc<Active>>>,
+    active: ArcSwapOption<Active>,
     endpoints: Endpoints,
     addresses: Addresses,
     presence: Presence,
@@ -123,7 +123,7 @@ impl Proxy {
             let ringing = tokio::task::spawn_local(Rc::clone(&timers).run());
             let sweeping = tokio::task::spawn_local(sweep(proxy.clone()));
             Self {
-                active: RefCell::default(),
+                active: ArcSwapOption::empty(),
                 endpoints: Endpoints::default(),
                 addresses: Addresses::default(),
                 presence: Presence::default(),
@@ -172,7 +172,8 @@ impl Proxy {
             &self.premises(),
             &self.tickets,
         );
-        let active = Rc::new(active);
+        #[expect(clippy::arc_with_non_send_sync, reason = "a worker is one thread")]
+        let active = Arc::new(active);
         Ok(Prepared { active })
     }
 
@@ -183,7 +184,7 @@ impl Proxy {
         self.orphans.note(&prepared.active);
         self.handshakes
             .set(prepared.active.snapshot.limits.handshakes as usize);
-        let before = self.active.replace(Some(Rc::clone(&prepared.active)));
+        let before = self.active.swap(Some(Arc::clone(&prepared.active)));
         let before = before.iter().flat_map(|before| before.listeners());
         if self.presence.listeners(prepared.active.listeners(), before) {
             self.timers.ring_all();
@@ -198,7 +199,7 @@ impl Proxy {
     /// Of what is being served.
     pub fn generation(&self) -> Option<u64> {
         self.active
-            .borrow()
+            .load()
             .as_ref()
             .map(|active| active.snapshot.generation)
     }
@@ -296,13 +297,13 @@ impl Proxy {
         self.endpoints.idle_count()
     }
 
-    fn active(&self) -> Option<Rc<Active>> {
-        self.active.borrow().clone()
+    fn active(&self) -> Option<Arc<Active>> {
+        self.active.load_full()
     }
 
     /// How a listener's connections are to be served; `None` where this generation has no such.
     fn entrance(&self, id: u32) -> Option<Rc<Entrance>> {
-        self.active.borrow().as_ref()?.entrance(id).cloned()
+        self.active.load().as_ref()?.entrance(id).cloned()
     }
 
     fn open_connection(self: &Rc<Self>, listener: u32) -> OpenGuard {
@@ -312,7 +313,7 @@ impl Proxy {
     fn connection_limit(&self) -> u32 {
         let configured = self
             .active
-            .borrow()
+            .load()
             .as_ref()
             .map_or(u32::MAX, |active| active.snapshot.limits.connections);
         configured.min(self.budget.connections())
@@ -323,21 +324,21 @@ impl Proxy {
     }
 
     fn idle_timeout(&self) -> Duration {
-        let active = self.active.borrow();
+        let active = self.active.load();
         active.as_ref().map_or(IDLE_BEFORE_ACTIVE, |active| {
             active.snapshot.limits.idle_timeout
         })
     }
 
     fn header_timeout(&self) -> Duration {
-        let active = self.active.borrow();
+        let active = self.active.load();
         active.as_ref().map_or(IDLE_BEFORE_ACTIVE, |active| {
             active.snapshot.limits.header_timeout
         })
     }
 
     fn write_timeout(&self) -> Duration {
-        let active = self.active.borrow();
+        let active = self.active.load();
         active.as_ref().map_or(IDLE_BEFORE_ACTIVE, |active| {
             active.snapshot.limits.write_timeout
         })

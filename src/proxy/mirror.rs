@@ -11,6 +11,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
 use std::pin::pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -52,7 +53,7 @@ pub(super) struct UnderWay(HashMap<Box<str>, Rc<Cell<u32>>>);
 /// One request's copy. Counted at its end, as what has become of it by then.
 struct Copy {
     proxy: Rc<Proxy>,
-    active: Rc<Active>,
+    active: Arc<Active>,
     /// Of its rule, this one included.
     under_way: Rc<Cell<u32>>,
     /// Into the snapshot's upstreams.
@@ -162,7 +163,7 @@ impl Copy {
         Self {
             under_way,
             proxy: Rc::clone(&visit.proxy),
-            active: Rc::clone(&visit.active),
+            active: Arc::clone(&visit.active),
             upstream: mirror.upstream,
             head: copy_of(head),
             ends: Rc::clone(&inbound.ends),
@@ -216,7 +217,7 @@ impl Copy {
             interim: Interim::Dropped,
             alarm: Rc::clone(alarm),
         };
-        let mut visit = Visit::unseen(&self.proxy, Rc::clone(&self.active), self.ends.peer);
+        let mut visit = Visit::unseen(&self.proxy, Arc::clone(&self.active), self.ends.peer);
         visit.seen.client = self.client;
         let mut head = copy_of(&self.head);
         let sent = forward::forward(&mut head, body, None, &target, &inbound, &mut visit);

@@ -7,7 +7,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
-use std::rc::{Rc, Weak};
+use std::sync::{Arc, Weak};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -57,10 +57,10 @@ impl Ground {
 
 impl Orphans {
     /// A generation is in place.
-    pub(super) fn note(&self, active: &Rc<Active>) {
+    pub(super) fn note(&self, active: &Arc<Active>) {
         let mut past = self.past.borrow_mut();
         past.retain(|one| one.strong_count() > 0);
-        past.push(Rc::downgrade(active));
+        past.push(Arc::downgrade(active));
     }
 
     fn look(&self, config: &Config, window: Duration) {

@@ -4,6 +4,7 @@
 //! Not here: copying (`tunnel`), choosing among endpoints (`upstream::members`). Nothing is decrypted.
 
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Instant;
 
 use tokio::net::TcpStream;
@@ -38,7 +39,7 @@ const MOST_ATTEMPTS: u32 = 3;
 /// One connection's stay. However it ends, also by being dropped, it is told to the observer, once.
 struct Stay {
     proxy: Rc<Proxy>,
-    active: Rc<Active>,
+    active: Arc<Active>,
     seen: Observation,
     passing: Option<Passing>,
     end: End,
@@ -171,7 +172,7 @@ async fn carry(
     stay.seen.host = name.as_deref().and_then(|name| name.parse().ok());
     let destination = listener.find(name.as_deref());
     let destination = destination.ok_or(Reason::UnknownServerName)?;
-    let active = Rc::clone(&stay.active);
+    let active = Arc::clone(&stay.active);
     let (index, upstream) = locate(&active.snapshot, destination).ok_or(Reason::NoAddress)?;
     stay.seen.upstream = Some(index);
     let (stream, hold) = reach(client, index, upstream, stay).await?;
@@ -212,7 +213,7 @@ async fn reach(
     upstream: &Upstream,
     stay: &mut Stay,
 ) -> Result<(Stream, Hold), Reason> {
-    let active = Rc::clone(&stay.active);
+    let active = Arc::clone(&stay.active);
     let applicant = Applicant {
         members: active.members(index).ok_or(Reason::NoAddress)?,
         breaker: upstream.circuit_breaker.as_ref(),
@@ -264,7 +265,7 @@ async fn open(
 impl Stay {
     fn begin(
         proxy: &Rc<Proxy>,
-        active: Rc<Active>,
+        active: Arc<Active>,
         listener: u32,
         peer: std::net::SocketAddr,
     ) -> Self {

@@ -4,6 +4,7 @@
 use std::cell::Cell;
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::Proxy;
@@ -24,7 +25,7 @@ pub(super) enum Share {
 
 pub(super) struct Visit {
     pub(super) proxy: Rc<Proxy>,
-    pub(super) active: Rc<Active>,
+    pub(super) active: Arc<Active>,
     pub(super) seen: Observation,
     /// When its answer has to be out.
     pub(super) due: Option<Tick>,
@@ -44,7 +45,7 @@ enum Told {
 impl Visit {
     pub(super) fn begin(
         proxy: &Rc<Proxy>,
-        active: Rc<Active>,
+        active: Arc<Active>,
         listener: u32,
         peer: SocketAddr,
         share: Share,
@@ -66,7 +67,7 @@ impl Visit {
     }
 
     /// Of a request that no client sent: nobody hears of it.
-    pub(super) fn unseen(proxy: &Rc<Proxy>, active: Rc<Active>, peer: SocketAddr) -> Self {
+    pub(super) fn unseen(proxy: &Rc<Proxy>, active: Arc<Active>, peer: SocketAddr) -> Self {
         let seen = Observation::begin(Rc::clone(&active.watched), 0, peer);
         Self {
             proxy: Rc::clone(proxy),
