@@ -5,6 +5,7 @@
 
 use std::io;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use tokio::task::LocalSet;
 
@@ -36,6 +37,8 @@ use engine::Engine;
 /// Files that are read and validated at once, and names that are resolved: none of it may hold up the
 /// loop, and none needs many threads.
 const HELPER_THREADS: usize = 4;
+/// They end soon: what the allocator keeps for a thread is given back when it ends.
+const HELPER_IDLE: Duration = Duration::from_millis(100);
 
 #[derive(Debug, thiserror::Error)]
 enum SupervisorError {
@@ -69,6 +72,7 @@ fn live(launch: Launch, first: First, log: log::Handle) -> Result<ExitCode, Supe
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .max_blocking_threads(HELPER_THREADS)
+        .thread_keep_alive(HELPER_IDLE)
         .build()?;
     let code = LocalSet::new().block_on(&runtime, async {
         Engine::start(launch, first, log).await?.run().await

@@ -284,6 +284,41 @@ mod tests {
         }
     }
 
+    /// Whoever changes them changes the format: count `ESTATE_FORMAT` up, and write them here anew.
+    #[test]
+    fn what_is_handed_over_has_the_bytes_of_its_format() {
+        let packed = || Packed::pack(&"p").unwrap();
+        let address = "127.0.0.1:80".parse().unwrap();
+        let estate = Estate {
+            last_generation: 7,
+            admin: Some(address),
+            labels: packed(),
+            endpoints: packed(),
+            secret: Some(Secret::new("s".to_owned())),
+            history: packed(),
+            pinned: Some("h".to_owned()),
+        };
+        let key = TicketKey {
+            name: [1; 16],
+            secret: SecretBytes::new([2; 32]),
+        };
+        let slot = 3;
+        let messages = [
+            ToSuccessor::Format(ESTATE_FORMAT),
+            ToSuccessor::Estate(estate),
+            ToSuccessor::Sockets(vec![Inherited { address, slot }]),
+            ToSuccessor::TicketKeys(vec![key]),
+            ToSuccessor::Complete,
+        ];
+        let bytes = messages.map(|message| postcard::to_stdvec(&message).unwrap());
+        let shown: String = bytes.concat().iter().map(|b| format!("{b:02x}")).collect();
+        let known = "\
+            0401000701007f000001500201700201700101730201700101680101007f0000\
+            0150030301010101010101010101010101010101012002020202020202020202\
+            0202020202020202020202020202020202020202020202";
+        assert_eq!(shown, known);
+    }
+
     #[test]
     fn arbitrary_bytes_are_an_error_not_a_panic() {
         proptest::proptest!(|(bytes: Vec<u8>)| {

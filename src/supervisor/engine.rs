@@ -48,6 +48,8 @@ mod replace;
 
 /// Commands of the admin port that may wait for the loop.
 const COMMANDS: usize = 32;
+/// See `Engine::slack`.
+const SLACK: u8 = 2;
 const SECOND: Duration = Duration::from_secs(1);
 /// Between two looks at the connections of a sidecar that is to end with the last of them.
 const IDLE_LOOK: Duration = Duration::from_millis(100);
@@ -103,8 +105,9 @@ pub(super) struct Engine {
     /// When to look whether the last client connection has ended.
     idle_looks: Interval,
     started_at: Timestamp,
-    /// A configuration was read and settled: what that took has not been given back yet.
-    slack: bool,
+    /// A configuration was read and settled: so often is what that took to be given back, the second time
+    /// what helpers had that have ended since.
+    slack: u8,
     interrupts: u32,
     exit: Option<ExitCode>,
     /// From a predecessor that waits to hear that all is served.
@@ -198,7 +201,7 @@ impl Engine {
             second: every(SECOND),
             idle_looks: every(IDLE_LOOK),
             started_at,
-            slack: false,
+            slack: 0,
             interrupts: 0,
             exit: None,
             inheritance,
@@ -300,9 +303,9 @@ impl Engine {
             one.log();
         }
         self.rotate_tickets();
-        if std::mem::take(&mut self.slack) {
-            let kept = slack::kept_here();
-            tokio::task::spawn_blocking(move || slack::give_back(kept));
+        if self.slack > 0 {
+            self.slack -= 1;
+            slack::give_back();
         }
     }
 

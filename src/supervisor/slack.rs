@@ -8,6 +8,9 @@
     reason = "the C library's calls have no safe form; they take no pointer and keep none"
 )]
 
+#[cfg(target_env = "gnu")]
+use std::thread;
+
 /// Helper threads share one heap. Each would get one of its own, and keep a little of each reload in
 /// it: what thousands of them leave behind would grow with the number of threads there ever were.
 #[cfg(target_env = "gnu")]
@@ -24,32 +27,28 @@ pub(super) fn share_one_heap() {}
 
 /// The C library keeps a few freed blocks of each size for the thread that freed them, and neither joins
 /// nor gives back what they hold apart. It does both with those of a thread that ends.
-const SIZES: std::ops::RangeInclusive<usize> = 24..=1032;
-const STEP: usize = 16;
-const OF_EACH: usize = 7;
-
-/// The blocks that are kept for this thread, to be freed by another one.
-#[derive(Debug)]
-pub(super) struct Kept(Vec<Vec<u8>>);
-
-/// Takes microseconds.
-pub(super) fn kept_here() -> Kept {
-    let all = |size| (0..OF_EACH).map(move |_| Vec::with_capacity(size));
-    Kept(SIZES.step_by(STEP).flat_map(all).collect())
-}
-
-/// Takes milliseconds where there is much: nothing for the loop.
+///
+/// To be called on the loop's thread, whose own blocks take microseconds to take out. The rest takes
+/// milliseconds where there is much, and is done beside it.
 #[cfg(target_env = "gnu")]
-pub(super) fn give_back(of_the_loop: Kept) {
-    let (Kept(of_the_loop), Kept(of_the_helper)) = (of_the_loop, kept_here());
-    let free = move || drop((of_the_loop, of_the_helper));
-    let thread = std::thread::Builder::new().spawn(free);
-    // Without a thread to spare they are freed where they were, and stay for another time.
-    let _freed = thread.map(std::thread::JoinHandle::join);
-    // SAFETY: it may be called at any time, from any thread, and moves nothing that is in use.
-    unsafe { nix::libc::malloc_trim(0) };
+pub(super) fn give_back() {
+    const SIZES: std::ops::RangeInclusive<usize> = 24..=1032;
+    const STEP: usize = 16;
+    const OF_EACH: usize = 7;
+    let all = |size| (0..OF_EACH).map(move |_| Vec::<u8>::with_capacity(size));
+    let blocks: Vec<Vec<u8>> = SIZES.step_by(STEP).flat_map(all).collect();
+    let free = thread::Builder::new().spawn(move || drop(blocks));
+    let trim = || {
+        // A thread that could not be started has freed them here, where they stay for another time.
+        let _freed = free.map(thread::JoinHandle::join);
+        // SAFETY: it may be called at any time, from any thread, and moves nothing that is in use.
+        unsafe { nix::libc::malloc_trim(0) };
+    };
+    if let Err(error) = thread::Builder::new().spawn(trim) {
+        tracing::debug!(%error, "freed memory is kept");
+    }
 }
 
 /// Other C libraries give it back by themselves.
 #[cfg(not(target_env = "gnu"))]
-pub(super) fn give_back(_: Kept) {}
+pub(super) fn give_back() {}

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::{Engine, Heir, Labels};
+use super::{Engine, Heir, Labels, SLACK};
 use crate::admin::{CommandError, CommandReply, ReloadResult};
 use crate::ipc::channel::ChannelError;
 use crate::ipc::message::{PackError, Packed, Prepare, ToWorker};
@@ -230,7 +230,7 @@ impl Engine {
         for (worker, error) in self.children.send_to_all(&ToWorker::Retire) {
             self.check(worker, Err(error));
         }
-        self.slack = true;
+        self.slack = SLACK;
         self.labels.retain(|kept, _| *kept >= number);
         self.announced
             .retain(|address, _| plan.settings.listeners.contains(address));
@@ -254,7 +254,7 @@ impl Engine {
     }
 
     fn conclude(&mut self, record: &Record, tickets: Vec<Ticket>) {
-        self.slack = true;
+        self.slack = SLACK;
         let Record {
             generation,
             hash,

@@ -1,9 +1,10 @@
 //! What became of the last configurations, and the configurations themselves, to go back to.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use rustc_hash::FxHashSet;
 use serde::{Deserialize, Serialize};
 
 use super::pieces::Pieces;
@@ -102,7 +103,7 @@ impl History {
     }
 
     fn forget_the_heavy(&mut self) {
-        let (mut bytes, mut counted) = (0, HashSet::new());
+        let (mut bytes, mut counted) = (0, FxHashSet::default());
         // The first serves, the second is what one goes back to.
         for (place, record) in self.committed.iter_mut().enumerate() {
             let all = record.packed.iter().chain(&record.text);
@@ -156,5 +157,41 @@ impl History {
     pub fn before_the_last(&self) -> Option<&Record> {
         let serving = self.serving()?;
         self.committed().find(|record| record.hash != serving.hash)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// See `ipc::message::ESTATE_FORMAT`, of which this is a part.
+    #[test]
+    fn what_is_handed_over_has_the_bytes_of_its_format() {
+        let record = Record {
+            generation: Some(2),
+            hash: "h".to_owned(),
+            source: Source::Guard {
+                of: 1,
+                from: 2,
+                why: "w".to_owned(),
+            },
+            at: 3,
+            took: Duration::from_millis(4),
+            verdict: Verdict::RolledBack,
+            errors: vec!["e".to_owned()],
+            changes: vec!["c".to_owned()],
+            packed: None,
+            text: Some(Arc::new(Pieces::cut(b"t", None))),
+            files: Arc::default(),
+        };
+        let mut history = History::default();
+        history.add(record);
+        let bytes = crate::ipc::message::Packed::pack(&history).unwrap();
+        let shown: String = bytes.bytes().iter().map(|b| format!("{b:02x}")).collect();
+        let known = "\
+            0101020168030102017703008092f40101010165010163010174\
+            00\
+            0101020168030102017703008092f4010101016501016300";
+        assert_eq!(shown, known);
     }
 }

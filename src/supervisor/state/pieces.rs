@@ -3,9 +3,9 @@
 //!
 //! Not here: what the bytes mean.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
+use rustc_hash::FxHashSet;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// A piece is longer, but for the last one.
@@ -21,7 +21,7 @@ pub struct Pieces(Vec<Arc<[u8]>>);
 impl Pieces {
     /// Takes from `like` what is equal there.
     pub fn cut(mut bytes: &[u8], like: Option<&Pieces>) -> Pieces {
-        let known: HashSet<Arc<[u8]>> = like.iter().flat_map(|like| like.0.clone()).collect();
+        let known: FxHashSet<Arc<[u8]>> = like.iter().flat_map(|like| like.0.clone()).collect();
         let mut pieces = Vec::new();
         while !bytes.is_empty() {
             let (piece, rest) = bytes.split_at(first_cut(bytes));
@@ -36,7 +36,7 @@ impl Pieces {
     }
 
     /// The bytes that are not among the `counted` ones yet, which they are from now on.
-    pub(super) fn count(&self, counted: &mut HashSet<*const u8>) -> usize {
+    pub(super) fn count(&self, counted: &mut FxHashSet<*const u8>) -> usize {
         let new = self.0.iter().filter(|piece| counted.insert(piece.as_ptr()));
         new.map(|piece| piece.len()).sum()
     }
@@ -106,7 +106,7 @@ mod tests {
         ] {
             let pieces = Pieces::cut(edited.as_bytes(), Some(&kept));
             assert_eq!(pieces.join(), edited.as_bytes());
-            let mut counted = HashSet::new();
+            let mut counted = FxHashSet::default();
             assert_eq!(kept.count(&mut counted), before.len());
             let more = pieces.count(&mut counted);
             assert!(0 < more && more < before.len() / 5, "{more} bytes more");

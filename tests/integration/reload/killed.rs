@@ -5,7 +5,7 @@ use nix::sys::signal::Signal;
 use serde_json::Value;
 
 use super::load::{Clients, slow_reloads};
-use super::{config, generation, post, reload, start, status, wait_until_all_serve};
+use super::{generation, post, reload, start, status, wait_until_all_serve, with};
 use crate::harness::log::Event;
 use crate::harness::{Sluice, eventually, process};
 
@@ -14,6 +14,13 @@ use crate::harness::{Sluice, eventually, process};
 const WORKERS: u16 = 8;
 /// So many with one supervisor: with more of them the pauses would be most of the time.
 const ROUNDS: u64 = 10;
+
+/// A worker that is stopped is not taken for one that hangs, however slow the machine.
+fn config(mark: u64) -> String {
+    let patient = "worker:\n  hangTimeout: 1h\n";
+    with(mark, WORKERS, "127.0.0.1:0", patient)
+        .replace("prepareTimeout: 60s", "prepareTimeout: 10m")
+}
 
 /// Two workers that serve, by slot and process; those that have lived longest.
 fn victims(sluice: &Sluice) -> [(u64, u32); 2] {
@@ -51,7 +58,7 @@ fn kill_in_the_middle_of_prepare(sluice: &Sluice, mark: u64) {
     let before = generation(sluice);
     let [(_, victim), (other, _)] = victims(sluice);
     process::signal(victim, Signal::SIGSTOP);
-    sluice.rewrite(&config(mark, WORKERS));
+    sluice.rewrite(&config(mark));
     wait_for(sluice, "prepared", before, Some(other));
     assert_eq!(generation(sluice), before, "one has not prepared");
     process::signal(victim, Signal::SIGKILL);
@@ -62,7 +69,7 @@ fn kill_in_the_middle_of_commit(sluice: &Sluice, mark: u64) {
     let before = generation(sluice);
     let [(slot, victim), (_, last)] = victims(sluice);
     process::signal(last, Signal::SIGSTOP);
-    sluice.rewrite(&config(mark, WORKERS));
+    sluice.rewrite(&config(mark));
     wait_for(sluice, "prepared", before, Some(slot));
     process::signal(victim, Signal::SIGSTOP);
     process::signal(last, Signal::SIGCONT);
@@ -82,7 +89,7 @@ fn workers_killed_in_the_middle_of_reloads_are_replaced_at_the_right_generation(
 }
 
 fn kill_in_rounds(rounds: u64) {
-    let sluice = start(&config(1, WORKERS));
+    let sluice = start(&config(1));
     let told = "/log?level=info,sluice::supervisor=debug";
     assert_eq!(post(&sluice, told).status, 200);
     let clients = Clients::of(&sluice);
@@ -98,7 +105,7 @@ fn kill_in_rounds(rounds: u64) {
         clients.wait_for_more(5);
     }
     wait_until_all_serve(&sluice, WORKERS.into());
-    assert_eq!(reload(&sluice, &config(0, 2)).status, 200);
+    assert_eq!(reload(&sluice, &with(0, 2, "127.0.0.1:0", "")).status, 200);
     wait_until_all_serve(&sluice, 2);
     let failures = clients.stop(&sluice);
     let kills = usize::try_from(2 * rounds).unwrap();
