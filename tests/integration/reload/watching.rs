@@ -153,10 +153,17 @@ fn a_secret_in_a_file_is_watched_like_the_configuration() {
     );
 }
 
+/// Never seen half written.
+fn put(path: &Path, text: &str) {
+    let new = path.with_extension("new");
+    fs::write(&new, text).unwrap();
+    fs::rename(new, path).unwrap();
+}
+
 /// A secret in a file beside, and how a config names it.
 fn beside(sluice: &Sluice) -> (std::path::PathBuf, String) {
     let path = sluice.config_path().with_file_name("key");
-    fs::write(&path, "one").unwrap();
+    put(&path, "one");
     let named = format!("${{file:{}}}", path.display());
     (path, config(0, 1).replace("'0'", &format!("'{named}'")))
 }
@@ -168,13 +175,13 @@ fn what_a_pinned_generation_names_is_watched() {
     let sent = || echoed(&sluice.get("/"), "x-mark").unwrap();
     assert_eq!(reload(&sluice, &named).status, 200);
     assert_eq!(reload(&sluice, &config(3, 1)).status, 200);
-    fs::write(&key, "two").unwrap();
+    put(&key, "two");
     assert_eq!(post(&sluice, "/rollback?generation=2").status, 200);
     assert_eq!(sent(), "one", "as it was in its time");
     assert!(post(&sluice, "/reload").text().contains("pinned"));
     assert_eq!(sent(), "one");
 
-    fs::write(&key, "three").unwrap();
+    put(&key, "three");
     eventually("the new secret is sent", || {
         (sent() == "three").then_some(())
     });
@@ -189,7 +196,7 @@ fn what_a_pinned_generation_names_is_watched() {
         (status(&sluice)["lastReload"]["result"] == "rejected").then_some(())
     });
     assert_eq!(sent(), "three");
-    fs::write(&key, "four").unwrap();
+    put(&key, "four");
     eventually("it is there again", || (sent() == "four").then_some(()));
     sluice.settle();
     assert_eq!(post(&sluice, "/unpin").status, 200);
@@ -204,7 +211,7 @@ fn what_is_served_while_the_file_is_broken_is_watched() {
     assert_eq!(reload(&sluice, &named).status, 200);
     let broken = config(3, 1).replace("[echo]", "[nobody]");
     assert_eq!(reload(&sluice, &broken).status, 422);
-    fs::write(&key, "two").unwrap();
+    put(&key, "two");
     eventually("the new secret is sent", || (sent() == "two").then_some(()));
     sluice.settle();
     let seen = status(&sluice);
