@@ -1,5 +1,6 @@
 """What the kernel says of a set of processes: CPU time, memory, descriptors. No timing of its own."""
 import os
+import time
 
 
 def family(root):
@@ -22,16 +23,15 @@ def family(root):
 
 
 def cpu_seconds(pids):
-    """Time on a core of all threads, user and system together, to the nanosecond (schedstat)."""
+    """Time on a core of all threads that there ever were, user and system together, to the nanosecond."""
     total = 0
     for pid in pids:
         try:
-            for thread in os.listdir(f"/proc/{pid}/task"):
-                with open(f"/proc/{pid}/task/{thread}/schedstat") as f:
-                    total += int(f.read().split()[0])
-        except (FileNotFoundError, ProcessLookupError):
+            # The CPU clock of a process, as clock_getcpuclockid(3) names it.
+            total += time.clock_gettime(~pid << 3 | 2)
+        except OSError:
             raise RuntimeError(f"process {pid} went away while it was measured")
-    return total / 1e9
+    return total
 
 
 def pss_kib(pids):

@@ -14,6 +14,10 @@ from pathlib import Path
 from . import proc
 
 DEBOUNCE = 0.020
+# The history is full after the second.
+EARLY = (10, 30)
+# What a reload took is given back within so many seconds.
+GIVEN_BACK = 3
 CLIENTS = 2
 
 
@@ -114,13 +118,13 @@ def percentile(times, part):
 def many(binary, rules, reloads):
     """Milliseconds from the rename to the last commit, less the debounce, and MiB early and late."""
     sluice = Sluice(binary, config(rules, 0))
-    load, times, early = Load(sluice.address), [], None
+    load, times, memory = Load(sluice.address), [], {}
     try:
         for mark in range(1, reloads + 1):
             times.append(sluice.reload(config(rules, mark)) * 1000)
-            if mark == min(10, reloads):
-                early = sluice.memory()
-        late = sluice.memory()
+            if mark in EARLY or mark == reloads:
+                time.sleep(GIVEN_BACK)
+                memory[mark] = sluice.memory()
     finally:
         load.stop()
         sluice.end()
@@ -128,7 +132,7 @@ def many(binary, rules, reloads):
         sys.exit(f"{len(load.failed)} requests failed: {load.failed[0]}")
     return {"rules": rules, "reloads": reloads, "requests": load.served, "times_ms": times,
             "p50_ms": percentile(times, 0.50), "p99_ms": percentile(times, 0.99),
-            "early_mib": early, "late_mib": late}
+            "early_mib": memory[min(memory)], "late_mib": memory[reloads], "memory_mib": memory}
 
 
 def each_second(binary, rules, seconds):

@@ -251,12 +251,12 @@ impl Engine {
             self.hand_over_if_settled();
             self.publish();
             let deadline = self.state.deadline();
-            let replaced = self.successor.as_ref().is_some_and(|one| one.serves);
+            let replaced = self.is_replaced();
             // Each of these may lose the race: it keeps what it has for the next time.
             tokio::select! {
                 heard = self.signals.next() => self.hear(heard),
                 Some((worker, news)) = self.inbox.recv() => self.news(worker, news),
-                () = self.watch.changed() => self.look(Look::Hint),
+                () = self.watch.changed(), if !replaced => self.look(Look::Hint),
                 sight = self.intake.seen() => self.saw(sight),
                 Some(command) = self.commands.recv() => self.command(command),
                 news = self.resolver.next() => self.resolved(news),

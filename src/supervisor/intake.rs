@@ -85,6 +85,21 @@ pub(super) enum Sight {
     NotRenewed(Broken, Vec<Ticket>),
 }
 
+impl Sight {
+    /// Whoever wants to hear of it.
+    pub(super) fn into_tickets(self) -> Vec<Ticket> {
+        match self {
+            Sight::Same => Vec::new(),
+            Sight::Unreadable(_, tickets)
+            | Sight::Invalid(_, tickets)
+            | Sight::NotRenewed(_, tickets)
+            | Sight::Pinned { tickets, .. }
+            | Sight::Equal { tickets, .. } => tickets,
+            Sight::Plan(planned) => planned.plan.tickets,
+        }
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct Planned {
     pub(super) plan: Plan,

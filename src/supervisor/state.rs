@@ -135,6 +135,7 @@ impl State {
             Event::Unpin => self.pinned = None,
             Event::Hold => self.holding = Holding::Yes,
             Event::Release => self.release(now),
+            Event::Replaced => self.replaced(now),
             Event::Leave => self.leave(now),
             Event::Quit => self.quit(now),
             Event::Connections(open) => self.connections(open, now),

@@ -40,6 +40,7 @@ impl Engine {
             }
             Action::Close => self.sockets.close(self.heir()),
             Action::Conclude { record, tickets } => self.conclude(&record, tickets),
+            Action::PassOn { tickets } => self.pass_on_tickets(tickets),
             Action::GoBack { to, from, why } => {
                 tracing::error!(from, to, why, "the guard goes back");
                 self.go_back(to, Source::Guard { of: to, from, why }, Vec::new());

@@ -29,6 +29,7 @@ impl Engine {
             return;
         }
         match heard {
+            Heard::Reload if self.is_replaced() => {}
             Heard::Reload => self.look(Look::Forced(Vec::new())),
             Heard::Drain => self.end_by(Event::Leave),
             Heard::Interrupt => {
@@ -136,6 +137,12 @@ impl Engine {
     }
 
     pub(super) fn saw(&mut self, sight: Sight) {
+        if self.is_replaced() {
+            if let Some(Look::Forced(tickets)) = self.intake.again() {
+                self.pass_on_tickets(tickets);
+            }
+            return self.pass_on_tickets(sight.into_tickets());
+        }
         self.take_in(sight);
         self.watch_files();
         if let Some(look) = self.intake.again() {

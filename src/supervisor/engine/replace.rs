@@ -15,7 +15,7 @@ use crate::shm::names::Kind;
 use crate::supervisor::handover::{self, HandoverError, Successor, Word};
 use crate::supervisor::launch::Wanted;
 use crate::supervisor::signals::Heard;
-use crate::supervisor::state::Event;
+use crate::supervisor::state::{Event, Ticket};
 use crate::supervisor::tickets::Tickets;
 
 type NamedIds = Vec<(u32, Kind, String)>;
@@ -99,7 +99,7 @@ impl Engine {
                 successor.serves = true;
                 tracing::info!(pid, "the successor serves, draining");
                 self.admin.close();
-                self.tell(Event::Drain);
+                self.tell(Event::Replaced);
             }
             Word::Failed => {
                 tracing::error!(pid, "the successor did not become ready, going on");
@@ -170,6 +170,20 @@ impl Engine {
         };
         successor.signal(signal);
         true
+    }
+
+    /// From then on the file is none of our business.
+    pub(super) fn is_replaced(&self) -> bool {
+        self.successor.as_ref().is_some_and(|one| one.serves)
+    }
+
+    pub(super) fn pass_on_tickets(&mut self, tickets: Vec<Ticket>) {
+        for ticket in tickets {
+            self.conflict(
+                ticket,
+                "a new binary serves, and has read the file: ask again",
+            );
+        }
     }
 
     fn served_by_successor(&self) -> Option<&Successor> {

@@ -8,7 +8,7 @@ use super::{Before, Sight, Stays, planned};
 use crate::source::document;
 use crate::source::files::Named;
 use crate::supervisor::launch::{Broken, Wanted};
-use crate::supervisor::state::{Plan, Source, Ticket};
+use crate::supervisor::state::{Plan, Source};
 
 /// The files of a generation that is served apart from the file, as they were last.
 #[derive(Debug)]
@@ -72,14 +72,5 @@ fn reread(sight: Sight, plan: &Plan, before: &Before, seen: Instant) -> Sight {
             other => other,
         },
         Err(document) => Sight::NotRenewed(Broken::of(&document), sight.into_tickets()),
-    }
-}
-
-impl Sight {
-    fn into_tickets(self) -> Vec<Ticket> {
-        match self {
-            Sight::Pinned { tickets, .. } => tickets,
-            _ => Vec::new(),
-        }
     }
 }

@@ -95,6 +95,14 @@ impl State {
         self.drain_until(now + timeout, now);
     }
 
+    pub(super) fn replaced(&mut self, now: Instant) {
+        if let Some(next) = self.next.take() {
+            let tickets = next.tickets;
+            self.actions.push(Action::PassOn { tickets });
+        }
+        self.drain(now);
+    }
+
     pub(super) fn stop(&mut self) {
         for (worker, _) in self.fleet.stages() {
             self.kill(worker, KillReason::Stop);

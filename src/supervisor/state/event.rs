@@ -37,6 +37,8 @@ pub enum Event {
     /// Begin with no other configuration than the one under way: what is served is handed over.
     Hold,
     Release,
+    /// Another process serves what was handed over: what waits is its business now.
+    Replaced,
     /// An orderly end, as the configuration's lifecycle has it.
     Leave,
     /// The application that this is beside has ended.
@@ -104,6 +106,10 @@ pub enum Action {
     /// The fate of a configuration is known.
     Conclude {
         record: Box<Record>,
+        tickets: Vec<Ticket>,
+    },
+    /// Whoever waits for a configuration that another process has taken up.
+    PassOn {
         tickets: Vec<Ticket>,
     },
     /// Bring this generation back: the one after it has made things worse.

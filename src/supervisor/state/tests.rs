@@ -132,6 +132,7 @@ fn kinds(actions: &[Action]) -> Vec<&'static str> {
         Action::DrainWorker { .. } => "drain",
         Action::Close => "close",
         Action::Conclude { .. } => "conclude",
+        Action::PassOn { .. } => "pass on",
         Action::GoBack { .. } => "go back",
         Action::Content { .. } => "content",
         Action::AnnounceReady { .. } => "ready",

@@ -144,8 +144,12 @@ fn edits_while_a_successor_starts_get_numbers_of_their_own() {
             let seen = echoed(&sluice.get("/"), "x-mark")?;
             (pid != serving && seen == mark.to_string()).then_some(pid)
         });
-        assert_eq!(post(&sluice, "/reload").status, 200, "it is settled");
+        eventually("the one before has gone, and it is settled", || {
+            (post(&sluice, "/reload").status == 200).then_some(())
+        });
     }
+    let refused = sluice.log().all("reload rejected");
+    assert!(refused.is_empty(), "{refused:?}");
     let done = sluice.log().all("reload done");
     let numbers: Vec<u64> = done.iter().map(|it| it.number("generation")).collect();
     assert!(numbers.is_sorted_by(|a, b| a < b), "{numbers:?}");

@@ -110,6 +110,11 @@ impl Simulation {
                     Verdict::Superseded => tally.superseded += 1,
                 }
             }
+            Action::PassOn { tickets } => {
+                for ticket in tickets {
+                    assert!(self.unanswered.remove(&ticket), "{ticket:?} once");
+                }
+            }
             Action::GoBack { to, from, .. } => {
                 assert!(self.opened.contains(&to) && to < from);
                 tally.went_back += 1;

@@ -98,6 +98,15 @@ fn while_something_is_handed_over_nothing_begins_and_the_latest_comes_after() {
 }
 
 #[test]
+fn what_waits_when_another_process_serves_is_passed_on() {
+    let mut bench = Bench::serving(1);
+    bench.on(Event::Hold);
+    bench.want("second", 1);
+    let replaced = kinds(&bench.on(Event::Replaced));
+    assert_eq!(replaced, ["pass on", "close", "drain"], "and not refused");
+}
+
+#[test]
 fn what_is_on_its_way_when_something_is_handed_over_goes_on() {
     let mut bench = Bench::serving(1);
     bench.want("second", 1);

@@ -151,9 +151,10 @@ impl Simulation {
     /// Both ways out: everything is let go, and the program ends.
     fn end(&mut self, tally: &mut Tally) {
         self.behaving = self.random.percent(50);
-        let event = match self.random.percent(50) {
-            true => Event::Drain,
-            false => Event::Leave,
+        let event = match self.random.below(3) {
+            0 => Event::Drain,
+            1 => Event::Leave,
+            _ => Event::Replaced,
         };
         self.handle(event, tally);
         let until = self.now + Duration::from_secs(120);
