@@ -13,7 +13,7 @@ mod counts;
 mod documentation;
 mod endpoints;
 #[cfg(test)]
-mod fixtures;
+pub(crate) mod fixtures;
 mod metrics;
 mod probe;
 mod routes;

@@ -9,7 +9,7 @@ use super::time::Timestamp;
 use crate::model::config::ServerHost;
 use crate::shm::RowId;
 
-pub(super) fn status() -> Status {
+pub(crate) fn status() -> Status {
     Status {
         version: "0.0.0",
         pid: std::process::id(),

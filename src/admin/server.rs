@@ -16,7 +16,7 @@ use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
@@ -79,7 +79,11 @@ async fn connection(
     place: Rc<PlaceGuard>,
     mut open: watch::Receiver<()>,
 ) {
+    // Keeps the first time until somebody waits for it.
+    let asked = Rc::new(Notify::new());
+    let first = Rc::clone(&asked);
     let service = service_fn(move |mut request: Request<Incoming>| {
+        first.notify_one();
         request.extensions_mut().insert(Peer(peer.ip()));
         let answer = router.call(request);
         let place = Rc::clone(&place);
@@ -96,10 +100,14 @@ async fn connection(
         .max_header_size(HEADER_BYTES)
         .serve_connection(TokioIo::new(stream), service);
     let mut connection = pin!(connection);
-    let old = async { timeout(CONNECTION_AGE, open.changed()).await };
+    // Whoever has only just come is still to be answered.
+    let old = async {
+        let _either = timeout(CONNECTION_AGE, open.changed()).await;
+        asked.notified().await;
+    };
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
-        _ = old => {
+        () = old => {
             connection.as_mut().graceful_shutdown();
             timeout(CONNECTION_END, connection).await.unwrap_or(Ok(()))
         }

@@ -88,7 +88,10 @@ impl AdminPort {
         {
             return Ok(());
         }
-        if let Some((_, listener)) = self.inherited.take_if(|(known, _)| *known == configured) {
+        // It stays here until something is decided: a newer configuration may take this one's place.
+        let inherited = self.inherited.as_ref();
+        if let Some((_, listener)) = inherited.filter(|(known, _)| *known == configured) {
+            let listener = listener.try_clone()?;
             listener.set_nonblocking(true)?;
             self.next = Some((configured, TcpListener::from_std(listener)?));
             return Ok(());
@@ -112,6 +115,7 @@ impl AdminPort {
         let Some((configured, listener)) = self.next.take() else {
             return Ok(None);
         };
+        self.inherited = None;
         let actual = listener.local_addr().unwrap_or(configured);
         let socket = listener.as_fd().try_clone_to_owned();
         let (open, is_open) = watch::channel(());
@@ -134,5 +138,39 @@ impl Drop for AdminPort {
         if let Some(serving) = &self.serving {
             serving.task.abort();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use tokio::sync::mpsc;
+
+    use super::*;
+    use crate::admin::fixtures;
+    use crate::shm::Segment;
+    use crate::shm::layout::Layout;
+
+    #[tokio::test]
+    async fn what_is_inherited_outlasts_a_generation_that_is_called_off() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let bound = listener.local_addr().unwrap();
+        let configured = "127.0.0.1:0".parse().unwrap();
+        let (commands, _commands) = mpsc::channel(1);
+        let mut port = AdminPort::new(Sources {
+            status: watch::channel(Arc::new(fixtures::status())).1,
+            commands,
+            segment: Segment::create_sized(Layout { chunks: 16 }).unwrap(),
+            reasons: &[],
+        });
+        port.inherit(configured, listener);
+        port.bind(configured).unwrap();
+        port.unbind();
+        port.bind(configured).unwrap();
+        let opened = tokio::task::LocalSet::new()
+            .run_until(async { port.open() })
+            .await;
+        assert_eq!(opened.unwrap(), Some(bound));
     }
 }
