@@ -17,7 +17,7 @@ fn expecting(trusted: &'static str, mode: ProxyHeader) -> impl FnOnce(&mut Confi
         config.listeners[0].proxy_protocol = Some(ProxyProtocol {
             trusted_sources: vec![trusted.parse().unwrap()],
             mode,
-            timeout: Duration::from_millis(200),
+            timeout: Duration::from_secs(2),
         });
     }
 }

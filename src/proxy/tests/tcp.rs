@@ -107,12 +107,12 @@ fn silence_ends_it_and_traffic_does_not() {
     play(
         |config| {
             tcp(config);
-            config.upstreams[0].traffic.timeouts.tunnel = Duration::from_millis(400);
+            config.upstreams[0].traffic.timeouts.tunnel = Duration::from_secs(2);
         },
         |stage| async move {
             let (mut client, mut upstream) = pair(&stage).await;
-            for _ in 0..3 {
-                assert!(client.is_silent_for(Duration::from_millis(200)).await);
+            for _ in 0..4 {
+                assert!(client.is_silent_for(Duration::from_millis(600)).await);
                 upstream.send("x").await;
                 assert_eq!(client.exactly(1).await, "x");
             }
