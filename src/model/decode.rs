@@ -348,13 +348,11 @@ macro_rules! section {
             }
 
             fn shape() -> $crate::model::decode::Shape {
-                #[allow(unused_mut, unused_assignments)]
                 $crate::model::decode::Shape::Section(vec![$({
-                    let mut default: Option<String> = None;
-                    $(
+                    let default = None::<String>$(.or_else(|| {
                         let value: $type = $default;
-                        default = Some($crate::model::decode::Shown::shown(&value));
-                    )?
+                        Some($crate::model::decode::Shown::shown(&value))
+                    }))?;
                     let required: &[&str] = &[$(stringify!($required))?];
                     $crate::model::decode::Key {
                         name: $key,

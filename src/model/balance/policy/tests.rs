@@ -196,16 +196,20 @@ impl Candidate for Restless {
     }
 }
 
-#[test]
-fn somebody_is_picked_whatever_changes_meanwhile() {
-    for policy in [
+fn every_policy() -> [Policy; 6] {
+    [
         Policy::RoundRobin,
         Policy::Random,
         Policy::LeastConnections,
         Policy::PeakEwma,
         Policy::IpHash,
         consistent(Some(125)),
-    ] {
+    ]
+}
+
+#[test]
+fn somebody_is_picked_whatever_changes_meanwhile() {
+    for policy in every_policy() {
         for seed in 0..100 {
             let all = [Restless::default(), Restless::default()];
             let moment = Table::of(&[1]).moment;
@@ -224,14 +228,7 @@ fn somebody_is_picked_whatever_changes_meanwhile() {
 fn only_those_that_may_are_picked() {
     let mut table = Table::of(&[1, 1, 1, 1]);
     table.places = vec![1, 3];
-    for policy in [
-        Policy::RoundRobin,
-        Policy::Random,
-        Policy::LeastConnections,
-        Policy::PeakEwma,
-        Policy::IpHash,
-        consistent(Some(125)),
-    ] {
+    for policy in every_policy() {
         let shares = table.shares(&policy);
         assert_eq!((shares[0], shares[2]), (0.0, 0.0), "{policy:?}");
         assert!(shares[1] > 0.4 && shares[3] > 0.4, "{policy:?} {shares:?}");
