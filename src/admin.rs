@@ -28,7 +28,7 @@ pub use command::{Command, CommandError, CommandReply, Reply, Text, Verb};
 pub use counts::Counts;
 pub use metrics::catalog;
 pub use routes::ENDPOINTS;
-pub use server::serve;
+pub use server::{Door, serve};
 pub use status::{
     Certificate, CheckState, Listener, NameState, Reload, ReloadResult, RestartReason, ServerState,
     SourceKind, Status, Worker, WorkerState,

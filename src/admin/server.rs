@@ -4,9 +4,12 @@
 //!
 //! Not here: what is answered (`routes`).
 
+use std::future::poll_fn;
+use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::rc::Rc;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use axum::body::Body;
@@ -35,29 +38,43 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
 /// nothing of its answer is gone then.
 const CONNECTION_AGE: Duration = Duration::from_secs(120);
 const CONNECTION_END: Duration = Duration::from_secs(10);
+/// Nobody new comes to a door that is closing: who has come is there within this time.
+const LAST_CALL: Duration = Duration::from_millis(10);
 /// Between two looks at the heartbeats, and after an accept that failed for want of resources.
 const TICK: Duration = Duration::from_secs(1);
 
-/// Serves until dropped; connections end with it. Once the other end of `open` says so nobody is let in, and
-/// it ends when whoever has asked already is answered. Needs a `LocalSet`.
-pub async fn serve(listener: TcpListener, sources: Sources, mut open: watch::Receiver<()>) {
+/// Who is let in. But for an open door it is a last word: the port ends when whoever has asked is answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Door {
+    Open,
+    /// Who has arrived is let in, and nobody else.
+    Closing,
+    /// Who has arrived is somebody else's.
+    Shut,
+}
+
+/// Serves until dropped; connections end with it. The listeners are those of one address, among which the
+/// kernel spreads who comes. Needs a `LocalSet`.
+pub async fn serve(listeners: Vec<TcpListener>, sources: Sources, door: watch::Receiver<Door>) {
     let app = App::new(sources);
     let router = TowerToHyperService::new(routes::router(app.clone()));
     let (crowd, mut connections) = (Rc::<Crowd>::default(), JoinSet::new());
     let mut tick = tokio::time::interval(TICK);
+    let let_in = |stream: TcpStream, peer: SocketAddr, connections: &mut JoinSet<()>| {
+        let Some(place) = crowd.admit(peer.ip()) else {
+            tracing::debug!(%peer, "too many connections to the admin port");
+            return;
+        };
+        let held = Rc::clone(&place);
+        let serving = connection(stream, peer, router.clone(), place, door.clone());
+        held.is_held_by(connections.spawn_local(serving));
+    };
+    let mut changed = door.clone();
     loop {
         tokio::select! {
             // Cancel-safe: a connection that was not accepted waits in the socket.
-            accepted = listener.accept() => match accepted {
-                Ok((stream, peer)) => {
-                    let Some(place) = crowd.admit(peer.ip()) else {
-                        tracing::debug!(%peer, "too many connections to the admin port");
-                        continue;
-                    };
-                    let held = Rc::clone(&place);
-                    let serving = connection(stream, peer, router.clone(), place, open.clone());
-                    held.is_held_by(connections.spawn_local(serving));
-                }
+            accepted = accept(&listeners) => match accepted {
+                Ok((stream, peer)) => let_in(stream, peer, &mut connections),
                 Err(error) => {
                     tracing::warn!(%error, "the admin port could not accept");
                     sleep(TICK).await;
@@ -65,11 +82,24 @@ pub async fn serve(listener: TcpListener, sources: Sources, mut open: watch::Rec
             },
             Some(_) = connections.join_next(), if !connections.is_empty() => {}
             _ = tick.tick() => app.watch_beats(Instant::now()),
-            _ = open.changed() => break,
+            _ = changed.changed() => break,
         }
     }
-    drop(listener);
+    if *door.borrow() == Door::Closing {
+        while let Ok(Ok((stream, peer))) = timeout(LAST_CALL, accept(&listeners)).await {
+            let_in(stream, peer, &mut connections);
+        }
+    }
+    drop(listeners);
     while connections.join_next().await.is_some() {}
+}
+
+async fn accept(listeners: &[TcpListener]) -> io::Result<(TcpStream, SocketAddr)> {
+    poll_fn(|cx| {
+        let mut all = listeners.iter().map(|listener| listener.poll_accept(cx));
+        all.find(Poll::is_ready).unwrap_or(Poll::Pending)
+    })
+    .await
 }
 
 async fn connection(
@@ -77,7 +107,7 @@ async fn connection(
     peer: SocketAddr,
     router: TowerToHyperService<axum::Router>,
     place: Rc<PlaceGuard>,
-    mut open: watch::Receiver<()>,
+    mut door: watch::Receiver<Door>,
 ) {
     // Keeps the first time until somebody waits for it.
     let asked = Rc::new(Notify::new());
@@ -102,7 +132,7 @@ async fn connection(
     let mut connection = pin!(connection);
     // Whoever has only just come is still to be answered.
     let old = async {
-        let _either = timeout(CONNECTION_AGE, open.changed()).await;
+        let _either = timeout(CONNECTION_AGE, door.changed()).await;
         asked.notified().await;
     };
     let ended = tokio::select! {

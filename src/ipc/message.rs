@@ -23,7 +23,10 @@ pub enum ToWorker {
     /// Build this generation beside the one that serves; answered with `Prepared` or `Rejected`. A
     /// later one takes the place of an earlier one that was not committed.
     Prepare(Box<Prepare>),
-    /// Serve by the prepared generation from now on; answered with `Committed`.
+    /// Serve by the prepared generation, on the sockets that there are, for others to see how that goes;
+    /// answered with `Committed`. Its `Commit` follows, or the `Prepare` of another one.
+    Try { generation: u64 },
+    /// Serve by the prepared generation from now on, and on its sockets; answered with `Committed`.
     Commit { generation: u64 },
     /// Forget the prepared generation, and the sockets that only it needed.
     Abort { generation: u64 },
@@ -57,6 +60,8 @@ pub struct Prepare {
     pub generation: u64,
     /// The sockets to serve after the commit: all of them, not only the new ones.
     pub sockets: Vec<Serve>,
+    /// The sockets that others serve after the commit: what waits there is theirs.
+    pub given: Vec<SocketId>,
     /// A `Config`: packed on its own, so that it is packed once for all workers, and so that one that
     /// cannot be unpacked is a rejection, not the end of the channel.
     pub config: Packed,
@@ -111,13 +116,13 @@ pub enum FromWorker {
 
 /// Of what follows in `ToSuccessor`, and of what the `Estate` has packed. To be counted up with each change
 /// of its bytes.
-pub const ESTATE_FORMAT: u32 = 1;
+pub const ESTATE_FORMAT: u32 = 2;
 
 /// From a supervisor to the one of a new binary. The two may be of different versions: one that cannot
 /// read the other's format leaves the old one serving.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ToSuccessor {
-    /// Beside it: the shared segment, and the admin port's socket if there is one.
+    /// Beside it: the shared segment.
     Estate(Estate),
     /// Beside it: one listening socket for each.
     Sockets(Vec<Inherited>),
@@ -133,8 +138,6 @@ pub enum ToSuccessor {
 pub struct Estate {
     /// Numbers of generations go on after it.
     pub last_generation: u64,
-    /// As configured.
-    pub admin: Option<SocketAddr>,
     /// Which names have which ids in the shared segment.
     pub labels: Packed,
     /// Which endpoints have which places on its health board.
@@ -143,6 +146,8 @@ pub struct Estate {
     pub secret: Option<Secret>,
     /// What became of the last configurations.
     pub history: Packed,
+    /// What a guard has seen, and has not judged yet.
+    pub vigil: Packed,
     /// Where the newest generation is pinned: the hash of the file's contents that it outlasts.
     pub pinned: Option<String>,
 }
@@ -151,7 +156,16 @@ pub struct Estate {
 pub struct Inherited {
     /// As configured.
     pub address: SocketAddr,
+    /// Where it is configured as port 0: for whom the system chose one.
+    pub chosen_for: Option<Owner>,
     pub slot: u16,
+}
+
+/// Who accepts on a socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Owner {
+    Workers,
+    Admin,
 }
 
 /// The new supervisor's answer.
@@ -238,6 +252,7 @@ mod tests {
         let prepare = Prepare {
             generation,
             sockets,
+            given: vec![SocketId(10)],
             config,
             labels,
             memory: Some(1 << 20),
@@ -261,6 +276,7 @@ mod tests {
             }),
             ToWorker::Sockets(vec![socket]),
             ToWorker::Prepare(Box::new(prepare)),
+            ToWorker::Try { generation },
             ToWorker::Commit { generation },
             ToWorker::Abort { generation },
             ToWorker::Retire,
@@ -291,11 +307,11 @@ mod tests {
         let address = "127.0.0.1:80".parse().unwrap();
         let estate = Estate {
             last_generation: 7,
-            admin: Some(address),
             labels: packed(),
             endpoints: packed(),
             secret: Some(Secret::new("s".to_owned())),
             history: packed(),
+            vigil: packed(),
             pinned: Some("h".to_owned()),
         };
         let key = TicketKey {
@@ -306,16 +322,20 @@ mod tests {
         let messages = [
             ToSuccessor::Format(ESTATE_FORMAT),
             ToSuccessor::Estate(estate),
-            ToSuccessor::Sockets(vec![Inherited { address, slot }]),
+            ToSuccessor::Sockets(vec![Inherited {
+                address,
+                chosen_for: Some(Owner::Admin),
+                slot,
+            }]),
             ToSuccessor::TicketKeys(vec![key]),
             ToSuccessor::Complete,
         ];
         let bytes = messages.map(|message| postcard::to_stdvec(&message).unwrap());
         let shown: String = bytes.concat().iter().map(|b| format!("{b:02x}")).collect();
         let known = "\
-            0401000701007f000001500201700201700101730201700101680101007f0000\
-            0150030301010101010101010101010101010101012002020202020202020202\
-            0202020202020202020202020202020202020202020202";
+            040200070201700201700101730201700201700101680101007f000001500101\
+            0303010101010101010101010101010101010120020202020202020202020202\
+            020202020202020202020202020202020202020202";
         assert_eq!(shown, known);
     }
 

@@ -24,7 +24,7 @@ use super::secret::Secret;
 use super::template::Template;
 pub use health::{CheckType, HealthCheck, HttpProbe, Probe};
 pub use listener::{
-    Hsts, Listener, NameRoute, Protocol, ProxyHeader, ProxyProtocol, RedirectHttps, Tcp,
+    Hsts, Listener, NameRoute, Protocol, ProxyHeader, ProxyProtocol, RedirectHttps, Tcp, covers,
 };
 pub use reload::{Comparison, OrphanedStreams, Reload};
 pub use rule::{

@@ -18,13 +18,16 @@ pub(super) struct Ends {
 
 impl Ends {
     pub(super) fn of(tcp: &TcpStream, peer: SocketAddr) -> Self {
+        // A socket of `[::]` has IPv4 clients by their IPv6-mapped addresses.
+        let canonical = |it: SocketAddr| SocketAddr::new(it.ip().to_canonical(), it.port());
+        let peer = canonical(peer);
         let unknown = match peer {
             SocketAddr::V4(_) => SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)),
             SocketAddr::V6(_) => SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)),
         };
         Self {
             peer,
-            local: tcp.local_addr().unwrap_or(unknown),
+            local: tcp.local_addr().map_or(unknown, canonical),
         }
     }
 

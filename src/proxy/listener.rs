@@ -39,8 +39,15 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// Accepts until it is dropped or closed, or the worker drains.
 pub struct ListenerHandle {
     task: JoinHandle<()>,
-    state: Rc<Cell<State>>,
+    shared: Rc<Shared>,
     proxy: Weak<Proxy>,
+}
+
+/// With its task.
+struct Shared {
+    state: Cell<State>,
+    /// What the observer knows the listener by.
+    id: Cell<u32>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,10 +60,15 @@ enum State {
 impl ListenerHandle {
     /// Accepts what has arrived, and then no more.
     pub fn close(self) {
-        self.state.set(State::Closing);
+        self.shared.state.set(State::Closing);
         if let Some(proxy) = self.proxy.upgrade() {
             proxy.presence.changed();
         }
+    }
+
+    /// What comes from now on comes to this listener.
+    pub fn belongs_to(&self, id: u32) {
+        self.shared.id.set(id);
     }
 
     /// Ready when it accepts no more, because the worker drains.
@@ -68,7 +80,7 @@ impl ListenerHandle {
 
 impl Drop for ListenerHandle {
     fn drop(&mut self) {
-        if self.state.get() == State::Open {
+        if self.shared.state.get() == State::Open {
             self.task.abort();
         }
     }
@@ -82,11 +94,18 @@ pub(super) fn listen(
     listener.set_nonblocking(true)?;
     have_all_sent_at_once(&listener);
     let listener = TcpListener::from_std(listener)?;
-    let state = Rc::new(Cell::new(State::Open));
-    let accepting = accept_all(Rc::clone(proxy), listener, id, Rc::clone(&state));
+    let shared = Rc::new(Shared {
+        state: Cell::new(State::Open),
+        id: Cell::new(id),
+    });
+    let accepting = accept_all(Rc::clone(proxy), listener, Rc::clone(&shared));
     let task = tokio::task::spawn_local(accepting);
     let proxy = Rc::downgrade(proxy);
-    Ok(ListenerHandle { task, state, proxy })
+    Ok(ListenerHandle {
+        task,
+        shared,
+        proxy,
+    })
 }
 
 /// A connection inherits it from its listener, which saves a system call for each.
@@ -95,10 +114,11 @@ fn have_all_sent_at_once(listener: &std::net::TcpListener) {
     let _ = SockRef::from(listener).set_tcp_nodelay(true);
 }
 
-async fn accept_all(proxy: Rc<Proxy>, listener: TcpListener, id: u32, state: Rc<Cell<State>>) {
+async fn accept_all(proxy: Rc<Proxy>, listener: TcpListener, shared: Rc<Shared>) {
     let mut pause = SHORTEST_PAUSE;
-    let mut entrance = proxy.entrance(id).unwrap_or_default();
-    while let Some(accepted) = accept(&proxy, &listener, &state).await {
+    let mut entrance = proxy.entrance(shared.id.get()).unwrap_or_default();
+    while let Some(accepted) = accept(&proxy, &listener, &shared.state).await {
+        let id = shared.id.get();
         match accepted {
             Ok((tcp, peer)) => {
                 pause = SHORTEST_PAUSE;

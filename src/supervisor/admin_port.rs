@@ -1,43 +1,43 @@
-//! The admin port while its address can change: the new one is bound before the commit, and the old
-//! one goes on a little while, since somebody may wait there for the end of the very reload.
+//! The admin port while its address can change. Its sockets are the supervisor's, as all others; here is
+//! who answers on them. Whoever has asked at an address that is given up is answered, since somebody may
+//! wait there for the end of the very reload.
 
 use std::io;
-use std::net::SocketAddr;
-use std::os::fd::{AsFd, OwnedFd};
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::OwnedFd;
 use std::time::Duration;
 
-use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::admin::{self, Sources};
+use super::state::COMMIT_TIMEOUT;
+use crate::admin::{self, Door, Sources};
+use crate::ipc::message::SocketId;
 
-/// What is under way on an address that is given up may take so long.
-const LAST_ANSWERS: Duration = Duration::from_secs(5);
-const BACKLOG: u32 = 128;
+/// What is under way on an address that is given up may take so long: the reload that gives it up among it.
+const LAST_ANSWERS: Duration = COMMIT_TIMEOUT.saturating_add(Duration::from_secs(5));
 
 #[derive(Debug)]
 pub(super) struct AdminPort {
     sources: Sources,
     serving: Option<Serving>,
-    /// Bound for a generation that is not decided.
-    next: Option<(SocketAddr, TcpListener)>,
-    inherited: Option<(SocketAddr, std::net::TcpListener)>,
+    /// Of an address that no generation has any more: accepts until all serve the one that gave it up.
+    leaving: Option<Serving>,
 }
 
 #[derive(Debug)]
 struct Serving {
     configured: SocketAddr,
+    sockets: Vec<SocketId>,
     task: JoinHandle<()>,
-    /// Told when nobody else is to be let in.
-    open: watch::Sender<()>,
-    /// The same socket, kept for a successor.
-    socket: OwnedFd,
+    door: watch::Sender<Door>,
 }
 
 impl Serving {
     /// Not at once, since somebody may wait for an answer.
-    fn end_soon(self) {
+    fn end_soon(self, door: Door) {
+        // Without a receiver it has ended already.
+        let _ended = self.door.send(door);
         // Ends by itself, or with the runtime.
         drop(tokio::task::spawn_local(async move {
             tokio::time::sleep(LAST_ANSWERS).await;
@@ -51,86 +51,64 @@ impl AdminPort {
         AdminPort {
             sources,
             serving: None,
-            next: None,
-            inherited: None,
+            leaving: None,
         }
     }
 
-    /// The socket, for a successor.
-    pub(super) fn bequeath(&self) -> io::Result<Option<(SocketAddr, OwnedFd)>> {
-        let Some(serving) = &self.serving else {
-            return Ok(None);
-        };
-        let fd = serving.socket.as_fd().try_clone_to_owned()?;
-        Ok(Some((serving.configured, fd)))
-    }
-
-    /// Of a predecessor: taken for the address that it was configured as.
-    pub(super) fn inherit(&mut self, configured: SocketAddr, listener: std::net::TcpListener) {
-        self.inherited = Some((configured, listener));
-    }
-
-    /// A successor answers from now on.
+    /// A successor answers from now on, on the same sockets.
     pub(super) fn close(&mut self) {
         if let Some(serving) = self.serving.take() {
-            // The socket is the successor's too: a connection that came here would miss it.
-            let _ended = serving.open.send(());
-            serving.end_soon();
+            serving.end_soon(Door::Shut);
         }
     }
 
-    pub(super) fn bind(&mut self, configured: SocketAddr) -> io::Result<()> {
-        self.next = None;
-        if self
-            .serving
-            .as_ref()
-            .is_some_and(|serving| serving.configured == configured)
-        {
-            return Ok(());
+    /// Answers on these sockets from now on, and on no others; those that somebody `has` now are left at
+    /// once. Whether that is new.
+    pub(super) fn serve(
+        &mut self,
+        configured: SocketAddr,
+        sockets: Vec<SocketId>,
+        lend: impl Fn(SocketId) -> io::Result<OwnedFd>,
+        has: impl Fn(SocketId) -> bool,
+    ) -> io::Result<Moved> {
+        let is_same =
+            |serving: &Serving| serving.configured == configured && serving.sockets == sockets;
+        if self.serving.as_ref().is_some_and(is_same) {
+            return Ok(Moved::No);
         }
-        // It stays here until something is decided: a newer configuration may take this one's place.
-        let inherited = self.inherited.as_ref();
-        if let Some((_, listener)) = inherited.filter(|(known, _)| *known == configured) {
-            let listener = listener.try_clone()?;
-            listener.set_nonblocking(true)?;
-            self.next = Some((configured, TcpListener::from_std(listener)?));
-            return Ok(());
+        let mut listeners = Vec::new();
+        for id in &sockets {
+            let listener = TcpListener::from(lend(*id)?);
+            listeners.push(tokio::net::TcpListener::from_std(listener)?);
         }
-        let socket = match configured {
-            SocketAddr::V4(_) => TcpSocket::new_v4()?,
-            SocketAddr::V6(_) => TcpSocket::new_v6()?,
-        };
-        socket.set_reuseaddr(true)?;
-        socket.bind(configured)?;
-        self.next = Some((configured, socket.listen(BACKLOG)?));
-        Ok(())
-    }
-
-    pub(super) fn unbind(&mut self) {
-        self.next = None;
-    }
-
-    /// Serves where it was bound for; the address, if it is a new one.
-    pub(super) fn open(&mut self) -> io::Result<Option<SocketAddr>> {
-        let Some((configured, listener)) = self.next.take() else {
-            return Ok(None);
-        };
-        self.inherited = None;
-        let actual = listener.local_addr().unwrap_or(configured);
-        let socket = listener.as_fd().try_clone_to_owned();
-        let (open, is_open) = watch::channel(());
-        let serve = admin::serve(listener, self.sources.clone(), is_open);
+        let (door, is_open) = watch::channel(Door::Open);
+        let serve = admin::serve(listeners, self.sources.clone(), is_open);
         let serving = Serving {
             configured,
+            sockets,
             task: tokio::task::spawn_local(serve),
-            open,
-            socket: socket?,
+            door,
         };
-        if let Some(old) = self.serving.replace(serving) {
-            old.end_soon();
+        self.retire();
+        match self.serving.replace(serving) {
+            Some(old) if old.sockets.iter().any(|id| has(*id)) => old.end_soon(Door::Shut),
+            old => self.leaving = old,
         }
-        Ok(Some(actual))
+        Ok(Moved::Yes)
     }
+
+    /// The supervisor has closed the sockets of an address that was given up: nobody else arrives there.
+    pub(super) fn retire(&mut self) {
+        if let Some(leaving) = self.leaving.take() {
+            leaving.end_soon(Door::Closing);
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Moved {
+    No,
+    Yes,
 }
 
 impl Drop for AdminPort {
@@ -138,39 +116,5 @@ impl Drop for AdminPort {
         if let Some(serving) = &self.serving {
             serving.task.abort();
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use tokio::sync::mpsc;
-
-    use super::*;
-    use crate::admin::fixtures;
-    use crate::shm::Segment;
-    use crate::shm::layout::Layout;
-
-    #[tokio::test]
-    async fn what_is_inherited_outlasts_a_generation_that_is_called_off() {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let bound = listener.local_addr().unwrap();
-        let configured = "127.0.0.1:0".parse().unwrap();
-        let (commands, _commands) = mpsc::channel(1);
-        let mut port = AdminPort::new(Sources {
-            status: watch::channel(Arc::new(fixtures::status())).1,
-            commands,
-            segment: Segment::create_sized(Layout { chunks: 16 }).unwrap(),
-            reasons: &[],
-        });
-        port.inherit(configured, listener);
-        port.bind(configured).unwrap();
-        port.unbind();
-        port.bind(configured).unwrap();
-        let opened = tokio::task::LocalSet::new()
-            .run_until(async { port.open() })
-            .await;
-        assert_eq!(opened.unwrap(), Some(bound));
     }
 }

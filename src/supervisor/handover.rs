@@ -4,7 +4,6 @@
 //! Not here: when the old one begins to drain (`engine`).
 
 use std::io;
-use std::net::{SocketAddr, TcpListener};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
@@ -20,7 +19,7 @@ use super::spawn::{self, Spawned};
 use crate::ipc::channel::{self, ChannelError, Receiver, Sender};
 use crate::ipc::frame::MAX_FDS;
 use crate::ipc::message::{
-    ESTATE_FORMAT, Estate, FromSuccessor, Inherited, TicketKey, ToSuccessor,
+    ESTATE_FORMAT, Estate, FromSuccessor, Inherited, Packed, TicketKey, ToSuccessor,
 };
 use crate::shm::{Segment, ShmError};
 
@@ -140,7 +139,8 @@ pub(super) struct Inheritance {
     pub(super) estate: Estate,
     /// `None` where this binary lays it out differently: it makes its own.
     pub(super) segment: Option<Segment>,
-    pub(super) admin: Option<(SocketAddr, TcpListener)>,
+    /// Without the counters there is nothing to compare with.
+    pub(super) vigil: Option<Packed>,
     pub(super) sockets: Vec<(Inherited, OwnedFd)>,
     pub(super) tickets: Vec<TicketKey>,
     to: Sender<FromSuccessor>,
@@ -163,11 +163,11 @@ impl Inheritance {
         } = received.map_err(|_| HandoverError::Late)??;
         let mut fds = fds.into_iter();
         let segment = fds.next().and_then(|fd| usable(Segment::open(fd)));
-        let admin = estate.admin.zip(fds.next().map(TcpListener::from));
+        let vigil = segment.as_ref().map(|_| estate.vigil.clone());
         Ok(Inheritance {
             estate,
+            vigil,
             segment,
-            admin,
             sockets,
             tickets,
             to,
@@ -289,16 +289,15 @@ fn parent(stat: &[u8]) -> Option<Pid> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ipc::message::Packed;
 
     fn estate() -> ToSuccessor {
         ToSuccessor::Estate(Estate {
             last_generation: 7,
-            admin: None,
             labels: Packed::default(),
             endpoints: Packed::default(),
             secret: None,
             history: Packed::default(),
+            vigil: Packed::default(),
             pinned: None,
         })
     }

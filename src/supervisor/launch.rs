@@ -170,6 +170,7 @@ pub(super) fn settings(config: &Config) -> Settings {
             .iter()
             .map(|listener| listener.address)
             .collect(),
+        admin: config.admin.listen,
         prepare_timeout: config.reload.prepare_timeout,
         lifecycle: config.lifecycle,
         drain_min_delay: config.drain_min_delay(),

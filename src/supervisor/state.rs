@@ -23,13 +23,14 @@ mod watch;
 pub use event::{Action, Event, ExitReason, KillReason};
 pub use fleet::{Stage, WorkerId};
 pub use plan::{Plan, Settings, Source, Ticket};
+pub use watch::Vigil;
 
 use ending::Leaving;
 use fleet::Fleet;
 use guard::Samples;
 use history::{History, Record};
 use reload::Transaction;
-use watch::Watch;
+use watch::{Watch, Watched};
 
 /// How long a process may take from its start to its first message.
 pub const START_TIMEOUT: Duration = Duration::from_secs(20);
@@ -75,6 +76,8 @@ pub struct State {
     returning: Option<WorkerId>,
     /// The committed one is under guard.
     watch: Option<Watch>,
+    /// The same of a predecessor, until something is committed here.
+    watched: Option<Watched>,
     samples: Samples,
     history: History,
     /// The number whose configuration an operator or the guard has brought back.
@@ -96,6 +99,7 @@ impl State {
             holding: Holding::No,
             returning: None,
             watch: None,
+            watched: None,
             samples: Samples::default(),
             history: History::default(),
             pinned: None,
@@ -158,12 +162,10 @@ impl State {
             Life::Running | Life::Ended => None,
         };
         let reload = self.transaction.as_ref().and_then(Transaction::deadline);
-        let watch = self.watch.as_ref().map(Watch::deadline);
-        let watch = watch.filter(|_| self.transaction.is_none());
         let all = [
             drain,
             reload,
-            watch,
+            self.watch_is_due(),
             self.fleet.deadline(self.spawning_slots()),
         ];
         all.into_iter().flatten().min()

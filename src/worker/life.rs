@@ -11,7 +11,9 @@ use tokio::time::{Interval, MissedTickBehavior, interval};
 use super::WorkerError;
 use super::sockets::Sockets;
 use crate::ipc::channel::{Receiver, Sender};
-use crate::ipc::message::{FromWorker, Hello, Packed, Prepare, Serve, TicketKeys, ToWorker};
+use crate::ipc::message::{
+    FromWorker, Hello, Packed, Prepare, Serve, SocketId, TicketKeys, ToWorker,
+};
 use crate::log;
 use crate::model::config::{Config, Log, OrphanedStreams};
 use crate::model::snapshot::Snapshot;
@@ -33,6 +35,8 @@ pub(super) struct Life {
     /// A generation that is being built; one that is not wanted any more is let go of.
     building: Option<(u64, JoinHandle<Result<Built, String>>)>,
     next: Option<Next>,
+    /// What is left to do of a generation that is tried out.
+    tried: Option<(u64, Rest)>,
     beat: Interval,
     log: log::Handle,
     logging: Log,
@@ -52,7 +56,13 @@ enum Supervisor {
 struct Next {
     generation: u64,
     prepared: Prepared,
+    rest: Rest,
+}
+
+/// What of a generation follows once it is decided.
+struct Rest {
     serve: Vec<Serve>,
+    given: Vec<SocketId>,
     labels: Index,
     config: Config,
     memory: Option<u64>,
@@ -108,6 +118,7 @@ impl Life {
             sockets: Sockets::default(),
             building: None,
             next: None,
+            tried: None,
             beat: every(FIRST_BEAT),
             log,
             logging,
@@ -142,6 +153,7 @@ impl Life {
             ToWorker::Hello(_) => {}
             ToWorker::Sockets(ids) => self.sockets.lend(ids, fds),
             ToWorker::Prepare(prepare) => self.prepare(*prepare)?,
+            ToWorker::Try { generation } => self.try_out(generation)?,
             ToWorker::Commit { generation } => self.commit(generation)?,
             ToWorker::Abort { generation } => self.abort(generation),
             ToWorker::Retire => self.sockets.retire(),
@@ -169,6 +181,7 @@ impl Life {
     /// What takes long is done on another thread, while requests go on.
     fn prepare(&mut self, prepare: Prepare) -> Result<(), WorkerError> {
         self.next = None;
+        self.tried = None;
         self.building = None;
         let generation = prepare.generation;
         if let Some(missing) = self.sockets.missing(&prepare.sockets) {
@@ -203,29 +216,53 @@ impl Life {
         Ok(Next {
             generation,
             prepared: prepared.map_err(|error| error.to_string())?,
-            serve: rest.sockets,
-            labels,
-            config,
-            memory: rest.memory,
+            rest: Rest {
+                serve: rest.sockets,
+                given: rest.given,
+                labels,
+                config,
+                memory: rest.memory,
+            },
         })
     }
 
-    fn commit(&mut self, generation: u64) -> Result<(), WorkerError> {
+    /// Of where it is served nothing changes yet, nor of what was begun before.
+    fn try_out(&mut self, generation: u64) -> Result<(), WorkerError> {
         let Some(next) = self.next.take_if(|next| next.generation == generation) else {
-            tracing::warn!(generation, "told to commit what is not prepared");
+            tracing::warn!(generation, "told to try what is not prepared");
             return Ok(());
         };
-        let Next {
-            prepared,
+        self.proxy.commit(next.prepared);
+        self.take_over(&next.rest.config);
+        self.tried = Some((generation, next.rest));
+        tracing::debug!(generation, "tries it");
+        Ok(self.to.send(&FromWorker::Committed { generation })?)
+    }
+
+    fn commit(&mut self, generation: u64) -> Result<(), WorkerError> {
+        let tried = self.tried.take_if(|(tried, _)| *tried == generation);
+        let next = self.next.take_if(|next| next.generation == generation);
+        let rest = match (tried, next) {
+            (Some((_, rest)), _) => rest,
+            (None, Some(next)) => {
+                self.proxy.commit(next.prepared);
+                next.rest
+            }
+            (None, None) => {
+                tracing::warn!(generation, "told to commit what is not prepared");
+                return Ok(());
+            }
+        };
+        let Rest {
             serve,
+            given,
             labels,
             config,
             memory,
-            ..
-        } = next;
-        self.proxy.commit(prepared);
+        } = rest;
+        let label = |serve: &Serve| label(&config, &labels, serve);
         self.sockets
-            .serve(&serve, &self.proxy, |serve| label(&config, &labels, serve))
+            .serve(&serve, &given, &self.proxy, label)
             .map_err(WorkerError::Start)?;
         if config.reload.orphaned_streams == OrphanedStreams::Drain {
             self.proxy.drain_orphans(&config, config.drain.timeout);

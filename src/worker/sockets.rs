@@ -34,19 +34,26 @@ impl Sockets {
         wanted.iter().map(|serve| serve.socket).find(|id| !has(id))
     }
 
-    /// Accepts on these from now on, and on what it had before until `retire`; `label` is what the observer knows an address by.
+    /// Accepts on these from now on, and on what it had before until `retire`, but for what is `given` to
+    /// others; `label` is what the observer knows an address by.
     pub(super) fn serve(
         &mut self,
         wanted: &[Serve],
+        given: &[SocketId],
         proxy: &Rc<Proxy>,
         label: impl Fn(&Serve) -> u32,
     ) -> io::Result<()> {
         let is_wanted = |id: &SocketId| wanted.iter().any(|serve| serve.socket == *id);
         let gone = self.serving.extract_if(|id, _| !is_wanted(id));
         self.leaving.extend(gone);
+        self.leaving.retain(|id, _| !given.contains(id));
         for serve in wanted {
             if let Some(handle) = self.leaving.remove(&serve.socket) {
                 self.serving.insert(serve.socket, handle);
+            }
+            if let Some(handle) = self.serving.get(&serve.socket) {
+                // An address may have become part of another one.
+                handle.belongs_to(label(serve));
             } else if let Some(listener) = self.waiting.remove(&serve.socket) {
                 let handle = proxy.serve(listener, label(serve))?;
                 self.serving.insert(serve.socket, handle);

@@ -1,6 +1,7 @@
 //! A reload is a transaction, and nothing is lost: every way to edit the file, everything in it, good
 //! and bad, while requests run.
 
+mod addresses;
 mod edits;
 mod everything;
 mod guard;

@@ -7,7 +7,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::{LocalSet, spawn_local};
 
 use super::crowd::CONNECTIONS_PER_PEER;
-use super::serve;
+use super::{Door, serve};
 use crate::admin::Verb;
 use crate::admin::fixtures::status;
 use crate::admin::{Command, CommandError, CommandReply, ENDPOINTS, ServerState, Sources, Status};
@@ -37,8 +37,8 @@ fn with_admin<T: Send + 'static>(
             .await
             .expect("a port");
         let address = listener.local_addr().expect("an address");
-        let (_open, open) = tokio::sync::watch::channel(());
-        let server = spawn_local(serve(listener, sources, open));
+        let (_door, door) = watch::channel(Door::Open);
+        let server = spawn_local(serve(vec![listener], sources, door));
         spawn_local(async move {
             while let Some(Command { verb, reply }) = asked.recv().await {
                 // A client that is gone does not want the answer.

@@ -10,6 +10,14 @@ use serde::{Deserialize, Serialize};
 use super::HostPattern;
 use super::tls;
 
+/// Whether who connects to the narrow address is served by the wide one where that is alone. `[::]` is every
+/// address.
+pub fn covers(wide: SocketAddr, narrow: SocketAddr) -> bool {
+    let is_alike = wide.is_ipv6() || narrow.is_ipv4();
+    let is_wider = wide.ip().is_unspecified() && is_alike;
+    wide.port() == narrow.port() && (is_wider || wide == narrow)
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Listener {
     pub address: SocketAddr,

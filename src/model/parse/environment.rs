@@ -6,6 +6,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use super::process::{is_taken, overlap};
 use super::{Fault, listener};
 use crate::model::config::{Config, Lifecycle, LogLevel};
 use crate::model::decode::{Decode, Delay, Reader, shortened};
@@ -60,7 +61,7 @@ impl Environment {
     }
 
     /// Gives back what does not go together.
-    fn settle(&self, config: &mut Config) -> Vec<Diagnostic> {
+    fn settle(&self, config: &mut Config, addresses: &[Address]) -> Vec<Diagnostic> {
         if let Some(lifecycle) = self.lifecycle {
             config.lifecycle = lifecycle;
         }
@@ -73,18 +74,34 @@ impl Environment {
         if let Some(level) = self.log_level {
             config.log.level = level;
         }
-        match self.admin_listen {
-            Some(listen) if is_taken(listen, config) => {
-                let message = format!("`{listen}` is an address of `server.listen` too");
-                let fault = Fault::new(message, "give the admin port an address of its own");
-                let name = ADMIN_LISTEN;
-                return vec![diagnostic(InvalidVariable { name, fault })];
-            }
-            Some(listen) => config.admin.listen = listen,
-            None => {}
+        let Some(listen) = self.admin_listen else {
+            return default_is_taken(config, addresses);
+        };
+        let mut listeners = config.listeners.iter();
+        if let Some(other) = listeners.find(|other| overlap(listen, other.address)) {
+            let (name, fault) = (ADMIN_LISTEN, is_taken(listen, other.address));
+            return vec![diagnostic(InvalidVariable { name, fault })];
         }
+        config.admin.listen = listen;
         Vec::new()
     }
+}
+
+/// Where the admin port stands because nobody said otherwise.
+fn default_is_taken(config: &Config, addresses: &[Address]) -> Vec<Diagnostic> {
+    let admin = config.admin.listen;
+    let mut listeners = config.listeners.iter();
+    let Some(other) = listeners.find(|other| overlap(admin, other.address)) else {
+        return Vec::new();
+    };
+    let message = format!("`{}` is where the admin port is: {admin}", other.address);
+    let help = "write another port, or put the admin port elsewhere by `admin.listen`";
+    let mut places = addresses.iter();
+    let place = places.find(|place| place.address() == other.address);
+    place
+        .map(|place| place.refused(message, help))
+        .into_iter()
+        .collect()
 }
 
 impl Loaded {
@@ -96,7 +113,7 @@ impl Loaded {
                 let listen = environment.admin_listen;
                 let listen = listen.map(|it| Address::elsewhere(path(ADMIN_LISTEN), it));
                 self.addresses.extend(listen);
-                environment.settle(config)
+                environment.settle(config, &self.addresses)
             }
             (Ok(_), None) => Vec::new(),
             (Err(invalid), _) => invalid.into_iter().map(diagnostic).collect(),
@@ -110,10 +127,6 @@ impl Loaded {
 }
 
 /// Port 0 is another one each time.
-fn is_taken(listen: SocketAddr, config: &Config) -> bool {
-    listen.port() != 0 && config.listeners.iter().any(|l| l.address == listen)
-}
-
 fn diagnostic(InvalidVariable { name, fault }: InvalidVariable) -> Diagnostic {
     Diagnostic {
         severity: Severity::Error,

@@ -1,7 +1,11 @@
 //! The sections beside `server`: what the program itself is told.
 
+use std::net::SocketAddr;
+
 use super::{Fault, listener};
-use crate::model::config::{Admin, Comparison, Drain, Listener, Log, Metrics, Reload, Worker};
+use crate::model::config::{
+    Admin, Comparison, Drain, Listener, Log, Metrics, Reload, Worker, covers,
+};
 use crate::model::decode::{At, Reader};
 use crate::model::raw::{RawComparison, RawConfig};
 use crate::model::secret::{Resolve, Secret};
@@ -78,17 +82,27 @@ pub(super) fn admin(
         Some(text) => reader.accept(text, address)?,
         None => address.ok()?,
     };
-    // Port 0 is whichever is free: never the same one twice.
-    let taken = |other: &Listener| other.address == listen && listen.port() != 0;
-    if let (Some(text), true) = (raw.listen, listeners.iter().any(taken)) {
-        let message = format!("`{}` is an address of `server.listen` too", text.value);
-        reader.error(
-            text.at,
-            message,
-            "give the admin port an address of its own",
-        );
+    // Where it stands by default the environment may have put it elsewhere, which is looked at there.
+    let mut all = listeners.iter();
+    let taken = all.find(|listener| overlap(listen, listener.address));
+    if let (Some(text), Some(listener)) = (raw.listen, taken) {
+        let Fault { message, help } = is_taken(listen, listener.address);
+        reader.error(text.at, message, help);
     }
     Some(Admin { listen, token })
+}
+
+/// Whether who connects may have meant either. Port 0 is whichever is free: never the same one twice.
+pub(super) fn overlap(admin: SocketAddr, listener: SocketAddr) -> bool {
+    admin.port() != 0 && (covers(admin, listener) || covers(listener, admin))
+}
+
+pub(super) fn is_taken(admin: SocketAddr, listener: SocketAddr) -> Fault {
+    let message = match admin == listener {
+        true => format!("`{admin}` is an address of `server.listen` too"),
+        false => format!("`{admin}` overlaps with `{listener}` of `server.listen`"),
+    };
+    Fault::new(message, "give the admin port an address of its own")
 }
 
 pub(super) fn token(text: &str, resolve: &mut Resolve<'_>) -> Result<Secret, Fault> {

@@ -11,11 +11,12 @@ use crate::ipc::message::{PackError, Packed, Prepare, ToWorker};
 use crate::model::config::Log;
 use crate::shm::names::in_use;
 use crate::shm::totals::Totals;
+use crate::supervisor::admin_port::Moved;
 use crate::supervisor::intake::Look;
 use crate::supervisor::sockets::NotBound;
 use crate::supervisor::state::history::{Record, Verdict};
 use crate::supervisor::state::{
-    Action, Event, ExitReason, Generation, KillReason, Plan, Source, Ticket, WorkerId,
+    Action, Event, ExitReason, Generation, KillReason, Plan, Settings, Source, Ticket, WorkerId,
 };
 
 impl Engine {
@@ -28,6 +29,7 @@ impl Engine {
             Action::Prepare { worker, generation } => self.prepare(worker, generation),
             Action::Abort { worker, generation } => self.abort(worker, generation),
             Action::Open { generation } => self.open(generation),
+            Action::Try { worker, generation } => self.try_out(worker, generation),
             Action::Commit { worker, generation } => self.commit(worker, generation),
             Action::Retire { generation } => self.retire(generation),
             Action::Leave { worker } => {
@@ -38,7 +40,11 @@ impl Engine {
                 let sent = self.children.send(worker, &ToWorker::Drain { timeout });
                 self.check(worker, sent);
             }
-            Action::Close => self.sockets.close(self.heir()),
+            Action::Close => {
+                let committed = self.state.committed();
+                let settings = committed.map(|generation| &generation.plan.settings);
+                self.sockets.close(settings, self.heir());
+            }
             Action::Conclude { record, tickets } => self.conclude(&record, tickets),
             Action::PassOn { tickets } => self.pass_on_tickets(tickets),
             Action::GoBack { to, from, why } => {
@@ -96,19 +102,9 @@ impl Engine {
 
     fn bind_all(&mut self, number: u64, plan: &Plan) -> Result<(), Vec<String>> {
         let config = &plan.config;
-        let told = |not_bound: &NotBound| not_bound.told(&plan.addresses);
-        let mut errors: Vec<String> = match self.sockets.bind(number, &plan.settings) {
-            Ok(()) => Vec::new(),
-            Err(all) => all.iter().map(told).collect(),
-        };
-        let address = config.admin.listen;
-        if let Err(error) = self.admin.bind(address) {
-            errors.push(told(&NotBound { address, error }));
-        }
-        if !errors.is_empty() {
-            self.sockets.unbind(number);
-            self.admin.unbind();
-            return Err(errors);
+        let told = |one: &NotBound| one.told(&plan.addresses);
+        if let Err(errors) = self.sockets.bind(number, &plan.settings) {
+            return Err(errors.iter().map(told).collect());
         }
         let used = in_use(&Totals::read(&self.segment));
         let index = Arc::new(self.names.assign(config, Instant::now(), &used));
@@ -129,7 +125,6 @@ impl Engine {
 
     fn unbind(&mut self, number: u64) {
         self.sockets.unbind(number);
-        self.admin.unbind();
         self.labels.remove(&number);
         self.tell_endpoints();
     }
@@ -151,6 +146,7 @@ impl Engine {
         let prepare = Prepare {
             generation: number,
             sockets: serve,
+            given: self.sockets.of_admin(number, &plan.settings),
             config: Packed::from(plan.packed.join()),
             labels: labels.unwrap_or_default(),
             memory: crate::container::limits().memory_of_worker(plan.settings.workers),
@@ -166,6 +162,12 @@ impl Engine {
         let serving = self.state.fleet().worker(worker).and_then(|w| w.serving);
         self.remember_lent(worker, serving);
         let sent = self.children.send(worker, &ToWorker::Abort { generation });
+        self.check(worker, sent);
+    }
+
+    /// It has the sockets of both generations until it commits one.
+    fn try_out(&mut self, worker: WorkerId, generation: u64) {
+        let sent = self.children.send(worker, &ToWorker::Try { generation });
         self.check(worker, sent);
     }
 
@@ -196,12 +198,8 @@ impl Engine {
             tracing::error!(%error, "a socket of a new slot does not listen");
         }
         self.log_as(plan.config.log);
-        match self.admin.open() {
-            Ok(Some(address)) => tracing::info!(%address, "admin listening"),
-            Ok(None) => {}
-            Err(error) => tracing::error!(%error, "the admin port stays where it was"),
-        }
-        self.announce_listeners();
+        self.open_admin(number, &plan.settings);
+        self.announce_listeners(&plan.settings);
         self.timing.send_if_modified(|timing| {
             let wanted = super::timing(&plan.config);
             std::mem::replace(timing, wanted) != wanted
@@ -209,6 +207,21 @@ impl Engine {
         self.send_ticket_keys(&plan.config);
         self.watch_files();
         tracing::debug!(generation = number, "generation committed");
+    }
+
+    fn open_admin(&mut self, generation: u64, settings: &Settings) {
+        let sockets = &self.sockets;
+        let moved = self.admin.serve(
+            settings.admin,
+            sockets.of_admin(generation, settings),
+            |id| sockets.lend(id),
+            |id| sockets.is_let(id, settings),
+        );
+        match (moved, sockets.admin_address(settings)) {
+            (Ok(Moved::Yes), Some(address)) => tracing::info!(%address, "admin listening"),
+            (Ok(_), _) => {}
+            (Err(error), _) => tracing::error!(%error, "the admin port stays where it was"),
+        }
     }
 
     /// What an operator has asked for stays until the file says something else.
@@ -228,6 +241,7 @@ impl Engine {
         };
         // Closed here first: what arrived here alone would be lost with the last who has it.
         self.sockets.retire(&plan.settings, self.heir());
+        self.admin.retire();
         for (worker, error) in self.children.send_to_all(&ToWorker::Retire) {
             self.check(worker, Err(error));
         }
@@ -246,8 +260,8 @@ impl Engine {
         }
     }
 
-    fn announce_listeners(&mut self) {
-        for (configured, address) in self.sockets.addresses() {
+    fn announce_listeners(&mut self, settings: &Settings) {
+        for (configured, address) in self.sockets.addresses(settings) {
             if self.announced.insert(configured, address) != Some(address) {
                 tracing::info!(%configured, %address, "listening");
             }

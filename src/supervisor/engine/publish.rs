@@ -179,7 +179,10 @@ impl Engine {
                 configured: configured.to_string(),
                 address: address.to_string(),
             };
-        self.sockets.addresses().map(listener).collect()
+        let committed = self.state.committed();
+        let addresses = committed.map(|g| self.sockets.addresses(&g.plan.settings));
+        let addresses = addresses.unwrap_or_default().into_iter();
+        addresses.map(listener).collect()
     }
 
     fn workers(&self) -> Vec<Worker> {

@@ -66,19 +66,15 @@ impl Engine {
         let endpoints: EndpointIds = endpoints
             .map(|(id, upstream, address)| (id, upstream.to_owned(), address.to_owned()))
             .collect();
-        let mut fds = vec![self.segment.fd().try_clone_to_owned()?];
-        let (mut admin, bequeathed) = (None, self.admin.bequeath()?);
-        if let Some((configured, fd)) = bequeathed {
-            admin = Some(configured);
-            fds.push(fd);
-        }
+        let now = Instant::now();
+        let fds = vec![self.segment.fd().try_clone_to_owned()?];
         let estate = Estate {
             last_generation: self.state.last_number(),
-            admin,
             labels: Packed::pack(&labels).map_err(std::io::Error::other)?,
             endpoints: Packed::pack(&endpoints).map_err(std::io::Error::other)?,
             secret: self.names.secret().cloned(),
             history: Packed::pack(self.state.history()).map_err(std::io::Error::other)?,
+            vigil: Packed::pack(&self.state.vigil(now)).map_err(std::io::Error::other)?,
             pinned: self
                 .state
                 .pinned()
@@ -126,12 +122,16 @@ impl Engine {
         self.names.set_secret(secret.unwrap_or_else(made_up));
         self.sockets.inherit(std::mem::take(&mut left.sockets));
         self.tickets = Tickets::new(std::mem::take(&mut left.tickets), Instant::now());
-        if let Some((configured, listener)) = left.admin.take() {
-            self.admin.inherit(configured, listener);
-        }
         match left.estate.history.unpack() {
             Ok(history) => self.state.inherit(history),
             Err(error) => tracing::warn!(%error, "the history begins anew"),
+        }
+        match left.vigil.take().map(|vigil| vigil.unpack()).transpose() {
+            Ok(vigil) => {
+                let vigil = vigil.unwrap_or_default();
+                self.state.keep_vigil(vigil, Instant::now());
+            }
+            Err(error) => tracing::warn!(%error, "a guard begins anew"),
         }
         match left.estate.labels.unpack::<NamedIds>() {
             Ok(labels) => self.names.restore(labels),

@@ -35,8 +35,8 @@ impl State {
             return;
         };
         running.phase = Phase::Canary(CanaryRun::new(worker, canary, now));
-        let commit = self.fleet.ask_commit(worker, number, now);
-        self.actions.push(commit);
+        let attempt = self.fleet.ask_try(worker, number, now);
+        self.actions.push(attempt);
     }
 
     pub(super) fn canary_measured(&mut self, measured: &Measured) {

@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 
 use super::history::{Record, Verdict};
 use super::reload::{Phase, Transaction};
-use super::watch::Watch;
 use super::{Action, ExitReason, Generation, Holding, KillReason, Stage, State, Ticket, WorkerId};
 
 impl State {
@@ -18,14 +17,16 @@ impl State {
         let generation = running.generation.clone();
         let number = generation.number;
         let before = self.committed.replace(generation.clone());
+        let before = before.map(|before| before.number);
         self.pinned = generation.plan.source.brings_back();
-        self.watch = Watch::begin(&generation, before.as_ref(), &self.samples, now);
+        self.begin_watch(&generation, before, now);
         self.actions.push(Action::Open { generation: number });
         for worker in self.fleet.alive() {
+            // Whoever has tried it serves it; what it has not taken over it takes over now.
             if self
                 .fleet
                 .worker(worker)
-                .is_some_and(|w| w.has_prepared(number))
+                .is_some_and(|w| w.has_prepared(number) || w.serving == Some(number))
             {
                 let commit = self.fleet.ask_commit(worker, number, now);
                 self.actions.push(commit);
@@ -55,7 +56,8 @@ impl State {
         let number = running.generation.number;
         let alive = self.fleet.alive().into_iter();
         let workers = alive.filter_map(|id| self.fleet.worker(id));
-        let mut behind = workers.filter(|w| w.serving.is_some() && w.serving != Some(number));
+        let mut behind = workers
+            .filter(|w| w.serving.is_some() && (w.serving != Some(number) || w.asked.is_some()));
         let first = self.announced || self.fleet.all_serve(running.workers(), number);
         if behind.next().is_none() && first {
             self.finish_commit(now);

@@ -84,6 +84,11 @@ pub enum Action {
     Open {
         generation: u64,
     },
+    /// Serve by it alone, for others to see how that goes, on the sockets that there are.
+    Try {
+        worker: WorkerId,
+        generation: u64,
+    },
     Commit {
         worker: WorkerId,
         generation: u64,

@@ -197,13 +197,16 @@ impl Fleet {
         }
     }
 
-    pub(super) fn ask_commit(&mut self, id: WorkerId, generation: u64, now: Instant) -> Action {
+    pub(super) fn ask_commit(&mut self, worker: WorkerId, generation: u64, now: Instant) -> Action {
         let until = now + COMMIT_TIMEOUT;
-        self.ask(id, generation, Step::Committing { until });
-        Action::Commit {
-            worker: id,
-            generation,
-        }
+        self.ask(worker, generation, Step::Committing { until });
+        Action::Commit { worker, generation }
+    }
+
+    pub(super) fn ask_try(&mut self, worker: WorkerId, generation: u64, now: Instant) -> Action {
+        // Answered as a commit is.
+        let _not_all_of_it = self.ask_commit(worker, generation, now);
+        Action::Try { worker, generation }
     }
 
     /// The answer to `Prepare`, if that is what it was asked last.

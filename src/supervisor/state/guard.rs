@@ -6,11 +6,13 @@ use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::time::{Duration, Instant};
 
+use serde::{Deserialize, Serialize};
+
 use super::WorkerId;
 use crate::model::config::Comparison;
 
 /// Counters as they stand; they only grow.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Measure {
     pub requests: u64,
     pub server_errors: u64,
@@ -107,6 +109,17 @@ impl Samples {
         self.0.push_back((now, measure));
     }
 
+    /// With their ages, for another process to go on with.
+    pub(super) fn aged(&self, now: Instant) -> Vec<(Duration, Measure)> {
+        let age = |at: &Instant| now.saturating_duration_since(*at);
+        self.0.iter().map(|(at, it)| (age(at), *it)).collect()
+    }
+
+    pub(super) fn restored(aged: Vec<(Duration, Measure)>, now: Instant) -> Samples {
+        let at = |(age, measure)| Some((now.checked_sub(age)?, measure));
+        Samples(aged.into_iter().filter_map(at).collect())
+    }
+
     fn latest(&self) -> Measure {
         self.0
             .back()
@@ -127,9 +140,15 @@ impl Samples {
 pub(super) struct GuardRun {
     guard: Comparison,
     pub(super) until: Instant,
-    usual: Measure,
-    at_commit: Measure,
-    latest: Measure,
+    seen: Seen,
+}
+
+/// What a guard judges by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Seen {
+    pub(super) usual: Measure,
+    pub(super) at_commit: Measure,
+    pub(super) latest: Measure,
 }
 
 impl GuardRun {
@@ -137,19 +156,31 @@ impl GuardRun {
         GuardRun {
             guard,
             until: now + guard.window,
-            usual: samples.last(guard.window, now),
-            at_commit: samples.latest(),
-            latest: samples.latest(),
+            seen: Seen {
+                usual: samples.last(guard.window, now),
+                at_commit: samples.latest(),
+                latest: samples.latest(),
+            },
         }
     }
 
+    /// Goes on with what another process has seen.
+    pub(super) fn resumed(guard: Comparison, left: Duration, seen: Seen, now: Instant) -> GuardRun {
+        let until = now + left;
+        GuardRun { guard, until, seen }
+    }
+
+    pub(super) fn seen(&self) -> Seen {
+        self.seen
+    }
+
     pub(super) fn measure(&mut self, total: Measure) {
-        self.latest = total;
+        self.seen.latest = total;
     }
 
     pub(super) fn finding(&self) -> Finding {
-        let since = self.latest.since(self.at_commit);
-        compare(self.usual, since, self.guard)
+        let since = self.seen.latest.since(self.seen.at_commit);
+        compare(self.seen.usual, since, self.guard)
     }
 }
 

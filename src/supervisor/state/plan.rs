@@ -80,6 +80,7 @@ impl Source {
 pub struct Settings {
     pub workers: u16,
     pub listeners: Vec<SocketAddr>,
+    pub admin: SocketAddr,
     pub prepare_timeout: Duration,
     pub lifecycle: Lifecycle,
     /// How long everything is served on before a drain.

@@ -46,6 +46,7 @@ fn settings(workers: u16) -> Settings {
     Settings {
         workers,
         listeners: vec![SocketAddr::from(([127, 0, 0, 1], 0))],
+        admin: SocketAddr::from(([127, 0, 0, 1], 0)),
         prepare_timeout: Duration::from_secs(10),
         lifecycle: crate::model::config::Lifecycle::Edge,
         drain_min_delay: Duration::ZERO,
@@ -100,7 +101,9 @@ impl Bench {
             let answer = match action {
                 Action::Spawn { worker, .. } => Event::Ready(worker),
                 Action::Prepare { worker, generation } => Event::Prepared(worker, generation),
-                Action::Commit { worker, generation } => Event::Committed(worker, generation),
+                Action::Try { worker, generation } | Action::Commit { worker, generation } => {
+                    Event::Committed(worker, generation)
+                }
                 Action::Bind { generation } => Event::Bound { generation },
                 Action::DrainWorker { worker, .. } | Action::Kill { worker, .. } => {
                     Event::Exited(worker)
@@ -126,6 +129,7 @@ fn kinds(actions: &[Action]) -> Vec<&'static str> {
         Action::Prepare { .. } => "prepare",
         Action::Abort { .. } => "abort",
         Action::Open { .. } => "open",
+        Action::Try { .. } => "try",
         Action::Commit { .. } => "commit",
         Action::Retire { .. } => "retire",
         Action::Leave { .. } => "leave",

@@ -71,6 +71,15 @@ impl Load {
         });
     }
 
+    /// Waits until this many more have failed.
+    #[track_caller]
+    pub(crate) fn wait_for_failures(&self, count: usize) {
+        let before = self.failures().len();
+        eventually(&format!("{count} more requests fail"), || {
+            (self.failures().len() >= before + count).then_some(())
+        });
+    }
+
     pub(crate) fn failures(&self) -> Vec<Failure> {
         self.account.failures.lock().unwrap().clone()
     }

@@ -1,8 +1,10 @@
 //! A generation that turns out worse than the one before is taken back, or never gets beyond one worker.
 
+use nix::sys::signal::Signal;
+
 use super::{generation, post, status, wait_until_all_serve};
 use crate::harness::load::{Connections, Failure, Load};
-use crate::harness::{Sluice, Upstream, eventually};
+use crate::harness::{Sluice, Upstream, eventually, process};
 
 fn config(upstream: &Upstream, workers: u16, more: &str) -> String {
     let url = upstream.url();
@@ -52,6 +54,51 @@ fn guard_goes_back_from_a_generation_that_fails_more() {
     sluice.rewrite(&config(&Upstream::saying("mended"), 1, "guard"));
     assert_eq!(post(&sluice, "/reload").status, 200);
     assert!(status(&sluice)["pinned"].is_null());
+}
+
+#[test]
+fn a_guard_goes_on_in_a_new_binary() {
+    let (good, bad) = (Upstream::saying("good"), failing());
+    let long = |upstream| config(upstream, 1, "guard").replace("3s", "15s");
+    let mut sluice = Sluice::start(&long(&good));
+    let load = load(&sluice);
+    eventually("what is usual has been seen", || {
+        let seen = status(&sluice)["uptimeSeconds"].as_f64()?;
+        (seen > 2.5).then_some(())
+    });
+    sluice.rewrite(&long(&bad));
+    assert_eq!(post(&sluice, "/reload").status, 200);
+    load.wait_for_failures(20);
+    sluice.signal(Signal::SIGUSR2);
+    assert_eq!(sluice.wait_for_exit().code(), Some(0));
+    let successor = status(&sluice)["pid"].as_u64().unwrap();
+    let back = sluice.log().wait_for("the guard goes back");
+    assert_eq!((back.number("from"), back.number("to")), (3, 1));
+    eventually("the generation before the handover serves again", || {
+        (sluice.get("/").text() == "good").then_some(())
+    });
+    assert_eq!(status(&sluice)["pinned"], 1);
+    load.stop();
+    process::signal(u32::try_from(successor).unwrap(), Signal::SIGINT);
+}
+
+#[test]
+fn an_edit_that_a_new_binary_takes_up_is_guarded_too() {
+    let (good, bad) = (Upstream::saying("good"), failing());
+    let slow = |upstream| config(upstream, 1, "guard").replace("guard", "debounce: 1h\n  guard");
+    let mut sluice = Sluice::start(&slow(&good));
+    let load = load(&sluice);
+    sluice.rewrite(&slow(&bad));
+    sluice.signal(Signal::SIGUSR2);
+    assert_eq!(sluice.wait_for_exit().code(), Some(0));
+    let successor = status(&sluice)["pid"].as_u64().unwrap();
+    let back = sluice.log().wait_for("the guard goes back");
+    assert_eq!((back.number("from"), back.number("to")), (2, 1));
+    eventually("the generation before the handover serves again", || {
+        (sluice.get("/").text() == "good").then_some(())
+    });
+    load.stop();
+    process::signal(u32::try_from(successor).unwrap(), Signal::SIGINT);
 }
 
 #[test]

@@ -72,7 +72,14 @@ impl Simulation {
                 self.canary = None;
             }
             Action::Prepare { worker, generation } => self.prepare(worker, generation),
-            Action::Commit { worker, generation } => self.commit(worker, generation, tally),
+            Action::Try { worker, generation } => {
+                assert!(!self.opened.contains(&generation), "it is not decided");
+                self.commit(worker, generation, tally);
+            }
+            Action::Commit { worker, generation } => {
+                assert!(self.opened.contains(&generation), "it is decided");
+                self.commit(worker, generation, tally);
+            }
             Action::Abort { worker, generation } => {
                 let worker = self.workers.get_mut(&worker).unwrap();
                 worker.prepared.take_if(|prepared| *prepared == generation);
@@ -189,7 +196,7 @@ impl Simulation {
     fn commit(&mut self, id: WorkerId, generation: u64, tally: &mut Tally) {
         let worker = self.workers.get_mut(&id).unwrap();
         assert!(
-            worker.prepared == Some(generation) || !worker.alive,
+            [worker.prepared, worker.serving].contains(&Some(generation)) || !worker.alive,
             "{id:?}: {worker:?}"
         );
         assert!(

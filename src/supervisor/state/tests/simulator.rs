@@ -181,6 +181,7 @@ impl Simulation {
         };
         let settings = Settings {
             workers: 1 + self.random.below(4) as u16,
+            admin: "127.0.0.1:0".parse().unwrap(),
             listeners: Vec::new(),
             prepare_timeout: Duration::from_secs(5),
             lifecycle: crate::model::config::Lifecycle::Edge,
