@@ -24,6 +24,7 @@ pub use encode::{
     encode_last_chunk, encode_request_head, encode_response_head,
 };
 pub use error::{InvalidBody, InvalidFields, InvalidFraming, InvalidRequest, InvalidResponse};
+pub(crate) use framing::content_length;
 pub use framing::{Framing, Persistence};
 pub use request::{Expectation, RequestHead, parse_request, parse_request_into};
 pub use response::{ResponseHead, ResponseKind, parse_response, parse_response_into};

@@ -53,14 +53,18 @@ pub(super) fn declared(
     }
 }
 
+/// Beyond it, who counts in signed numbers reads another length than who does not, or none.
+const MAX_LENGTH: u64 = i64::MAX.unsigned_abs();
+
 /// Digits and nothing else: no sign, no list, though it be of equal numbers.
-fn content_length(value: &[u8]) -> Result<u64, InvalidFraming> {
+pub(crate) fn content_length(value: &[u8]) -> Result<u64, InvalidFraming> {
     let add = |sum: u64, digit: &u8| sum.checked_mul(10)?.checked_add(u64::from(digit - b'0'));
     match value {
         [] => Err(InvalidFraming::BadLength),
         _ if value.iter().all(u8::is_ascii_digit) => value
             .iter()
             .try_fold(0, add)
+            .filter(|length| *length <= MAX_LENGTH)
             .ok_or(InvalidFraming::LengthOverflow),
         _ if value.contains(&b',') => Err(InvalidFraming::SeveralLengths),
         _ => Err(InvalidFraming::BadLength),

@@ -71,45 +71,31 @@ impl HeadScanner {
         limits: &HeadLimits,
         lines: &mut Lines,
     ) -> Result<bool, ScanFault> {
-        let max_bytes = limits.header_bytes.min(u32::MAX as usize);
         let (mut start, mut searched) = (self.line_start, self.searched);
-        // Of the first line; the others are bounded by the head.
-        let mut max_line_bytes = match start {
-            0 => limits.request_line_bytes.saturating_add(2),
-            _ => usize::MAX,
-        };
+        let (mut most, mut fault) = bound(start, limits);
         while let Some(length) = memchr(b'\n', buf.get(searched..).unwrap_or_default()) {
             let end = searched + length + 1;
+            // Before what is wrong within: it would not have been seen, had the bytes come one by one.
+            if end > most {
+                return Err(fault);
+            }
             let line = buf.get(start..end).unwrap_or_default();
             let [.., b'\r', b'\n'] = line else {
                 return Err(ScanFault::Fields(InvalidFields::BareLf));
             };
-            if line.len() > max_line_bytes {
-                return Err(ScanFault::StartLineTooLong);
-            }
-            if end > max_bytes {
-                return Err(ScanFault::Fields(InvalidFields::TooLarge));
-            }
             lines.push(end);
             if line.len() == 2 {
                 *self = Self::default();
                 return Ok(true);
             }
-            max_line_bytes = usize::MAX;
             (start, searched) = (end, end);
+            (most, fault) = bound(start, limits);
         }
         (self.line_start, self.searched) = (start, buf.len());
-        self.check_partial(buf.len(), limits).map(|()| false)
-    }
-
-    /// Whether what is there of an unfinished head may still grow.
-    fn check_partial(&self, length: usize, limits: &HeadLimits) -> Result<(), ScanFault> {
-        if self.line_start == 0 && length > limits.request_line_bytes.saturating_add(1) {
-            return Err(ScanFault::StartLineTooLong);
-        }
-        match length < limits.header_bytes {
-            true => Ok(()),
-            false => Err(ScanFault::Fields(InvalidFields::TooLarge)),
+        // At least one more byte is to come.
+        match buf.len() < most {
+            true => Ok(false),
+            false => Err(fault),
         }
     }
 
@@ -121,6 +107,17 @@ impl HeadScanner {
             self.searched = 0;
             self.empty_lines += 1;
         }
+    }
+}
+
+/// Up to which byte the line that begins at `start` may go, and what is wrong beyond it: the first line has
+/// a bound of its own.
+fn bound(start: usize, limits: &HeadLimits) -> (usize, ScanFault) {
+    let head = limits.header_bytes.min(u32::MAX as usize);
+    let line = limits.request_line_bytes.saturating_add(2);
+    match start == 0 && line <= head {
+        true => (line, ScanFault::StartLineTooLong),
+        false => (head, ScanFault::Fields(InvalidFields::TooLarge)),
     }
 }
 
@@ -171,6 +168,42 @@ mod tests {
         let lines = scanner.find_lines(whole, &limits).unwrap().unwrap();
         assert_eq!((lines.count(), lines.end()), (3, whole.len()));
         assert_eq!((scanner.line_start, scanner.searched), (0, 0));
+    }
+
+    /// What is wrong beyond a bound is not looked at, though it be there already.
+    #[test]
+    fn the_fault_does_not_depend_on_how_the_bytes_come() {
+        let limits = |line, head| HeadLimits {
+            request_line_bytes: line,
+            header_bytes: head,
+            header_count: 10,
+        };
+        for limits in [
+            limits(20, 40),
+            limits(40, 40),
+            limits(38, 40),
+            limits(80, 40),
+        ] {
+            for (line, field) in [(10, 5), (10, 40), (30, 0), (38, 0), (60, 0)] {
+                let head = format!("{}\r\na:{}\nb\r\n\r\n", "l".repeat(line), "v".repeat(field));
+                let fault = |piece| {
+                    let mut scanner = HeadScanner::default();
+                    let ends = (piece..=head.len()).step_by(piece).chain([head.len()]);
+                    let mut found =
+                        ends.map(|end| scanner.find_lines(&head.as_bytes()[..end], &limits));
+                    found.find_map(Result::err)
+                };
+                let whole = fault(head.len());
+                assert!(whole.is_some(), "{head:?}");
+                for piece in 1..head.len() {
+                    assert_eq!(
+                        fault(piece),
+                        whole,
+                        "{limits:?}, {head:?} in pieces of {piece}"
+                    );
+                }
+            }
+        }
     }
 
     #[test]

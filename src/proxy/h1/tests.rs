@@ -197,6 +197,13 @@ fn encoded_response_keeps_the_length_of_a_head_request_but_not_of_204() {
 }
 
 #[test]
+fn a_length_fits_into_a_signed_number() {
+    assert_eq!(content_length(b"9223372036854775807"), Ok((1 << 63) - 1));
+    let larger = content_length(b"9223372036854775808");
+    assert_eq!(larger, Err(InvalidFraming::LengthOverflow));
+}
+
+#[test]
 fn chunk_lines_are_hexadecimal() {
     for (size, line) in [
         (0, "0\r\n"),

@@ -131,11 +131,11 @@ fn declared(headers: &HeaderMap) -> Result<Size, Reason> {
     let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
     match (lengths.next(), lengths.next()) {
         (None, _) => Ok(Size::Unknown),
-        (Some(one), None) if one.as_bytes().iter().all(u8::is_ascii_digit) => {
-            let number = one.to_str().ok().and_then(|text| text.parse().ok());
-            number.map(Size::Known).ok_or(Reason::AmbiguousFraming)
-        }
-        _ => Err(Reason::AmbiguousFraming),
+        (Some(one), None) => match h1::content_length(one.as_bytes()) {
+            Ok(length) => Ok(Size::Known(length)),
+            Err(_) => Err(Reason::AmbiguousFraming),
+        },
+        (Some(_), Some(_)) => Err(Reason::AmbiguousFraming),
     }
 }
 

@@ -133,6 +133,19 @@ fn what_http1_refuses_is_refused_the_same() {
     assert_eq!(upstream.requests().len(), cases.len(), "the others' alone");
 }
 
+/// 2^63, which is negative where lengths are counted in signed numbers.
+#[test]
+fn a_length_that_readers_differ_about_is_refused() {
+    let (sluice, upstream) = proxy();
+    let mut client = Http2::connect(sluice.address());
+    let fields = with(&[("content-length", "9223372036854775808")]);
+    client.send(headers(1, &fields, 0));
+    let answer = client.answer(1);
+    assert_eq!(answer.statuses, [400], "{answer:?}");
+    assert!(answer.text().contains("Ambiguous"), "{answer:?}");
+    assert!(upstream.requests().is_empty());
+}
+
 #[test]
 fn host_may_stand_in_for_authority_and_agree_with_it() {
     let (sluice, upstream) = proxy();

@@ -120,7 +120,7 @@ fn framing() -> impl Strategy<Value = Framing> {
     prop_oneof![
         Just(Framing::None),
         Just(Framing::Chunked),
-        any::<u64>().prop_map(Framing::Length)
+        (0..=i64::MAX.unsigned_abs()).prop_map(Framing::Length)
     ]
 }
 
