@@ -13,6 +13,14 @@ async def rest(reader, seconds=30):
         return b""
 
 
+async def some(reader):
+    """What comes next; nothing where the connection ends."""
+    try:
+        return await reader.read(65536)
+    except ConnectionError:
+        return b""
+
+
 async def drip(port, data, pause):
     """Sends byte by byte; gives the answer, which may come before the last byte."""
     reader, writer = await connect(port)

@@ -3,9 +3,12 @@ client beside them must not notice, but for a worker's own death."""
 import asyncio
 import glob
 import os
+import re
 import resource
 import shutil
 import signal
+import subprocess
+import tempfile
 import time
 
 from . import cases, clients
@@ -13,10 +16,6 @@ from .proxy import Failed, Honest, ask
 
 FAKETIME = glob.glob("/usr/lib/*/faketime/libfaketime.so.1")
 NOBODY = 65534
-
-
-async def off_loop(function, *args):
-    return await asyncio.get_running_loop().run_in_executor(None, function, *args)
 
 
 async def disk_full(options):
@@ -28,9 +27,40 @@ async def disk_full(options):
             text = proxy.admin_text("/metrics")
             return any(line.startswith('sluice_access_log_lines_total{outcome="dropped"}') and not line.endswith(" 0")
                        for line in text.splitlines())
-        await off_loop(proxy.wait, dropped, "a dropped line in the metrics")
+        await cases.off_loop(proxy.wait, dropped, "a dropped line in the metrics")
     extra = "accessLog: {mode: 'on', path: /dev/full}\n"
     return await cases.attack(options, act, extra=extra)
+
+
+async def disk_that_fills_up(options):
+    """A small disk takes the access log until it is full, and again once there is room."""
+    home = tempfile.mkdtemp(prefix="torture-disk-")
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k,mode=0777", "tmpfs", home], capture_output=True)
+    if mounted.returncode:
+        os.rmdir(home)
+        return "skipped: nothing can be mounted here"
+    path = os.path.join(home, "access.log")
+    def lines(proxy, outcome):
+        found = re.findall(rf'^sluice_access_log_lines_total{{outcome="{outcome}"}} (\d+)$', proxy.admin_text("/metrics"), re.M)
+        return sum(int(count) for count in found)
+    async def until(proxy, what, enough):
+        for _ in range(2000):
+            cases.expect(await ask(proxy.port, "/good"), ["200"], "a request while the disk is full")
+            if await cases.off_loop(enough):
+                return
+        raise Failed(f"no {what} after 2,000 requests")
+    async def act(proxy):
+        await until(proxy, "dropped line", lambda: lines(proxy, "dropped") > 0)
+        os.truncate(path, 0)
+        before = lines(proxy, "written")
+        await until(proxy, "line after there was room", lambda: lines(proxy, "written") > before + 10)
+        if not os.path.getsize(path):
+            raise Failed("lines are counted as written and are not in the file")
+    try:
+        return await cases.attack(options, act, extra=f"accessLog: {{mode: 'on', path: '{path}'}}\n")
+    finally:
+        subprocess.run(["umount", "-l", home], check=True)
+        os.rmdir(home)
 
 
 async def config_unreadable(options):
@@ -46,7 +76,7 @@ async def config_unreadable(options):
         proxy.write(text.replace("rules:\n", "rules:\n    - {path: /new, upstreams: [good]}\n"))
         def taken():
             return len([line for line in proxy.lines() if line.get("message") == "reload done"]) >= 2
-        await off_loop(proxy.wait, taken, "generation after the folder came back")
+        await cases.off_loop(proxy.wait, taken, "generation after the folder came back")
         cases.expect(await ask(proxy.port, "/new"), ["200"], "a rule of the new file")
     return await cases.attack(options, act)
 
@@ -64,7 +94,7 @@ async def config_forbidden(options):
         os.chmod(proxy.path, 0o644)
         def taken():
             return len([line for line in proxy.lines() if line.get("message") == "reload done"]) >= 2
-        await off_loop(proxy.wait, taken, "generation after the folder could be read again")
+        await cases.off_loop(proxy.wait, taken, "generation after the folder could be read again")
         cases.expect(await ask(proxy.port, "/new"), ["200"], "a rule of the new file")
     return await cases.attack(options, act, user=NOBODY if os.getuid() == 0 else None)
 
@@ -132,7 +162,7 @@ async def worker_out_of_memory(options):
                 writer.transport.abort()
             def whole():
                 return len(proxy.pids()) == 2
-            await off_loop(proxy.wait, whole, "two workers after the shortage")
+            await cases.off_loop(proxy.wait, whole, "two workers after the shortage")
             for _ in range(20):
                 cases.expect(await ask(proxy.port, "/good"), ["200", "503"], "a request after the shortage")
         refused = [bad for bad in honest.bad if "Refused" in str(bad)]
@@ -143,7 +173,7 @@ async def worker_out_of_memory(options):
     finally:
         for server, _ in servers:
             server.close()
-        await off_loop(proxy.stop)
+        await cases.off_loop(proxy.stop)
 
 
 async def one_worker_without_descriptors(options):
@@ -177,7 +207,7 @@ async def one_worker_without_descriptors(options):
     finally:
         for server, _ in servers:
             server.close()
-        await off_loop(proxy.stop)
+        await cases.off_loop(proxy.stop)
 
 
 def cpu_ticks(pid):
@@ -188,6 +218,7 @@ def cpu_ticks(pid):
 
 ALL = {
     "disk full for the access log": disk_full,
+    "disk that fills up": disk_that_fills_up,
     "configuration gone": config_unreadable,
     "configuration forbidden": config_forbidden,
     "the clock jumps": clock_jumps,

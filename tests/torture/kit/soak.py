@@ -5,11 +5,10 @@ import hashlib
 import os
 import random
 import shutil
-import ssl
 import subprocess
 import time
 
-from . import clients, upstream
+from . import clients, secure, upstream
 from .proxy import Failed, Sluice
 
 BODY = os.urandom(1 << 20)
@@ -155,9 +154,7 @@ class Traffic:
         writer.close()
 
     async def over_tls(self):
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-        reader, writer = await asyncio.open_connection("127.0.0.2", self.secure, ssl=context, server_hostname="t")
+        reader, writer = await asyncio.open_connection("127.0.0.2", self.secure, ssl=secure.trusting(), server_hostname="t")
         writer.write(b"GET /good HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\r\n")
         expect(await reader.read())
         writer.close()
@@ -222,26 +219,16 @@ async def echo(reader, writer):
             await writer.drain()
 
 
-def certificate(folder):
-    if not shutil.which("openssl"):
-        return None
-    cert, key = os.path.join(folder, "cert.pem"), os.path.join(folder, "key.pem")
-    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
-                    "-keyout", key, "-out", cert, "-days", "30", "-subj", "/CN=t", "-addext",
-                    "subjectAltName=DNS:t,IP:127.0.0.1"], check=True, capture_output=True)
-    return cert, key
-
-
 async def soak(options, folder):
     loop = asyncio.get_running_loop()
     serving = {name: await upstream.start(serve) for name, serve in
                (("good", upstream.good), ("body", digest), ("stream", events), ("echo", echo))}
     ports = {name: port for name, (_, port) in serving.items()}
-    tls = None if "tls" in options.without else certificate(folder)
+    tls = None if "tls" in options.without else secure.certificate(folder)
     proxy = await loop.run_in_executor(None, lambda: Sluice(options.binary, config(ports, 0, tls)))
-    secure = proxy.wait_line("listening", count=2) if tls else None
+    over_tls = proxy.wait_line("listening", count=2) if tls else None
     figures, workers = Figures(), proxy.pids()
-    traffic = Traffic(proxy.port, secure, figures)
+    traffic = Traffic(proxy.port, over_tls, figures)
     tasks = traffic.all(http_2="http2" not in options.without)
     began, reloads, early, printed = time.monotonic(), 0, None, 0
     try:
