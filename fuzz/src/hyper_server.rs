@@ -21,7 +21,11 @@ use sluice::proxy::h1::{HeadLimits, HeadScanner, parse_request};
 /// where it is known to be narrower than the RFC.
 pub fn check_request(bytes: &[u8]) {
     let mut buf = BytesMut::from(bytes);
-    let head = parse_request(&mut buf, &HeadLimits::default(), &mut HeadScanner::default());
+    let head = parse_request(
+        &mut buf,
+        &HeadLimits::default(),
+        &mut HeadScanner::default(),
+    );
     let Ok(Some(ours)) = head else {
         return;
     };
@@ -41,7 +45,10 @@ fn first_request(bytes: &[u8]) -> Option<Request<()>> {
         seen.borrow_mut().get_or_insert_with(|| request.map(|_| ()));
         answer()
     });
-    let pipe = Pipe { bytes: bytes.to_vec(), at: 0 };
+    let pipe = Pipe {
+        bytes: bytes.to_vec(),
+        at: 0,
+    };
     let mut connection = pin!(http1::Builder::new().serve_connection(pipe, service));
     let mut context = Context::from_waker(Waker::noop());
     // A bound on what one input may cost: the pipe always has an answer at once.
@@ -50,8 +57,7 @@ fn first_request(bytes: &[u8]) -> Option<Request<()>> {
             break;
         }
     }
-    let request = seen.borrow_mut().take();
-    request
+    seen.borrow_mut().take()
 }
 
 fn answer() -> Ready<Result<Response<String>, Infallible>> {
