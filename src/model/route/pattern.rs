@@ -78,10 +78,11 @@ pub(super) fn plain(pattern: &str) -> Option<Key<'_>> {
 /// Any other regular expression.
 pub(super) fn simplify(hir: Hir) -> Simplified {
     let hir = narrow(hir);
-    let mut keys = Vec::new();
-    if spell_out(Beginning::default(), vec![&hir], &mut keys).is_err() {
-        keys = vec![common_beginning(&hir)];
-    }
+    let mut spelled = Spelled::default();
+    let mut keys = match spell_out(Beginning::default(), vec![&hir], &mut spelled) {
+        Ok(()) => spelled.keys,
+        Err(TooMany) => vec![common_beginning(&hir)],
+    };
     keys.sort_unstable_by(|a, b| (&a.literal, a.tail).cmp(&(&b.literal, b.tail)));
     keys.dedup();
     let regex = keys
@@ -150,12 +151,19 @@ struct Beginning {
 
 struct TooMany;
 
+#[derive(Debug, Default)]
+struct Spelled {
+    keys: Vec<Key<'static>>,
+    /// Of choices: at a key each, or at a class that takes no character, which leaves none.
+    ends: usize,
+}
+
 /// Follows every choice of the pattern for as long as it is literal. `rest` is what is still to
 /// come, the next last.
 fn spell_out(
     mut beginning: Beginning,
     mut rest: Vec<&Hir>,
-    keys: &mut Vec<Key<'static>>,
+    spelled: &mut Spelled,
 ) -> Result<(), TooMany> {
     let tail = loop {
         if rest.iter().all(|part| takes_nothing(part)) || takes_everything(&rest) {
@@ -172,7 +180,7 @@ fn spell_out(
             HirKind::Look(Look::End) if rest.is_empty() => break Tail::End,
             HirKind::Alternation(parts) => {
                 return parts.iter().try_for_each(|part| {
-                    spell_out(beginning.with(&[])?, with(&rest, Some(part)), keys)
+                    spell_out(beginning.with(&[])?, with(&rest, Some(part)), spelled)
                 });
             }
             HirKind::Repetition(Repetition {
@@ -181,25 +189,37 @@ fn spell_out(
                 sub,
                 ..
             }) => {
-                spell_out(beginning.with(&[])?, rest.clone(), keys)?;
-                return spell_out(beginning.with(&[])?, with(&rest, Some(sub)), keys);
+                spell_out(beginning.with(&[])?, rest.clone(), spelled)?;
+                return spell_out(beginning.with(&[])?, with(&rest, Some(sub)), spelled);
             }
             HirKind::Class(class) if let Some(characters) = few_characters(class) => {
+                if characters.is_empty() {
+                    return spelled.end();
+                }
                 return characters.iter().try_for_each(|&character| {
-                    spell_out(beginning.with(&[character])?, rest.clone(), keys)
+                    spell_out(beginning.with(&[character])?, rest.clone(), spelled)
                 });
             }
             _ => break Tail::Regex,
         }
     };
-    if keys.len() == KEYS_PER_PATTERN {
-        return Err(TooMany);
-    }
-    keys.push(Key {
+    spelled.end()?;
+    spelled.keys.push(Key {
         literal: beginning.literal.into(),
         tail,
     });
     Ok(())
+}
+
+impl Spelled {
+    fn end(&mut self) -> Result<(), TooMany> {
+        self.ends += 1;
+        if self.ends > KEYS_PER_PATTERN {
+            Err(TooMany)
+        } else {
+            Ok(())
+        }
+    }
 }
 
 fn with<'a>(rest: &[&'a Hir], next: Option<&'a Hir>) -> Vec<&'a Hir> {

@@ -114,6 +114,12 @@ fn pattern_takes_what_it_says() {
             &["/a /b", "/a"],
         ),
         (regex("/a{2}$"), &["/aa"], &["/a", "/aaa"]),
+        // Two spellings of each letter, and at the end one that no target has: all must not be tried.
+        (
+            regex("(?i)/a-register-of-all-the-streets-in-köln|/b"),
+            &["/b", "/B"],
+            &["/a-register-of-all-the-streets-in-koln"],
+        ),
         (
             exact("/a"),
             &["/a", "/a?b", "/a?"],
