@@ -4,6 +4,7 @@
 //!
 //! Not here: what is answered (`routes`).
 
+use std::cell::Cell;
 use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
@@ -13,7 +14,7 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use axum::body::Body;
-use http::{Request, Response, StatusCode};
+use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -32,12 +33,15 @@ mod crowd;
 /// From a connection's or a request's start to the end of its head.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
 const HEADER_BYTES: usize = 16 * 1024;
-/// From a request's head to its answer. A reload is answered when it is over.
+/// From a request's head to its answer. One that asks for a change is answered when that is over: it is
+/// bounded by `reload.prepareTimeout` and the canary's window.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
 /// A connection is told to end after so long, and ended after so much more: a client that takes
 /// nothing of its answer is gone then.
 const CONNECTION_AGE: Duration = Duration::from_secs(120);
 const CONNECTION_END: Duration = Duration::from_secs(10);
+/// What is answered with the result of a reload.
+const CHANGES: [&str; 3] = ["/reload", "/rollback", "/unpin"];
 /// Nobody new comes to a door that is closing: who has come is there within this time.
 const LAST_CALL: Duration = Duration::from_millis(10);
 /// Between two looks at the heartbeats, and after an accept that failed for want of resources.
@@ -112,14 +116,22 @@ async fn connection(
     // Keeps the first time until somebody waits for it.
     let asked = Rc::new(Notify::new());
     let first = Rc::clone(&asked);
+    let changes = Rc::<Cell<bool>>::default();
+    let asks = Rc::clone(&changes);
     let service = service_fn(move |mut request: Request<Incoming>| {
         first.notify_one();
         request.extensions_mut().insert(Peer(peer.ip()));
+        let is_change = asks_for_change(&request);
         let answer = router.call(request);
-        let place = Rc::clone(&place);
+        let (place, changing) = (Rc::clone(&place), Rc::clone(&asks));
         async move {
             place.is_now(Stage::Asking);
-            let answer = bounded(answer).await;
+            changing.set(is_change);
+            let answer = match is_change {
+                true => answer.await,
+                false => bounded(answer).await,
+            };
+            changing.set(false);
             place.is_now(Stage::Waiting);
             answer
         }
@@ -139,12 +151,22 @@ async fn connection(
         ended = connection.as_mut() => ended,
         () = old => {
             connection.as_mut().graceful_shutdown();
-            timeout(CONNECTION_END, connection).await.unwrap_or(Ok(()))
+            loop {
+                match timeout(CONNECTION_END, connection.as_mut()).await {
+                    Ok(ended) => break ended,
+                    Err(_) if changes.get() => {}
+                    Err(_) => break Ok(()),
+                }
+            }
         }
     };
     if let Err(error) = ended {
         tracing::debug!(%peer, %error, "a connection to the admin port broke");
     }
+}
+
+fn asks_for_change<B>(request: &Request<B>) -> bool {
+    request.method() == Method::POST && CHANGES.contains(&request.uri().path())
 }
 
 async fn bounded<E>(

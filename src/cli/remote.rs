@@ -64,9 +64,9 @@ impl Remote {
         self.call("GET", path, Duration::from_secs(10))
     }
 
-    /// Waits as long as the server itself does.
+    /// Waits as long as the server itself does: a reload with a canary takes its window.
     pub(super) fn post(&self, path: &str) -> Result<Answer, RemoteError> {
-        self.call("POST", path, Duration::from_secs(70))
+        self.call("POST", path, Duration::from_secs(24 * 60 * 60))
     }
 
     /// Sends a text along.

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use notify::event::{AccessKind, AccessMode, EventKind, ModifyKind};
+use notify::event::{AccessKind, AccessMode, EventKind};
 use notify::{RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinHandle;
@@ -109,11 +109,11 @@ fn matters(event: &notify::Event, ways: &Mutex<Ways>) -> bool {
 }
 
 /// Which of the system's events can mean other contents. Reading the file, as is done after each of
-/// them, is none, nor is a change of its owner or mode, of which the kubelet makes many.
+/// them, is none; a change of its owner or mode can mean that it can be read now, or no more.
 fn is_relevant(kind: &EventKind) -> bool {
     match kind {
         EventKind::Access(AccessKind::Close(AccessMode::Write)) => true,
-        EventKind::Access(_) | EventKind::Modify(ModifyKind::Metadata(_)) => false,
+        EventKind::Access(_) => false,
         _ => true,
     }
 }

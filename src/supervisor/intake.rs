@@ -3,6 +3,7 @@
 //!
 //! Not here: when to look (`source`), and what becomes of the plan (`state`).
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -65,9 +66,9 @@ pub(super) enum Stays {
 pub(super) enum Sight {
     /// The contents are those of the last look.
     Same,
-    /// The file is not there, or cannot be read; it may be back soon.
-    Unreadable(Broken, Vec<Ticket>),
-    /// Other contents, and not valid.
+    /// The file is not there; it may be back soon.
+    Gone(Broken, Vec<Ticket>),
+    /// Other contents, and not valid, or not to be read.
     Invalid(Broken, Vec<Ticket>),
     /// The contents that a pinned generation was brought back from, and outlasts.
     Pinned {
@@ -90,7 +91,7 @@ impl Sight {
     pub(super) fn into_tickets(self) -> Vec<Ticket> {
         match self {
             Sight::Same => Vec::new(),
-            Sight::Unreadable(_, tickets)
+            Sight::Gone(_, tickets)
             | Sight::Invalid(_, tickets)
             | Sight::NotRenewed(_, tickets)
             | Sight::Pinned { tickets, .. }
@@ -202,7 +203,7 @@ impl Intake {
     fn remember(&mut self, sight: &Sight) {
         let (last, mend) = match sight {
             Sight::Same | Sight::NotRenewed(..) => return,
-            Sight::Unreadable(broken, _) => (broken.last(), self.mend),
+            Sight::Gone(broken, _) => (broken.last(), self.mend),
             Sight::Invalid(broken, _) => (broken.last(), true),
             Sight::Equal { last, .. } | Sight::Pinned { last, .. } => (last.clone(), false),
             Sight::Plan(planned) => match &planned.last {
@@ -351,7 +352,7 @@ fn planned(wanted: Wanted, served: &Served, mends: bool, tickets: Vec<Ticket>) -
     }
 }
 
-/// Told once; the hash stands for a file that is not there.
+/// Told once; the hash is of the reason, since there are no contents.
 fn unreadable(
     path: &Path,
     error: &UnreadableText,
@@ -359,11 +360,17 @@ fn unreadable(
     tickets: Vec<Ticket>,
 ) -> Sight {
     let document: Document = document::unreadable(path, error);
-    let broken = Broken::of(&document);
+    let broken = Broken {
+        hash: document::hash(&error.to_string()),
+        ..Broken::of(&document)
+    };
     let is_known = last.is_some_and(|last| last.hash == broken.hash);
-    match is_known && tickets.is_empty() {
-        true => Sight::Same,
-        false => Sight::Unreadable(broken, tickets),
+    match error {
+        _ if is_known && tickets.is_empty() => Sight::Same,
+        UnreadableText::Io(error) if error.kind() == ErrorKind::NotFound => {
+            Sight::Gone(broken, tickets)
+        }
+        _ => Sight::Invalid(broken, tickets),
     }
 }
 

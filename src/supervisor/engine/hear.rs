@@ -153,7 +153,7 @@ impl Engine {
     fn take_in(&mut self, sight: Sight) {
         match sight {
             Sight::Same => {}
-            Sight::Unreadable(broken, tickets) => {
+            Sight::Gone(broken, tickets) => {
                 let errors = broken.errors.join("\n");
                 tracing::warn!(
                     errors,

@@ -1,11 +1,11 @@
 //! How a file is edited.
 
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 
 use super::{committed, config, generation, post, reload, start, status};
-use crate::harness::{Sluice, eventually};
+use crate::harness::{Client, Launch, Sluice, eventually};
 
 fn wait_for_mark(sluice: &Sluice, mark: u64) {
     eventually(&format!("mark {mark} is served"), || {
@@ -158,6 +158,62 @@ fn a_file_that_is_gone_for_a_while_changes_nothing() {
     assert_eq!(sluice.get("/").status, 200);
     fs::write(sluice.config_path(), text(2)).unwrap();
     wait_for_mark(&sluice, 2);
+}
+
+/// As a user to whom modes mean something.
+fn as_nobody(launch: Launch) -> Launch {
+    match nix::unistd::geteuid().is_root() {
+        true => launch.under(&["setpriv", "--reuid=65534", "--clear-groups"]),
+        false => launch,
+    }
+}
+
+fn set_mode(path: &Path, mode: u32) {
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+}
+
+#[test]
+fn a_file_that_may_not_be_read_is_refused_until_it_may() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("sluice.yaml");
+    set_mode(folder.path(), 0o755);
+    fs::write(&path, text(1).replace("debounce", "poll: 1h\n  debounce")).unwrap();
+    let sluice = as_nobody(Launch::at(&path)).start();
+    set_mode(&path, 0o000);
+    let rejected = sluice.log().wait_for("reload rejected");
+    let errors = rejected.text("errors").unwrap();
+    assert!(
+        errors.contains("cannot be read: Permission denied"),
+        "{errors}"
+    );
+    let seen = status(&sluice);
+    assert_eq!(seen["lastReload"]["result"], "rejected");
+    assert_eq!(post(&sluice, "/reload").status, 422);
+    let metrics = Client::connect(sluice.admin()).get("/metrics").text();
+    assert!(
+        metrics.contains("\nsluice_config_last_reload_successful 0\n"),
+        "{metrics}"
+    );
+    assert_eq!(sluice.get("/").status, 200);
+
+    set_mode(&path, 0o644);
+    eventually("it is served anew", || {
+        (status(&sluice)["lastReload"]["result"] == "committed").then_some(())
+    });
+    let told = sluice.log().all("reload rejected");
+    assert_eq!(told.len(), 1, "once");
+}
+
+#[test]
+fn an_empty_file_in_the_place_of_one_that_was_gone_is_refused() {
+    let sluice = start(&config(1, 1));
+    fs::remove_file(sluice.config_path()).unwrap();
+    sluice
+        .log()
+        .wait_for("the configuration file cannot be read, going on without");
+    fs::write(sluice.config_path(), "").unwrap();
+    sluice.log().wait_for("reload rejected");
+    assert_eq!(sluice.get("/").status, 200);
 }
 
 #[test]

@@ -1,10 +1,12 @@
 //! A generation that turns out worse than the one before is taken back, or never gets beyond one worker.
 
+use std::process::Command;
+
 use nix::sys::signal::Signal;
 
 use super::{generation, post, status, wait_until_all_serve};
 use crate::harness::load::{Connections, Failure, Load};
-use crate::harness::{Sluice, Upstream, eventually, process};
+use crate::harness::{Launch, Sluice, Upstream, eventually, process};
 
 fn config(upstream: &Upstream, workers: u16, more: &str) -> String {
     let url = upstream.url();
@@ -129,6 +131,21 @@ fn canary_keeps_a_failing_generation_from_the_other_workers() {
     assert_eq!(generation(&sluice), 1);
     wait_until_all_serve(&sluice, 3);
     load.stop();
+}
+
+#[test]
+fn a_reload_is_answered_when_it_is_over_however_long_it_takes() {
+    let (good, other) = (Upstream::saying("good"), Upstream::saying("other"));
+    let long = |upstream| config(upstream, 2, "canary").replace("3s", "62s");
+    let sluice = Sluice::start(&long(&good));
+    sluice.rewrite(&long(&other));
+    // The clients of these tests wait a minute for an answer; this one waits for it.
+    let admin = format!("http://{}", sluice.admin());
+    let mut reload = Command::new(Launch::PROGRAM);
+    let answer = reload.args(["reload", "--admin", &admin]).output().unwrap();
+    let told = String::from_utf8_lossy(&answer.stdout);
+    assert!(told.contains("generation 2 is served"), "{answer:?}");
+    assert_eq!(generation(&sluice), 2);
 }
 
 #[test]
