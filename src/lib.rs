@@ -16,6 +16,7 @@ pub mod log;
 pub mod model;
 pub mod proxy;
 pub mod shm;
+mod slack;
 pub mod source;
 pub mod supervisor;
 pub mod worker;

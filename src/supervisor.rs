@@ -24,7 +24,6 @@ mod resolver;
 mod returns;
 mod roster;
 mod signals;
-mod slack;
 mod sockets;
 mod spawn;
 pub mod state;
@@ -57,7 +56,7 @@ enum SupervisorError {
 /// Lives until it is drained.
 pub fn run(launch: Launch, first: First) -> ExitCode {
     let log = log::init("supervisor".to_owned(), first.log());
-    slack::share_one_heap();
+    crate::slack::share_one_heap();
     match live(launch, first, log) {
         Ok(code) => code,
         Err(error) => {

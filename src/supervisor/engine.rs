@@ -25,7 +25,7 @@ use super::signals::Signals;
 use super::sockets::{Heir, Sockets};
 use super::state::{Event, KillReason, State, Ticket, WorkerId};
 use super::tickets::Tickets;
-use super::{SupervisorError, measure, slack};
+use super::{SupervisorError, measure};
 use crate::admin::{CheckState, Command, Counts, NameState, Reply, Sources, Status, Timestamp};
 use crate::ipc::message::Packed;
 use crate::log;
@@ -305,7 +305,7 @@ impl Engine {
         self.rotate_tickets();
         if self.slack > 0 {
             self.slack -= 1;
-            slack::give_back();
+            crate::slack::give_back();
         }
     }
 

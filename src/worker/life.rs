@@ -23,6 +23,8 @@ use crate::shm::names::Index;
 use crate::shm::recorder::Recorder;
 use crate::shm::{RowId, Segment, beat};
 
+/// From a reload to the moment in which what it took is given back; where they come faster, once they rest.
+const SLACK: Duration = Duration::from_secs(1);
 /// Before a generation says otherwise.
 const FIRST_BEAT: Duration = Duration::from_millis(500);
 
@@ -41,6 +43,8 @@ pub(super) struct Life {
     log: log::Handle,
     logging: Log,
     drain_timeout: Duration,
+    /// Until what a reload took is given back.
+    slack: Option<Pin<Box<tokio::time::Sleep>>>,
     /// Once it drains: the way to its end.
     ending: Option<Pin<Box<dyn Future<Output = ()>>>>,
     supervisor: Supervisor,
@@ -123,6 +127,7 @@ impl Life {
             log,
             logging,
             drain_timeout: Duration::ZERO,
+            slack: None,
             ending: None,
             supervisor: Supervisor::Present,
         })
@@ -141,7 +146,11 @@ impl Life {
                 }
                 (generation, built) = built(&mut self.building) => self.built(generation, built)?,
                 _ = self.beat.tick() => self.observer.beat(),
-                // Goes on where it was.
+                // Both go on where they were.
+                () = over(&mut self.slack) => {
+                    self.slack = None;
+                    crate::slack::give_back();
+                }
                 () = ended(&mut self.ending) => return Ok(()),
             }
         }
@@ -156,7 +165,11 @@ impl Life {
             ToWorker::Try { generation } => self.try_out(generation)?,
             ToWorker::Commit { generation } => self.commit(generation)?,
             ToWorker::Abort { generation } => self.abort(generation),
-            ToWorker::Retire => self.sockets.retire(),
+            ToWorker::Retire => {
+                self.sockets.retire();
+                // What the generation before had is freed with its last request.
+                self.slack = Some(Box::pin(tokio::time::sleep(SLACK)));
+            }
             ToWorker::Endpoints(servers) => {
                 for server in servers {
                     self.proxy.set_endpoints(server);
@@ -323,6 +336,13 @@ async fn built(
 async fn finish(mut sockets: Sockets, proxy: Rc<Proxy>) {
     sockets.ended().await;
     proxy.drained().await;
+}
+
+async fn over(slack: &mut Option<Pin<Box<tokio::time::Sleep>>>) {
+    match slack {
+        Some(slack) => slack.await,
+        None => std::future::pending().await,
+    }
 }
 
 async fn ended(ending: &mut Option<Pin<Box<dyn Future<Output = ()>>>>) {
