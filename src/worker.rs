@@ -7,6 +7,7 @@ use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use tokio::runtime::LocalOptions;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -33,6 +34,9 @@ enum WorkerError {
     Answer(#[from] ChannelError),
 }
 
+/// Between two reloads there is no helper thread, nor what it keeps of what it has freed.
+const HELPER_IDLE: Duration = Duration::from_millis(100);
+
 /// Lives until it is told to drain, or its supervisor is gone.
 pub fn run(slot: u16) -> ExitCode {
     // Started by way of /proc/self/exe, it would be called "exe" in every list of processes.
@@ -53,6 +57,7 @@ fn live(log: log::Handle) -> Result<(), WorkerError> {
         .enable_all()
         // Comes and goes with a reload: builds snapshots, and nothing else.
         .max_blocking_threads(1)
+        .thread_keep_alive(HELPER_IDLE)
         .build_local(LocalOptions::default())
         .map_err(WorkerError::Start)?;
     runtime.block_on(async {

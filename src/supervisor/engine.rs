@@ -305,6 +305,9 @@ impl Engine {
         self.rotate_tickets();
         if self.slack > 0 {
             self.slack -= 1;
+            if self.slack == 0 {
+                self.state.settle();
+            }
             crate::slack::give_back();
         }
     }

@@ -280,6 +280,11 @@ impl State {
         &self.history
     }
 
+    /// To be called at a quiet moment.
+    pub fn settle(&mut self) {
+        self.history.settle();
+    }
+
     pub fn fleet(&self) -> &Fleet {
         &self.fleet
     }

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rustc_hash::FxHashSet;
+use rustc_hash::{FxHashMap, FxHashSet};
 use serde::{Deserialize, Serialize};
 
 use super::pieces::Pieces;
@@ -102,6 +102,27 @@ impl History {
         self.forget_the_heavy();
     }
 
+    /// Writes everything anew, side by side. As it came it lies among what has been freed since, where each
+    /// little block holds a page: to be done when that has gone back.
+    pub fn settle(&mut self) {
+        let edits = &mut FxHashMap::default();
+        let mut anew = |record: &Record| {
+            let mut pieces =
+                |kept: &Option<Arc<Pieces>>| kept.as_ref().map(|kept| Arc::new(kept.anew(edits)));
+            Record {
+                packed: pieces(&record.packed),
+                text: pieces(&record.text),
+                ..record.clone()
+            }
+        };
+        // All of it before any of the old is freed, whose places it would take.
+        *self = History {
+            committed: self.committed.iter().map(&mut anew).collect(),
+            refused: self.refused.iter().map(&mut anew).collect(),
+            latest: self.latest.as_ref().map(&mut anew),
+        };
+    }
+
     fn forget_the_heavy(&mut self) {
         let (mut bytes, mut counted) = (0, FxHashSet::default());
         // The first serves, the second is what one goes back to.
@@ -163,6 +184,41 @@ impl History {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_written_anew_is_what_it_was() {
+        let mut history = History::default();
+        let mut before: Option<Arc<Pieces>> = None;
+        for generation in 1..30 {
+            let text = format!("{generation}{}", "rules ".repeat(500));
+            let text = Arc::new(Pieces::cut(text.as_bytes(), before.as_deref()));
+            before = Some(Arc::clone(&text));
+            history.add(Record {
+                generation: Some(generation),
+                hash: generation.to_string(),
+                source: Source::File,
+                at: generation,
+                took: Duration::ZERO,
+                verdict: Verdict::Committed,
+                errors: Vec::new(),
+                changes: Vec::new(),
+                packed: Some(Arc::clone(&text)),
+                text: Some(text),
+                files: Arc::default(),
+            });
+        }
+        let seen = |history: &History| -> Vec<_> {
+            let text = |record: &Record| record.text.as_ref().unwrap().join();
+            let all = history.committed();
+            all.map(|record| (record.hash.clone(), text(record)))
+                .collect()
+        };
+        let was = seen(&history);
+        history.settle();
+        assert_eq!(seen(&history), was);
+        assert_eq!(was.len(), KEPT);
+        assert_eq!(history.latest().unwrap().hash, "29");
+    }
 
     /// See `ipc::message::ESTATE_FORMAT`, of which this is a part.
     #[test]

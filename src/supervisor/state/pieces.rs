@@ -29,7 +29,7 @@ enum Piece {
 }
 
 /// What a piece has become: of so many bytes at its begin and its end nothing has changed.
-struct Edited {
+pub(super) struct Edited {
     of: Arc<[u8]>,
     begin: usize,
     end: usize,
@@ -51,6 +51,14 @@ impl Edited {
             end,
             between: between.into(),
         })
+    }
+
+    fn anew(&self) -> Edited {
+        Edited {
+            of: Arc::clone(&self.of),
+            between: self.between.clone(),
+            ..*self
+        }
     }
 
     fn parts(&self) -> [&[u8]; 3] {
@@ -116,6 +124,18 @@ impl Pieces {
     pub fn join(&self) -> Vec<u8> {
         let parts: Vec<_> = self.0.iter().flat_map(Piece::parts).collect();
         parts.concat()
+    }
+
+    /// The same, in memory of its own but for whole pieces; an edit that several have they have still.
+    pub(super) fn anew(&self, edits: &mut FxHashMap<*const Edited, Arc<Edited>>) -> Pieces {
+        let anew = |piece: &Piece| match piece {
+            Piece::Whole(_) => piece.clone(),
+            Piece::Edited(edited) => {
+                let known = edits.entry(Arc::as_ptr(edited));
+                Piece::Edited(Arc::clone(known.or_insert_with(|| Arc::new(edited.anew()))))
+            }
+        };
+        Pieces(self.0.iter().map(anew).collect())
     }
 
     /// The bytes that are not among the `counted` ones yet, which they are from now on.
