@@ -52,6 +52,7 @@ mod handler;
 pub mod http2;
 mod inlet;
 mod interim;
+mod line;
 mod listener;
 mod mirror;
 pub mod observe;

@@ -4,12 +4,14 @@
 //! Everything here is polled by the connection's one task. Not here: the order of things
 //! (`connection`), and what a request means (`handler`).
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
+use std::io::{self, IoSlice};
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use http::{HeaderMap, StatusCode};
+use tokio::io::ReadBuf;
 
 use super::Proxy;
 use super::ends::Ends;
@@ -17,6 +19,7 @@ use super::error::Reason;
 use super::h1::{self, ConnectionField, Framing, HeadScanner, RequestHead, ResponseParts};
 use super::http2::{self, Opening};
 use super::inlet::Inlet;
+use super::line::Line;
 use super::outgoing::Outgoing;
 use super::stream::Stream;
 use super::timers::{Alarm, Patience};
@@ -36,19 +39,16 @@ pub(super) const LAST_REQUEST: Duration = Duration::from_secs(1);
 
 pub(super) struct Client {
     pub(super) proxy: Rc<Proxy>,
-    pub(super) ends: Rc<Ends>,
+    pub(super) line: Rc<Line>,
+    pub(super) alarm: Rc<Alarm>,
     /// The id of the one that it came in by.
     listener: u32,
-    pub(super) alarm: Rc<Alarm>,
-    /// Where it is a connection of TLS.
-    pub(super) tls: Option<Rc<Secured>>,
+    spoken: Cell<Spoken>,
     io: RefCell<Io>,
 }
 
 struct Io {
     stream: Stream,
-    inlet: Inlet,
-    spoken: Spoken,
     /// There while requests come, and for a moment after.
     talk: Option<Box<Talk>>,
 }
@@ -56,6 +56,7 @@ struct Io {
 /// What only a connection with a request under way has to remember.
 #[derive(Default)]
 struct Talk {
+    inlet: Inlet,
     out: Outgoing,
     incoming: Incoming,
 }
@@ -110,19 +111,13 @@ impl Client {
         tls: Option<Rc<Secured>>,
     ) -> Rc<Self> {
         let alarm = Rc::new(proxy.timers.alarm());
-        let io = Io {
-            spoken: Spoken::over(&stream),
-            stream,
-            inlet: Inlet::default(),
-            talk: None,
-        };
         Rc::new(Self {
             proxy,
-            ends: Rc::new(ends),
-            listener,
+            line: Rc::new(Line { ends, tls }),
             alarm,
-            tls,
-            io: RefCell::new(io),
+            listener,
+            spoken: Cell::new(Spoken::over(&stream)),
+            io: RefCell::new(Io { stream, talk: None }),
         })
     }
 
@@ -164,19 +159,15 @@ impl Client {
         limits: &Limits,
         patience: &mut Patience,
     ) -> Poll<Result<Arrival, Reason>> {
-        let Io {
-            stream,
-            inlet,
-            spoken,
-            ..
-        } = &mut *self.io.borrow_mut();
+        let mut io = self.io.borrow_mut();
+        let (stream, Talk { inlet, .. }) = io.talking();
         let bounds = h1::HeadLimits {
             header_bytes: limits.header_bytes as usize,
             header_count: limits.header_count as usize,
             request_line_bytes: limits.request_line_bytes as usize,
         };
         loop {
-            let opening = match spoken {
+            let opening = match self.spoken.get() {
                 Spoken::Nothing => http2::opening(&inlet.buffer),
                 Spoken::Http1 => Opening::Other,
                 Spoken::Http2 => Opening::Http2,
@@ -185,7 +176,7 @@ impl Client {
                 return Poll::Ready(Ok(Arrival::Http2));
             }
             if opening == Opening::Other && !inlet.buffer.is_empty() {
-                *spoken = Spoken::Http1;
+                self.spoken.set(Spoken::Http1);
                 let mut map = self.proxy.scratch.map();
                 let parsed = h1::parse_request_into(&mut map, &mut inlet.buffer, &bounds, scanner);
                 match parsed {
@@ -237,13 +228,13 @@ impl Client {
     /// client is gone. The end of its request stream counts as that, as it does for other proxies.
     /// While its body is still coming, it is the body that breaks.
     pub(super) fn poll_gone(&self, cx: &mut Context<'_>) -> Poll<Reason> {
-        let Io {
-            stream,
+        let mut io = self.io.borrow_mut();
+        let (stream, talk) = io.talking();
+        let Talk {
             inlet,
-            talk,
-            ..
-        } = &mut *self.io.borrow_mut();
-        let Talk { out, incoming } = &mut **talk.get_or_insert_default();
+            out,
+            incoming,
+        } = talk;
         if let Poll::Ready(Err(_)) = out.poll_flush(cx, stream) {
             return Poll::Ready(Reason::ClientGone);
         }
@@ -272,8 +263,8 @@ impl Client {
         patience: &mut Patience,
         bound: Duration,
     ) -> Poll<Result<(), Reason>> {
-        let Io { stream, talk, .. } = &mut *self.io.borrow_mut();
-        let out = &mut talk.get_or_insert_default().out;
+        let mut io = self.io.borrow_mut();
+        let (stream, Talk { out, .. }) = io.talking();
         let before = out.total();
         match out.poll_flush(cx, stream) {
             Poll::Ready(Ok(())) => {
@@ -293,16 +284,18 @@ impl Client {
     }
 
     pub(super) fn has_input(&self) -> bool {
-        !self.io.borrow().inlet.buffer.is_empty()
+        let io = self.io.borrow();
+        io.talk.as_ref().is_some_and(|talk| talk.has_input())
     }
 
     /// Gives the buffers back before the connection idles.
     pub(super) fn rest(&self) {
-        let Io { inlet, talk, .. } = &mut *self.io.borrow_mut();
+        let mut io = self.io.borrow_mut();
+        let Some(Talk { inlet, out, .. }) = io.talk.as_deref_mut() else {
+            return;
+        };
         inlet.rest(&self.proxy.buffers);
-        if let Some(Talk { out, .. }) = talk.as_deref_mut()
-            && out.is_written()
-        {
+        if out.is_written() {
             self.proxy.buffers.give(std::mem::take(out).into_buffer());
         }
     }
@@ -310,9 +303,7 @@ impl Client {
     /// After a rest: gives back all that it takes to read a request and to answer it.
     pub(super) fn doze(&self) {
         let talk = &mut self.io.borrow_mut().talk;
-        if talk.as_ref().is_some_and(|talk| talk.out.is_written()) {
-            *talk = None;
-        }
+        talk.take_if(|talk| talk.out.is_written() && !talk.has_input());
     }
 
     /// Takes a buffer for what is to be written, if there is none yet.
@@ -326,7 +317,8 @@ impl Client {
 
     /// Reads and forgets; ready at the client's end.
     pub(super) fn poll_discard(&self, cx: &mut Context<'_>) -> Poll<()> {
-        let Io { stream, inlet, .. } = &mut *self.io.borrow_mut();
+        let mut io = self.io.borrow_mut();
+        let (stream, Talk { inlet, .. }) = io.talking();
         loop {
             inlet.buffer.clear();
             match inlet.poll_fill(cx, stream, &self.proxy.buffers) {
@@ -348,12 +340,48 @@ impl Client {
 
     /// For a tunnel: both directions, with what was read ahead.
     pub(super) fn with_stream<T>(&self, look: impl FnOnce(&mut Stream, &mut Inlet) -> T) -> T {
-        let Io { stream, inlet, .. } = &mut *self.io.borrow_mut();
-        look(stream, inlet)
+        let mut io = self.io.borrow_mut();
+        let (stream, talk) = io.talking();
+        look(stream, &mut talk.inlet)
+    }
+
+    /// For HTTP/2: reads what is there; how many bytes came from the socket for it. While nothing is
+    /// there, nothing is kept to read it with.
+    pub(super) fn poll_read_into(
+        &self,
+        cx: &mut Context<'_>,
+        into: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<usize>> {
+        let buffers = &self.proxy.buffers;
+        let read =
+            self.with_stream(|stream, inlet| inlet.poll_read_into(cx, stream, buffers, into));
+        if read.is_pending() {
+            self.doze();
+        }
+        read
+    }
+
+    pub(super) fn poll_write(
+        &self,
+        cx: &mut Context<'_>,
+        pieces: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.io.borrow_mut().stream.poll_write(cx, pieces)
+    }
+}
+
+impl Talk {
+    fn has_input(&self) -> bool {
+        !self.inlet.buffer.is_empty()
     }
 }
 
 impl Io {
+    fn talking(&mut self) -> (&mut Stream, &mut Talk) {
+        let Self { stream, talk } = self;
+        (stream, talk.get_or_insert_default())
+    }
+
     fn talk(&mut self) -> &mut Talk {
         self.talk.get_or_insert_default()
     }

@@ -157,10 +157,10 @@ async fn request(client: &Rc<Client>, listener: u32, admission: Admission) -> Ne
         &client.proxy,
         active,
         listener,
-        client.ends.peer,
+        client.line.ends.peer,
         Share::Whole,
     );
-    visit.seen.tls.clone_from(&client.tls);
+    visit.seen.tls.clone_from(&client.line.tls);
     let head = head.and_then(|head| match admission {
         Admission::Serve => Ok(head),
         Admission::Plaintext => Err(Reason::PlainHttp),
@@ -238,13 +238,7 @@ fn request_of(head: RequestHead, client: &Rc<Client>) -> (request::Parts, Body, 
         _ => Interim::Dropped,
     };
     let inbound = Inbound {
-        ends: Rc::clone(&client.ends),
-        scheme: if client.tls.is_some() {
-            "https"
-        } else {
-            "http"
-        },
-        tls: client.tls.clone(),
+        line: Rc::clone(&client.line),
         authority: head.authority,
         upgrade: head.upgrade,
         interim,

@@ -187,7 +187,7 @@ impl<'a> Errand<'a> {
     /// A connection that told the upstream of one client serves no other.
     fn owner(&self) -> Owner {
         let introduced = self.target.upstream.proxy_protocol.is_some();
-        introduced.then(|| Rc::clone(&self.inbound.ends))
+        introduced.then(|| Rc::clone(&self.inbound.line))
     }
 
     fn applicant(&self) -> Applicant<'_> {

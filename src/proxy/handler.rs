@@ -12,14 +12,13 @@ use http::uri::Authority;
 use http::{Method, request};
 
 use super::body::Body;
-use super::ends::Ends;
 use super::error::Reason;
 use super::grpc::deadline;
 use super::grpc::web::{self, Form};
 use super::interim::Interim;
+use super::line::Line;
 use super::respond::{self, BoxedResponse, Disclosure};
 use super::timers::{Alarm, Tick, before};
-use super::tls::secured::Secured;
 use super::visit::Visit;
 use super::{echo, forward, mirror};
 use crate::model::grpc::Dialect;
@@ -29,11 +28,7 @@ use crate::model::snapshot::{Snapshot, Target};
 
 /// What is known of a request besides its head and body.
 pub(super) struct Inbound {
-    /// Of the client's connection.
-    pub(super) ends: Rc<Ends>,
-    pub(super) scheme: &'static str,
-    /// Where it came by TLS.
-    pub(super) tls: Option<Rc<Secured>>,
+    pub(super) line: Rc<Line>,
     /// Whom the request is for, as target or `Host` say.
     pub(super) authority: Option<Authority>,
     /// The protocol that the client offers to change to.
@@ -83,11 +78,11 @@ fn strict_transport(
     let hsts = entrance.settings.hsts.as_ref()?;
     let trusted = &visit.active.snapshot.trusted_proxies;
     let by_https = || {
-        let peer = inbound.ends.peer.ip();
+        let peer = inbound.line.ends.peer.ip();
         let origin = forwarded::origin(peer, &head.headers, trusted);
         secure::came_by_https(&origin, &head.headers)
     };
-    (inbound.tls.is_some() || by_https()).then(|| hsts.clone())
+    (inbound.line.tls.is_some() || by_https()).then(|| hsts.clone())
 }
 
 /// Where a request that came by http is sent, if the listener does that.
@@ -101,7 +96,7 @@ fn redirect(
     let Some(redirect) = entrance.and_then(|entrance| entrance.settings.redirect_https) else {
         return Ok(None);
     };
-    if inbound.tls.is_some() || secure::came_by_https(origin, &head.headers) {
+    if inbound.line.tls.is_some() || secure::came_by_https(origin, &head.headers) {
         return Ok(None);
     }
     let path = head.uri.path_and_query();
@@ -140,11 +135,10 @@ async fn serve(
     let active = visit.active.clone();
     let snapshot = &active.snapshot;
     note_head(visit, head);
-    visit.seen.tls.clone_from(&inbound.tls);
     refuse_connect(&head.method)?;
 
     let origin = forwarded::origin(
-        inbound.ends.peer.ip(),
+        inbound.line.ends.peer.ip(),
         &head.headers,
         &snapshot.trusted_proxies,
     );
@@ -182,12 +176,13 @@ async fn serve(
         snapshot,
         upstream,
         origin,
-        scheme: inbound.scheme,
+        scheme: inbound.line.scheme(),
         host,
         method: &head.method,
         path: head.uri.path(),
         request_id,
         tls: inbound
+            .line
             .tls
             .as_ref()
             .map(|tls| tls.facts())
@@ -254,7 +249,7 @@ fn refuse_connect(method: &Method) -> Result<(), Reason> {
 /// where it is not.
 fn refuse_misdirected(inbound: &Inbound) -> Result<(), Reason> {
     let host = || inbound.authority.as_ref().map_or("", Authority::host);
-    match &inbound.tls {
+    match &inbound.line.tls {
         Some(tls) if tls.is_misdirected(host()) => Err(Reason::Misdirected),
         _ => Ok(()),
     }

@@ -23,13 +23,12 @@ use super::Proxy;
 use super::active::Active;
 use super::body::{Body, Frame, Size};
 use super::client::Wait;
-use super::ends::Ends;
 use super::error::Reason;
 use super::forward::{self, Target};
 use super::handler::Inbound;
 use super::interim::Interim;
+use super::line::Line;
 use super::timers::{Alarm, before};
-use super::tls::secured::Secured;
 use super::visit::Visit;
 use crate::model::config::Mirror;
 use crate::model::random::Random;
@@ -59,9 +58,7 @@ struct Copy {
     /// Into the snapshot's upstreams.
     upstream: u32,
     head: request::Parts,
-    ends: Rc<Ends>,
-    scheme: &'static str,
-    tls: Option<Rc<Secured>>,
+    line: Rc<Line>,
     authority: Option<Authority>,
     /// Who is behind the connection.
     client: IpAddr,
@@ -166,9 +163,7 @@ impl Copy {
             active: Arc::clone(&visit.active),
             upstream: mirror.upstream,
             head: copy_of(head),
-            ends: Rc::clone(&inbound.ends),
-            scheme: inbound.scheme,
-            tls: inbound.tls.clone(),
+            line: Rc::clone(&inbound.line),
             authority: inbound.authority.clone(),
             client: visit.seen.client,
             fate: Cell::new(Copied::Dropped),
@@ -209,15 +204,13 @@ impl Copy {
             traffic: &upstream.traffic,
         };
         let inbound = Inbound {
-            ends: Rc::clone(&self.ends),
-            scheme: self.scheme,
-            tls: self.tls.clone(),
+            line: Rc::clone(&self.line),
             authority: self.authority.clone(),
             upgrade: None,
             interim: Interim::Dropped,
             alarm: Rc::clone(alarm),
         };
-        let mut visit = Visit::unseen(&self.proxy, Arc::clone(&self.active), self.ends.peer);
+        let mut visit = Visit::unseen(&self.proxy, Arc::clone(&self.active), self.line.ends.peer);
         visit.seen.client = self.client;
         let mut head = copy_of(&self.head);
         let sent = forward::forward(&mut head, body, None, &target, &inbound, &mut visit);

@@ -21,7 +21,8 @@ const WHOLE: usize = 16 * 1024;
 
 pub(super) enum Stream {
     Tcp(TcpStream),
-    Unix(UnixStream),
+    /// Boxed: an idle connection of a client takes the room of the largest kind.
+    Unix(Box<UnixStream>),
     Tls(Box<TlsStream>),
 }
 
@@ -60,7 +61,7 @@ impl Stream {
                 None => Pin::new(tcp).poll_write(cx, one),
             },
             (Self::Tcp(tcp), many) => Pin::new(tcp).poll_write_vectored(cx, many),
-            (Self::Unix(unix), many) => Pin::new(unix).poll_write_vectored(cx, many),
+            (Self::Unix(unix), many) => Pin::new(&mut **unix).poll_write_vectored(cx, many),
             (Self::Tls(tls), pieces) => tls.poll_write(cx, pieces),
         }
     }
@@ -112,7 +113,7 @@ impl Stream {
         }
         let seen = match self {
             Self::Tcp(tcp) => rustix::net::recv(tcp, &mut byte, flags),
-            Self::Unix(unix) => rustix::net::recv(unix, &mut byte, flags),
+            Self::Unix(unix) => rustix::net::recv(&**unix, &mut byte, flags),
             Self::Tls(tls) => rustix::net::recv(tls.tcp(), &mut byte, flags),
         };
         match seen {
@@ -138,7 +139,7 @@ impl Stream {
         // A failure means that the connection is gone already, which is what was to be said.
         match self {
             Self::Tcp(tcp) => drop(rustix::net::shutdown(tcp, rustix::net::Shutdown::Write)),
-            Self::Unix(unix) => drop(rustix::net::shutdown(unix, rustix::net::Shutdown::Write)),
+            Self::Unix(unix) => drop(rustix::net::shutdown(&**unix, rustix::net::Shutdown::Write)),
             Self::Tls(tls) => tls.end_writing(),
         }
     }

@@ -217,9 +217,9 @@ async fn reach(
     let applicant = Applicant {
         members: active.members(index).ok_or(Reason::NoAddress)?,
         breaker: upstream.circuit_breaker.as_ref(),
-        placement: &Placement::of_connection(client.ends.peer.ip(), upstream),
+        placement: &Placement::of_connection(client.line.ends.peer.ip(), upstream),
         // None that waits is of use to it.
-        owner: Some(Rc::clone(&client.ends)),
+        owner: Some(Rc::clone(&client.line)),
         alarm: &client.alarm,
     };
     let mut tried = Tried::default();
@@ -250,7 +250,7 @@ async fn open(
     let began = Instant::now();
     let version = upstream.proxy_protocol;
     let opening = Opening {
-        introduction: version.map(|version| client.ends.introduction(version)),
+        introduction: version.map(|version| client.line.ends.introduction(version)),
         purpose: Purpose::Bytes,
         within: Within::from(&upstream.traffic.timeouts),
     };

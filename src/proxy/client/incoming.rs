@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use http::{HeaderMap, StatusCode};
 
-use super::{Client, Io, Talk};
+use super::{Client, Talk};
 use crate::model::config::Limits;
 use crate::proxy::body::{Frame, Size};
 use crate::proxy::error::Reason;
@@ -199,13 +199,8 @@ impl Client {
         &self,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame, Reason>>> {
-        let Io {
-            stream,
-            inlet,
-            talk,
-            ..
-        } = &mut *self.io.borrow_mut();
-        let talk = talk.get_or_insert_default();
+        let mut io = self.io.borrow_mut();
+        let (stream, talk) = io.talking();
         loop {
             let incoming = &mut talk.incoming;
             match incoming.state {
@@ -213,7 +208,7 @@ impl Client {
                 State::Ended => return Poll::Ready(None),
                 State::Failed(reason) => return Poll::Ready(Some(Err(reason))),
             }
-            match incoming.decoder.decode(&mut inlet.buffer) {
+            match incoming.decoder.decode(&mut talk.inlet.buffer) {
                 Ok(BodyEvent::NeedMore) => {}
                 Ok(event) => match incoming.accept(event) {
                     Some(frame) => return Poll::Ready(Some(frame)),
@@ -226,7 +221,7 @@ impl Client {
             }
             talk.ask_for_body(cx, stream);
             let incoming = &mut talk.incoming;
-            match inlet.poll_fill(cx, stream, &self.proxy.buffers) {
+            match talk.inlet.poll_fill(cx, stream, &self.proxy.buffers) {
                 Poll::Ready(Ok(0) | Err(_)) => {
                     incoming.state = State::Failed(Reason::ClientGone);
                 }

@@ -56,7 +56,8 @@ pub(super) async fn answer(
     let (head, body) = (*response).into_parts();
     visit.seen.status = Some(head.status);
     if let Body::Switched(switched) = body {
-        return tunnel(client, head, *switched, visit).await;
+        // Apart: a response that ends would carry its room along.
+        return Box::pin(tunnel(client, head, *switched, visit)).await;
     }
     let shape = shape(client, head.status, body.size(), asked);
     encode(client, &head, &shape, asked);

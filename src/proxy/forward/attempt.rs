@@ -119,7 +119,8 @@ async fn reach_over_http1(
     }
     let stream = match given {
         Some(stream) => stream,
-        None => open(errand, endpoint).await?,
+        // Apart: most requests find a connection, and would carry its room along.
+        None => Box::pin(open(errand, endpoint)).await?,
     };
     if stream.speaks_http2() {
         let over = over_http2::reach_over(stream, errand, endpoint, server, body);
@@ -141,7 +142,7 @@ async fn open(errand: &Errand<'_>, endpoint: &Endpoint) -> Result<Stream, Reason
     let _connecting = endpoint.begin_connecting();
     let version = errand.target.upstream.proxy_protocol;
     let opening = Opening {
-        introduction: version.map(|version| errand.inbound.ends.introduction(version)),
+        introduction: version.map(|version| errand.inbound.line.ends.introduction(version)),
         purpose: match errand.inbound.upgrade {
             Some(_) => Purpose::Upgrade,
             None => Purpose::Any,

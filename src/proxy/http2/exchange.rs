@@ -53,8 +53,14 @@ pub(super) async fn serve(
     let alarm = Rc::new(proxy.timers.alarm());
     let reply = Reply::new(respond, alarm, Rc::clone(&link.watch));
     let share = Share::OneOf(Rc::clone(&link.under_way));
-    let mut visit = Visit::begin(proxy, active, link.listener, link.client.ends.peer, share);
-    visit.seen.tls.clone_from(&link.client.tls);
+    let mut visit = Visit::begin(
+        proxy,
+        active,
+        link.listener,
+        link.client.line.ends.peer,
+        share,
+    );
+    visit.seen.tls.clone_from(&link.client.line.tls);
     visit.seen.version = Version::HTTP_2;
     let method = request.method().clone();
     let dialect = Dialect::of(request.headers());
@@ -157,13 +163,7 @@ fn admit(
         Body::Stream(Box::new(body))
     };
     let inbound = Inbound {
-        ends: Rc::clone(&link.client.ends),
-        scheme: if link.client.tls.is_some() {
-            "https"
-        } else {
-            "http"
-        },
-        tls: link.client.tls.clone(),
+        line: Rc::clone(&link.client.line),
         authority: taken.authority,
         upgrade: taken.upgrade,
         interim: Interim::Http2(Rc::clone(reply)),

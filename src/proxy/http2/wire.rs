@@ -122,9 +122,7 @@ impl AsyncRead for Wire {
         }
         let before = buf.filled().len();
         let client = &self.client;
-        let buffers = &client.proxy.buffers;
-        let outcome =
-            client.with_stream(|stream, inlet| inlet.poll_read_into(cx, stream, buffers, buf));
+        let outcome = client.poll_read_into(cx, buf);
         let new = buf.filled().get(before..).unwrap_or_default();
         self.watch.saw(new, client.alarm.about_now().millis().0);
         outcome.map_ok(drop)
@@ -145,9 +143,7 @@ impl AsyncWrite for Wire {
         cx: &mut Context<'_>,
         pieces: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let outcome = self
-            .client
-            .with_stream(|stream, _| stream.poll_write(cx, pieces));
+        let outcome = self.client.poll_write(cx, pieces);
         self.watch.wrote(&outcome);
         outcome
     }

@@ -289,7 +289,7 @@ fn an_idle_connection_is_small() {
                 "{plain}, {introduced} bytes"
             );
             let client = crate::proxy::client::size_of_client();
-            assert!(client <= 160, "{client} bytes");
+            assert!(client <= 88, "{client} bytes");
         },
     );
 }

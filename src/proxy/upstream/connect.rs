@@ -100,7 +100,7 @@ async fn open(address: &Address, introduction: Option<Vec<u8>>) -> io::Result<St
         Address::Unix(path) => {
             let mut unix = open_unix(path).await?;
             unix.write_all(&introduction).await?;
-            Ok(Stream::Unix(unix))
+            Ok(Stream::Unix(Box::new(unix)))
         }
     }
 }

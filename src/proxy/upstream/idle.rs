@@ -6,7 +6,7 @@ use std::rc::{Rc, Weak};
 use std::time::Duration;
 
 use super::lifetime::Close;
-use crate::proxy::ends::Ends;
+use crate::proxy::line::Line;
 use crate::proxy::stream::{Look, Stream};
 use crate::proxy::timers::Tick;
 
@@ -19,11 +19,11 @@ pub(super) struct Idle {
     /// When it was last seen to be open.
     pub(super) seen: Tick,
     pub(super) until: Tick,
-    pub(super) owner: Option<Weak<Ends>>,
+    pub(super) owner: Option<Weak<Line>>,
 }
 
 /// Whom a connection may serve: anybody, or the client alone that it was introduced with.
-pub(in crate::proxy) type Owner = Option<Rc<Ends>>;
+pub(in crate::proxy) type Owner = Option<Rc<Line>>;
 
 /// How sure a request must be that an idle connection still lives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
