@@ -4,6 +4,9 @@
 //! and `admin` are edges that do not know each other; `worker` and `supervisor` are the two
 //! processes, which meet only in `ipc::message`. `tests/tidy.rs` holds the layers to this.
 
+// What stands in for a mapping under Miri (shm/map_in_miri.rs).
+#![cfg_attr(miri, feature(atomic_from_mut))]
+
 // So that what the fuzz targets share with the tests can name the crate as they do.
 #[cfg(test)]
 extern crate self as sluice;

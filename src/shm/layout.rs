@@ -13,12 +13,13 @@
 pub const CURRENT_VERSION: u64 = 3;
 pub(super) const MAGIC_WORD: u64 = u64::from_le_bytes(*b"sluice\0\x01");
 
-/// Processes that can have a row at once: workers, draining ones among them, and supervisors.
-pub const ROWS: u16 = 256;
+/// Processes that can have a row at once: workers, draining ones among them, and supervisors. Miri, which
+/// keeps a history of every cell, gets few of everything.
+pub const ROWS: u16 = if cfg!(miri) { 8 } else { 256 };
 /// Endpoints that the health board and the shares have room for.
-pub const ENDPOINTS: u32 = 16_384;
+pub const ENDPOINTS: u32 = if cfg!(miri) { 64 } else { 16_384 };
 /// Cells for `Segment::shared`.
-pub const SHARED: u32 = 65_536;
+pub const SHARED: u32 = if cfg!(miri) { 64 } else { 65_536 };
 
 const PAGE: usize = 512;
 const ROW_CELLS: usize = 8;

@@ -93,6 +93,7 @@ fn series_beyond_the_limit_are_counted_together() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "one thread alone, for minutes")]
 fn a_full_arena_drops_and_does_not_panic() {
     let segment = Segment::create_sized(Layout { chunks: 1 }).expect("a segment");
     let recorder = recorder(&segment);
