@@ -33,7 +33,7 @@ pub(super) const LINGER: Duration = Duration::from_secs(5);
 /// A client that asks again within this time finds the memory of its last request still there: taking
 /// it anew for each request costs more than the rest of the wait. Short, so that few connections hold
 /// such memory at one time, and what they leave behind between those that idle is little.
-const SOON: Duration = Duration::from_millis(50);
+const SOON: Duration = Duration::from_millis(20);
 
 /// What becomes of the connection after a response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -116,12 +116,12 @@ async fn busy(
 ) -> Next {
     loop {
         let next = requests(client, listener, admission).await;
-        match next {
-            Next::Keep => patience.renew(),
-            Next::Wait => {}
-            _ => return next,
-        }
         client.rest();
+        // One that has said nothing is not about to ask again.
+        if next != Next::Keep {
+            return next;
+        }
+        patience.renew();
         if idle(client, patience, SOON).await == Woken::TimedOut {
             return next;
         }
