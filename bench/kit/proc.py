@@ -35,12 +35,22 @@ def cpu_seconds(pids):
 
 
 def pss_kib(pids):
-    """Proportional set size of all of them together."""
+    """Proportional set size of all of them together. What they share with other programs, such as the C library,
+    counts the less the more of those run."""
+    return rollup_kib(pids, "Pss:")
+
+
+def own_kib(pids):
+    """What all of them together have written themselves: heaps, stacks and the like."""
+    return rollup_kib(pids, "Anonymous:")
+
+
+def rollup_kib(pids, key):
     total = 0
     for pid in pids:
         with open(f"/proc/{pid}/smaps_rollup") as f:
             for line in f:
-                if line.startswith("Pss:"):
+                if line.startswith(key):
                     total += int(line.split()[1])
     return total
 

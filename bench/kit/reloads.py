@@ -15,7 +15,7 @@ from . import proc
 
 DEBOUNCE = 0.020
 # The history is full after the second.
-EARLY = (10, 30)
+EARLY = (10, 30, 100, 1000)
 # What a reload took is given back within so many seconds.
 GIVEN_BACK = 3
 CLIENTS = 2
@@ -77,6 +77,9 @@ class Sluice:
     def memory(self):
         return proc.pss_kib(self.pids()) / 1024
 
+    def own_memory(self):
+        return proc.own_kib(self.pids()) / 1024
+
     def end(self):
         self.process.terminate()
         self.process.stderr.read()
@@ -118,13 +121,13 @@ def percentile(times, part):
 def many(binary, rules, reloads):
     """Milliseconds from the rename to the last commit, less the debounce, and MiB early and late."""
     sluice = Sluice(binary, config(rules, 0))
-    load, times, memory = Load(sluice.address), [], {}
+    load, times, memory, own = Load(sluice.address), [], {}, {}
     try:
         for mark in range(1, reloads + 1):
             times.append(sluice.reload(config(rules, mark)) * 1000)
             if mark in EARLY or mark == reloads:
                 time.sleep(GIVEN_BACK)
-                memory[mark] = sluice.memory()
+                memory[mark], own[mark] = sluice.memory(), sluice.own_memory()
     finally:
         load.stop()
         sluice.end()
@@ -132,7 +135,7 @@ def many(binary, rules, reloads):
         sys.exit(f"{len(load.failed)} requests failed: {load.failed[0]}")
     return {"rules": rules, "reloads": reloads, "requests": load.served, "times_ms": times,
             "p50_ms": percentile(times, 0.50), "p99_ms": percentile(times, 0.99),
-            "early_mib": memory[min(memory)], "late_mib": memory[reloads], "memory_mib": memory}
+            "early_mib": memory[min(memory)], "late_mib": memory[reloads], "memory_mib": memory, "own_mib": own}
 
 
 def each_second(binary, rules, seconds):
