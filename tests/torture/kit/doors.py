@@ -31,6 +31,14 @@ async def admin_besieged(options):
     return await cases.attack(options, act)
 
 
+async def say(port, data):
+    """Says so much and nothing more, until the proxy ends it."""
+    reader, writer = await asyncio.open_connection("127.0.0.2", port)
+    writer.write(data)
+    await clients.rest(reader)
+    writer.close()
+
+
 V2 = (b"\r\n\r\n\x00\r\nQUIT\n\x21\x11\x00\x0c" + bytes([192, 0, 2, 1, 192, 0, 2, 2]) + b"\x10\x00\x00\x50")
 V1 = b"PROXY TCP4 192.0.2.1 192.0.2.2 4096 80\r\n"
 
@@ -39,11 +47,6 @@ async def proxy_header_cut_at_every_byte(options):
     """Reset, and silent, after each byte of both versions; endless and absurd ones."""
     async def act(proxy):
         port = await cases.off_loop(lambda: proxy.wait_line("listening", count=2))
-        async def silent(data):
-            reader, writer = await asyncio.open_connection("127.0.0.2", port)
-            writer.write(data)
-            await clients.rest(reader)
-            writer.close()
         request = b"GET /good HTTP/1.1\r\nHost: t\r\n\r\n"
         for header in (V1, V2):
             for count in range(len(header) + 1):
@@ -51,10 +54,10 @@ async def proxy_header_cut_at_every_byte(options):
                 writer.write((header + request)[:count])
                 await writer.drain()
                 writer.transport.abort()
-            await asyncio.gather(*(silent(header[:count]) for count in range(len(header))))
+            await asyncio.gather(*(say(port, header[:count]) for count in range(len(header))))
         absurd = [b"PROXY " + b"A" * 100_000, V2[:14] + b"\xff\xff" + b"a" * 100_000, V2[:12] + b"\xff" * 100,
                   b"PROXY TCP4 999.0.0.1 1.1.1.1 1 1\r\n", V1 + V1 + request, V2 + V2 + request]
-        await asyncio.gather(*(silent(data) for data in absurd))
+        await asyncio.gather(*(say(port, data) for data in absurd))
         for reason in ("proxy_header_timeout", "proxy_header_malformed"):
             await cases.off_loop(proxy.expect_reason, reason)
     listen = "[{address: '127.0.0.1:0'}, {address: '127.0.0.2:0', proxyProtocol: {timeout: 2s, trustedSources: ['127.0.0.0/8']}}]"
@@ -66,19 +69,15 @@ async def hello_to_nobody(options):
     hello = secure.first_flight()
     async def act(proxy):
         port = await cases.off_loop(lambda: proxy.wait_line("listening", count=2))
-        async def silent(data):
-            reader, writer = await asyncio.open_connection("127.0.0.2", port)
-            writer.write(data)
-            await clients.rest(reader)
-            writer.close()
         for count in range(len(hello)):
             _, writer = await asyncio.open_connection("127.0.0.2", port)
             writer.write(hello[:count])
             await writer.drain()
             writer.transport.abort()
-        await asyncio.gather(*(silent(hello[:count]) for count in range(0, len(hello), 7)))
+        await asyncio.gather(*(say(port, hello[:count]) for count in range(0, len(hello), 7)))
         endless = b"\x16\x03\x01\x40\x00\x01\xff\xff\xff" + b"a" * 100_000
-        await asyncio.gather(*(silent(data) for data in (endless, b"\x16\x03\x01\x00\x00" * 5000, b"GET / HTTP/1.1\r\n\r\n")))
+        others = (endless, b"\x16\x03\x01\x00\x00" * 5000, b"GET / HTTP/1.1\r\n\r\n")
+        await asyncio.gather(*(say(port, data) for data in others))
         for reason in ("client_hello_timeout", "unknown_server_name"):
             await cases.off_loop(proxy.expect_reason, reason)
     listen = ("[{address: '127.0.0.1:0'}, {address: '127.0.0.2:0', protocol: tcp, "
