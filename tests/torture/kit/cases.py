@@ -1,6 +1,7 @@
 """The cases: what is done to the proxy, and what must hold afterwards. In each the answer is bounded,
 memory is bounded, an honest client notices nothing, and the reason is counted."""
 import asyncio
+import contextlib
 import time
 
 from . import clients, upstream
@@ -13,10 +14,11 @@ PATIENCE_SECONDS = 10
 SPARE_DESCRIPTORS = 24
 
 
+@contextlib.asynccontextmanager
 async def setting(options, bad=None, extra="", bad_is="", bad_scheme="http", more_upstreams="", listen="127.0.0.1:0",
-                  **kwargs):
+                  status=0, **kwargs):
     """A proxy before a good upstream at /good and, where there is one, a bad one at /bad, of which
-    `bad_is` may say more."""
+    `bad_is` may say more. Where all went well, it has to end with `status`."""
     servers = [await upstream.start(upstream.good)]
     upstreams = f"    - {{id: good, url: 'http://127.0.0.1:{servers[0][1]}'}}\n"
     rules = "    - {path: /good, upstreams: [good]}\n    - {path: '/', pathType: exact, upstreams: [good]}\n"
@@ -27,7 +29,14 @@ async def setting(options, bad=None, extra="", bad_is="", bad_scheme="http", mor
     config = (f"server:\n  listen: {listen}\n  workers: 2\n  upstreams:\n{upstreams}{more_upstreams}  rules:\n{rules}"
               f"{extra}admin:\n  listen: 127.0.0.1:0\n")
     proxy = await off_loop(lambda: Sluice(options.binary, config, **kwargs))
-    return proxy, servers
+    try:
+        yield proxy
+    finally:
+        for server, _ in servers:
+            server.close()
+        ended = await off_loop(proxy.stop)
+    if ended != status:
+        raise Failed(f"the proxy exited with {ended}")
 
 
 async def off_loop(function, *args):
@@ -44,8 +53,7 @@ def expect(answer, statuses, what):
 async def attack(options, act, bad=None, reason=None, extra="", before=None, **kwargs):
     """Runs `act(proxy)` beside an honest client, then looks at its patience, memory, descriptors, reason
     and exit."""
-    proxy, servers = await setting(options, bad, extra, **kwargs)
-    try:
+    async with setting(options, bad, extra, **kwargs) as proxy:
         await ask(proxy.port, "/good")
         if before:
             before(proxy)
@@ -63,12 +71,6 @@ async def attack(options, act, bad=None, reason=None, extra="", before=None, **k
         most = descriptors + SPARE_DESCRIPTORS
         await off_loop(proxy.wait, lambda: proxy.descriptors() <= most, f"end at {most} descriptors")
         return f"{story}, memory {grown:+} KiB"
-    finally:
-        for server, _ in servers:
-            server.close()
-        status = await off_loop(proxy.stop)
-        if status != 0:
-            raise Failed(f"the proxy exited with {status}")
 
 
 SHORT = "  limits: {headerTimeout: 2s, bodyTimeout: 2s, writeTimeout: 2s, idleTimeout: 2s}\n"

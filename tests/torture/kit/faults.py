@@ -141,9 +141,8 @@ async def clock_jumps(options):
 async def worker_out_of_memory(options):
     """One worker may take no more address space than it has: whatever it has to refuse or to die of, it
     is replaced, the other one serves on, and the shortage ends with it."""
-    proxy, servers = await cases.setting(options)
     lost = (ConnectionError, asyncio.IncompleteReadError)
-    try:
+    async with cases.setting(options) as proxy:
         await ask(proxy.port, "/good")
         before = proxy.pids()
         async with Honest(proxy.port, tolerate=lost) as honest:
@@ -170,17 +169,12 @@ async def worker_out_of_memory(options):
             raise Failed(f"connections were refused: {refused[:3]}")
         replaced = "replaced" if proxy.pids() != before else "the same"
         return f"300 uploads into a worker without memory; workers {replaced}, {honest.done} honest requests"
-    finally:
-        for server, _ in servers:
-            server.close()
-        await cases.off_loop(proxy.stop)
 
 
 async def one_worker_without_descriptors(options):
     """One of two workers has no descriptor to spare, under load: it does not spin, does not die, and what
     it has accepted is answered; when descriptors are back, it accepts again."""
-    proxy, servers = await cases.setting(options)
-    try:
+    async with cases.setting(options) as proxy:
         await ask(proxy.port, "/good")
         victim = proxy.pids()[0]
         limits = resource.prlimit(victim, resource.RLIMIT_NOFILE)
@@ -204,10 +198,6 @@ async def one_worker_without_descriptors(options):
         if odd or victim not in proxy.pids():
             raise Failed(f"answers {answered}, workers {proxy.pids()}, the victim was {victim}")
         return f"{answered.count(b'200')} of 40 answered 200, none lost; {busy:.0%} of a core meanwhile"
-    finally:
-        for server, _ in servers:
-            server.close()
-        await cases.off_loop(proxy.stop)
 
 
 def cpu_ticks(pid):

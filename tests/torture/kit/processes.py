@@ -1,5 +1,6 @@
 """Faults of processes under load: killed, stopped, out of memory, out of descriptors; the supervisor's death."""
 import asyncio
+import contextlib
 import os
 import random
 import resource
@@ -17,9 +18,8 @@ async def workers_killed_and_stopped(options):
     served. The history is printed with its seed."""
     seed = options.seed
     chance = random.Random(seed)
-    proxy, servers = await cases.setting(options, extra="worker: {hangTimeout: 2s}\n")
     history = []
-    try:
+    async with cases.setting(options, extra="worker: {hangTimeout: 2s}\n") as proxy:
         async with Honest(proxy.port, tolerate=LOST) as honest:
             for _ in range(options.faults):
                 pids = proxy.pids()
@@ -38,16 +38,11 @@ async def workers_killed_and_stopped(options):
         if refused:
             raise Failed(f"seed {seed}, {history}: connections were refused: {refused[:3]}")
         return f"seed {seed}: {', '.join(history)}; {honest.done} requests"
-    finally:
-        for server, _ in servers:
-            server.close()
-        await cases.off_loop(proxy.stop)
 
 
 async def few_descriptors(options):
     """A worker that runs out of descriptors survives and serves again when there are some."""
-    proxy, servers = await cases.setting(options, limit_descriptors=128)
-    try:
+    async with cases.setting(options, limit_descriptors=128) as proxy:
         opened = []
         for _ in range(400):
             try:
@@ -63,40 +58,39 @@ async def few_descriptors(options):
                 return False
         await cases.off_loop(proxy.wait, serves, "answer after the shortage")
         return f"{len(opened)} connections were opened with 128 descriptors a process"
-    finally:
-        for server, _ in servers:
-            server.close()
-        await cases.off_loop(proxy.stop)
 
 
 async def supervisor_killed(options):
     """Workers drain and end, and a new supervisor takes the address."""
-    proxy, servers = await cases.setting(options)
-    workers = proxy.pids()
-    os.kill(proxy.process.pid, signal.SIGKILL)
-    proxy.process.wait()
-    try:
+    async with cases.setting(options, status=-signal.SIGKILL) as proxy:
+        workers = proxy.pids()
+        os.kill(proxy.process.pid, signal.SIGKILL)
+        proxy.process.wait()
         deadline = time.monotonic() + 40
         while any(os.path.exists(f"/proc/{pid}") for pid in workers):
             if time.monotonic() > deadline:
                 raise Failed("workers outlive their supervisor")
             await asyncio.sleep(0.02)
-        again = proxy.path, proxy.port
-        text = open(again[0]).read().replace("listen: 127.0.0.1:0\n  workers", f"listen: 127.0.0.1:{again[1]}\n  workers")
-        second = await cases.off_loop(lambda: Sluice(options.binary, text))
-        cases.expect(await ask(second.port, "/good"), ["200"], "a request to the second supervisor")
-        await cases.off_loop(second.stop)
+        async with successor(options, proxy) as second:
+            cases.expect(await ask(second.port, "/good"), ["200"], "a request to the second supervisor")
         return "workers ended, the address was taken over"
+
+
+@contextlib.asynccontextmanager
+async def successor(options, proxy):
+    """A second supervisor, with the configuration of the one that was killed, at its address."""
+    text = open(proxy.path).read().replace("listen: 127.0.0.1:0\n  workers", f"listen: 127.0.0.1:{proxy.port}\n  workers")
+    second = await cases.off_loop(lambda: Sluice(options.binary, text))
+    try:
+        yield second
     finally:
-        for server, _ in servers:
-            server.close()
+        await cases.off_loop(second.stop)
 
 
 async def stopped_workers_leave_nobody_behind(options):
     """Both workers are stopped while they have nothing under way: whoever comes then waits in their sockets
     until they are replaced, and is answered."""
-    proxy, servers = await cases.setting(options, extra="worker: {hangTimeout: 2s}\n")
-    try:
+    async with cases.setting(options, extra="worker: {hangTimeout: 2s}\n") as proxy:
         await ask(proxy.port, "/good")
         before = proxy.pids()
         for pid in before:
@@ -111,14 +105,6 @@ async def stopped_workers_leave_nobody_behind(options):
         if sum(float(line.rsplit(" ", 1)[1]) for line in hung) < 2:
             raise Failed(f"the restarts are not counted as hangs: {hung}")
         return "100 requests to two stopped workers were answered by their replacements, none lost"
-    finally:
-        await end(proxy, servers)
-
-
-async def end(proxy, servers):
-    for server, _ in servers:
-        server.close()
-    await cases.off_loop(proxy.stop)
 
 
 async def supervisor_killed_under_load(options):
@@ -132,9 +118,7 @@ async def supervisor_killed_under_load(options):
                 await writer.drain()
                 await asyncio.sleep(0.1)
             writer.write(b"0\r\n\r\n")
-    proxy, servers = await cases.setting(options, bad=events)
-    second = None
-    try:
+    async with cases.setting(options, bad=events, status=-signal.SIGKILL) as proxy:
         workers, streams = proxy.pids(), []
         for _ in range(20):
             reader, writer = await clients.connect(proxy.port)
@@ -144,28 +128,22 @@ async def supervisor_killed_under_load(options):
         async with Honest(proxy.port, tolerate=LOST) as honest:
             os.kill(proxy.process.pid, signal.SIGKILL)
             await cases.off_loop(proxy.process.wait)
-            text = open(proxy.path).read().replace("listen: 127.0.0.1:0\n  workers",
-                                                   f"listen: 127.0.0.1:{proxy.port}\n  workers")
-            second = await cases.off_loop(lambda: Sluice(options.binary, text))
-            draining = [pid for pid in workers if os.path.exists(f"/proc/{pid}")]
-            if not draining:
-                raise Failed("the workers did not wait for their streams")
-            for answer in await asyncio.gather(*(clients.rest(reader) for reader, _ in streams)):
-                if not answer.endswith(b"0\r\n\r\n") or answer.count(b"hello") != 29:
-                    raise Failed(f"a stream was cut by the supervisor's death: {answer[-100:]!r}")
-            def ended():
-                return not any(os.path.exists(f"/proc/{pid}") for pid in workers)
-            await cases.off_loop(second.wait, ended, "end of the first supervisor's workers")
-            for _ in range(20):
-                cases.expect(await ask(second.port, "/good"), ["200"], "a request to the second supervisor")
-        if honest.bad:
-            raise Failed(f"wrong answers meanwhile: {honest.bad[:3]}")
+            async with successor(options, proxy) as second:
+                draining = [pid for pid in workers if os.path.exists(f"/proc/{pid}")]
+                if not draining:
+                    raise Failed("the workers did not wait for their streams")
+                for answer in await asyncio.gather(*(clients.rest(reader) for reader, _ in streams)):
+                    if not answer.endswith(b"0\r\n\r\n") or answer.count(b"hello") != 29:
+                        raise Failed(f"a stream was cut by the supervisor's death: {answer[-100:]!r}")
+                def ended():
+                    return not any(os.path.exists(f"/proc/{pid}") for pid in workers)
+                await cases.off_loop(second.wait, ended, "end of the first supervisor's workers")
+                for _ in range(20):
+                    cases.expect(await ask(second.port, "/good"), ["200"], "a request to the second supervisor")
+                bad = list(honest.bad)
+        if bad:
+            raise Failed(f"wrong answers meanwhile: {bad[:3]}")
         return f"20 streams went on to their end beside the second supervisor, {honest.done} requests meanwhile"
-    finally:
-        for server, _ in servers:
-            server.close()
-        if second:
-            await cases.off_loop(second.stop)
 
 
 def done(proxy, message="reload done"):
@@ -175,8 +153,7 @@ def done(proxy, message="reload done"):
 async def reload_without_descriptors(options):
     """A reload adds sixty sockets, and the supervisor, then a worker, has no descriptor for them: nothing
     changes for anybody, and with descriptors the same file is taken."""
-    proxy, servers = await cases.setting(options)
-    try:
+    async with cases.setting(options) as proxy:
         story = []
         async with Honest(proxy.port) as honest:
             for number, who in enumerate(("supervisor", "worker")):
@@ -204,8 +181,6 @@ async def reload_without_descriptors(options):
                 proxy.write(text)
                 await cases.off_loop(proxy.wait, lambda: done(proxy) > taken + 1, "reload back")
         return f"{honest.check()}; {', '.join(story)}"
-    finally:
-        await end(proxy, servers)
 
 
 class MemoryBound:
@@ -234,12 +209,16 @@ class MemoryBound:
         with open(f"{self.path}/cgroup.procs", "w") as f:
             f.write(str(pid))
 
-    def remove(self):
+    async def __aenter__(self):
+        return self
+
+    async def __aexit__(self, *_):
+        """Once the last of its processes is gone."""
         for _ in range(500):
             try:
                 return os.rmdir(self.path)
             except OSError:
-                time.sleep(0.01)
+                await asyncio.sleep(0.01)
 
 
 async def worker_killed_for_memory(options):
@@ -248,8 +227,7 @@ async def worker_killed_for_memory(options):
     bound = MemoryBound.make(1 << 20)
     if not bound:
         return "skipped: no control group can be made here"
-    proxy, servers = await cases.setting(options)
-    try:
+    async with cases.setting(options) as proxy:
         await ask(proxy.port, "/good")
         victim = proxy.pids()[0]
         async with Honest(proxy.port, tolerate=LOST) as honest:
@@ -278,9 +256,6 @@ async def worker_killed_for_memory(options):
         if sum(float(line.rsplit(" ", 1)[1]) for line in killed) < 1:
             raise Failed(f"the kill is not counted: {killed}")
         return f"killed after {len(opened)} uploads and replaced, {honest.done} honest requests"
-    finally:
-        await end(proxy, servers)
-        await cases.off_loop(bound.remove)
 
 
 ALL = {
