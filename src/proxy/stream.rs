@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::BytesMut;
-use rustix::net::RecvFlags;
+use rustix::net::{RecvFlags, SendFlags};
 use tokio::io::{AsyncReadExt, AsyncWrite, Interest};
 use tokio::net::{TcpStream, UnixStream};
 
@@ -172,7 +172,8 @@ fn try_write(tcp: &TcpStream, piece: &[u8]) -> Option<io::Result<usize>> {
     if piece.len() > WHOLE {
         return None;
     }
-    match tcp.try_write(piece) {
+    let send = || Ok(rustix::net::send(tcp, piece, SendFlags::NOSIGNAL)?);
+    match tcp.try_io(Interest::WRITABLE, send) {
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => None,
         written => Some(written),
     }

@@ -5,20 +5,18 @@
 //! here: whether a change of protocol was asked for (`forward`), and whom a connection goes to.
 
 use std::future::poll_fn;
-use std::io;
+use std::io::{self, IoSlice};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::Buf;
 use http::HeaderValue;
 
 use super::buffers::Buffers;
 use super::client::Client;
 use super::error::Reason;
-use super::h1::Framing;
 use super::inlet::Inlet;
 use super::observe::Passing;
-use super::outgoing::Outgoing;
 use super::stream::Stream;
 use super::timers::Patience;
 use super::upstream::exchange::Exchange;
@@ -42,15 +40,12 @@ pub(super) struct Far {
 /// One direction.
 struct Flow {
     direction: Direction,
-    out: Outgoing,
     state: State,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     Open,
-    /// The source has ended; what waits is still to be written.
-    Ending,
     Ended,
 }
 
@@ -153,11 +148,11 @@ impl Flow {
     fn new(direction: Direction) -> Self {
         Self {
             direction,
-            out: Outgoing::default(),
             state: State::Open,
         }
     }
 
+    /// What was read is written before more is read.
     fn poll(
         &mut self,
         cx: &mut Context<'_>,
@@ -167,37 +162,48 @@ impl Flow {
         buffers: &Buffers,
         passing: &Passing,
     ) -> Poll<Result<(), Broken>> {
-        while self.state != State::Ended {
-            ready!(self.out.poll_flush(cx, to)).map_err(|_| Broken::Sink)?;
-            if self.state == State::Ending {
-                to.end_writing();
-                self.state = State::Ended;
-                break;
+        while self.state == State::Open {
+            while !inlet.buffer.is_empty() {
+                let written = to.poll_write(cx, &[IoSlice::new(&inlet.buffer)]);
+                let count = ready!(written).map_err(|_| Broken::Sink)?;
+                if count == 0 {
+                    return Poll::Ready(Err(Broken::Sink));
+                }
+                passing.count(self.direction, count);
+                take(inlet, count);
             }
             let filled = ready!(fill(cx, from, inlet, buffers));
             if filled.map_err(|_| Broken::Source)? == 0 {
-                self.state = State::Ending;
-                continue;
+                to.end_writing();
+                self.state = State::Ended;
             }
-            let data: Bytes = inlet.buffer.split().freeze();
-            passing.count(self.direction, data.len());
-            self.out.push(data, Framing::Length(0));
         }
         Poll::Ready(Ok(()))
     }
 }
 
-/// How much there is to be sent on; a silent connection holds no buffer.
+/// The next read begins where this one began.
+fn take(inlet: &mut Inlet, count: usize) {
+    if count == inlet.buffer.len() {
+        inlet.buffer.clear();
+    } else {
+        inlet.buffer.advance(count);
+    }
+}
+
+/// Reads once; 0 is the end. A silent connection holds no buffer.
 fn fill(
     cx: &mut Context<'_>,
     from: &mut Stream,
     inlet: &mut Inlet,
     buffers: &Buffers,
 ) -> Poll<io::Result<usize>> {
-    if !inlet.buffer.is_empty() {
-        return Poll::Ready(Ok(inlet.buffer.len()));
+    match from.poll_readable(cx) {
+        Poll::Ready(Ok(())) => inlet.poll_fill(cx, from, buffers),
+        Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+        Poll::Pending => {
+            inlet.rest(buffers);
+            Poll::Pending
+        }
     }
-    inlet.rest(buffers);
-    ready!(from.poll_readable(cx))?;
-    inlet.poll_fill(cx, from, buffers)
 }
