@@ -5,7 +5,7 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use tokio::net::TcpStream;
+use tokio::net::{TcpListener, TcpStream};
 
 use crate::model::proxy_protocol::{self, Addresses, Told, Version};
 
@@ -17,7 +17,14 @@ pub(super) struct Ends {
 }
 
 impl Ends {
-    pub(super) fn of(tcp: &TcpStream, peer: SocketAddr) -> Self {
+    /// The one address that all connect to; `None` where the listener has several. It saves a system call for
+    /// each connection.
+    pub(super) fn bound(listener: &TcpListener) -> Option<SocketAddr> {
+        let address = listener.local_addr().ok();
+        address.filter(|address| !address.ip().is_unspecified())
+    }
+
+    pub(super) fn of(tcp: &TcpStream, peer: SocketAddr, bound: Option<SocketAddr>) -> Self {
         // A socket of `[::]` has IPv4 clients by their IPv6-mapped addresses.
         let canonical = |it: SocketAddr| SocketAddr::new(it.ip().to_canonical(), it.port());
         let peer = canonical(peer);
@@ -27,7 +34,9 @@ impl Ends {
         };
         Self {
             peer,
-            local: tcp.local_addr().map_or(unknown, canonical),
+            local: bound
+                .map_or_else(|| tcp.local_addr(), Ok)
+                .map_or(unknown, canonical),
         }
     }
 
@@ -51,5 +60,26 @@ impl Ends {
             destination: self.local,
         };
         proxy_protocol::encode(version, Some(&addresses))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_a_client_connected_to_is_known_of_all_kinds_of_listeners() {
+        for address in ["127.0.0.1:0", "127.0.0.7:0", "0.0.0.0:0"] {
+            let listener = TcpListener::bind(address).await.unwrap();
+            let mut asked = listener.local_addr().unwrap();
+            if asked.ip().is_unspecified() {
+                asked.set_ip(Ipv4Addr::new(127, 0, 0, 9).into());
+            }
+            let client = TcpStream::connect(asked).await.unwrap();
+            let (tcp, peer) = listener.accept().await.unwrap();
+            let ends = Ends::of(&tcp, peer, Ends::bound(&listener));
+            assert_eq!(ends.local, asked, "{address}");
+            assert_eq!(ends.peer, client.local_addr().unwrap(), "{address}");
+        }
     }
 }

@@ -116,6 +116,7 @@ fn have_all_sent_at_once(listener: &std::net::TcpListener) {
 
 async fn accept_all(proxy: Rc<Proxy>, listener: TcpListener, shared: Rc<Shared>) {
     let mut pause = SHORTEST_PAUSE;
+    let bound = Ends::bound(&listener);
     let mut entrance = proxy.entrance(shared.id.get()).unwrap_or_default();
     while let Some(accepted) = accept(&proxy, &listener, &shared.state).await {
         let id = shared.id.get();
@@ -124,7 +125,8 @@ async fn accept_all(proxy: Rc<Proxy>, listener: TcpListener, shared: Rc<Shared>)
                 pause = SHORTEST_PAUSE;
                 // What had arrived at a listener that is gone now is served as it was.
                 entrance = proxy.entrance(id).unwrap_or(entrance);
-                start(&proxy, tcp, peer, id, &entrance);
+                let ends = Ends::of(&tcp, peer, bound);
+                start(&proxy, tcp, ends, id, &entrance);
             }
             Err(error) if is_of_the_connection(&error) => {}
             Err(error) => {
@@ -183,17 +185,11 @@ pub(super) struct Arrival {
     pub(super) open: OpenGuard,
 }
 
-fn start(
-    proxy: &Rc<Proxy>,
-    tcp: TcpStream,
-    peer: SocketAddr,
-    listener: u32,
-    entrance: &Rc<Entrance>,
-) {
+fn start(proxy: &Rc<Proxy>, tcp: TcpStream, ends: Ends, listener: u32, entrance: &Rc<Entrance>) {
     let over = proxy.open_connections() >= proxy.connection_limit();
     let arrival = Arrival {
-        ends: Ends::of(&tcp, peer),
         tcp,
+        ends,
         listener,
         admission: if over {
             Admission::Refuse
@@ -204,7 +200,7 @@ fn start(
     };
     // Owned by the proxy: it counts its connections, and ends them when it is out of time.
     let comes_plain = entrance.settings.tcp.is_none() && entrance.tls.is_none();
-    let is_http = comes_plain && !begins_with_header(&entrance.settings, peer);
+    let is_http = comes_plain && !begins_with_header(&entrance.settings, ends.peer);
     drop(match is_http {
         true => tokio::task::spawn_local(serve(Opened::plain(proxy, arrival))),
         false => tokio::task::spawn_local(introduce(proxy, entrance, arrival)),
@@ -340,7 +336,7 @@ pub(super) async fn sizes_of_connections(proxy: &Rc<Proxy>) -> [usize; 2] {
     let arrival = async || {
         let tcp = TcpStream::connect(address).await.unwrap();
         Arrival {
-            ends: Ends::of(&tcp, address),
+            ends: Ends::of(&tcp, address, None),
             tcp,
             listener: 0,
             admission: Admission::Serve,
