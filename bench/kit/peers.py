@@ -160,7 +160,7 @@ def nginx(stage, workload, home, _):
     return {
         "listen": listen,
         "tls": f"    ssl_certificate {cert};\n    ssl_certificate_key {key};\n"
-               "    ssl_session_cache shared:tls:8m;" if workload.tls else "",
+               "    ssl_session_cache shared:tls:8m;\n    ssl_protocols TLSv1.2 TLSv1.3;" if workload.tls else "",
         "headers": "    proxy_set_header X-Real-IP $remote_addr;\n    proxy_set_header X-Asked $request_method;\n"
                    '    proxy_set_header Authorization "Bearer xyz";' if workload.headers else "",
         "websocket": '    location /ws {\n      proxy_set_header Upgrade $http_upgrade;\n'
