@@ -18,7 +18,7 @@ use tokio::time::Instant;
 
 use crate::shm::health::{self, Millis};
 
-/// Two sweeps are at least this far apart, so a deadline is kept to within this and a tick of the kernel.
+/// Two sweeps are at least this far apart, so a deadline is kept to within this.
 const GRAIN: u64 = 10;
 const NEVER: u64 = u64::MAX;
 
@@ -90,16 +90,7 @@ impl Timers {
         })
     }
 
-    /// As of the last tick of the kernel (they are 4 ms apart, as most kernels are built), which costs a fraction of
-    /// reading the clock; never before what the sweeper has acted on.
     pub(super) fn now(&self) -> Tick {
-        let now = self.last.get().max(Tick(health::at_last_tick().0));
-        self.last.set(now);
-        now
-    }
-
-    /// To the millisecond.
-    fn exactly_now(&self) -> Tick {
         let now = Tick(health::now().0);
         self.last.set(now);
         now
@@ -143,7 +134,7 @@ impl Timers {
                 if sleep.as_mut().poll(cx).is_pending() {
                     break;
                 }
-                let now = self.exactly_now().0;
+                let now = self.now().0;
                 self.ring(now);
                 self.plan(now);
             }

@@ -22,18 +22,8 @@ pub struct Board {
 /// On the clock that all processes share. By the C library: where the kernel tells no address of its
 /// own clock function, as under valgrind, that asks by a system call.
 pub fn now() -> Millis {
-    read(ClockId::CLOCK_MONOTONIC)
-}
-
-/// The same clock as it stood at the last tick of the kernel, some milliseconds ago at most, which it takes no
-/// reading of the hardware to know.
-pub fn at_last_tick() -> Millis {
-    read(ClockId::CLOCK_MONOTONIC_COARSE)
-}
-
-fn read(clock: ClockId) -> Millis {
     // The only ways to fail are a clock that the kernel does not have and memory that is not ours.
-    let now = clock_gettime(clock).map_or(0, |now| now.num_milliseconds());
+    let now = clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(0, |now| now.num_milliseconds());
     Millis(u64::try_from(now).unwrap_or_default())
 }
 
