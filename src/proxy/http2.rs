@@ -23,6 +23,13 @@ pub(super) use reply::Reply;
 pub(super) use request::trim;
 pub(super) use session::serve;
 
+/// What the `h2` crate may spend, in bytes beside the window's own, on frames that wait to be taken: some 250 for
+/// each, which small messages take more of than of the window. Where it is spent, all that is under way on the
+/// connection ends with it, so it is enough for a full window of messages of thirty bytes.
+pub(super) fn room_for_small_frames(window: u32) -> usize {
+    8 * window as usize
+}
+
 /// How the first bytes of a connection compare with what a client of HTTP/2 begins with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Opening {

@@ -97,7 +97,7 @@ impl Timers {
     }
 
     /// Right to about a second, as something reads the clock that often.
-    fn about_now(&self) -> Tick {
+    pub(super) fn about_now(&self) -> Tick {
         self.last.get()
     }
 

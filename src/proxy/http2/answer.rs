@@ -99,6 +99,7 @@ async fn carry(
         alarm: &reply.alarm,
         silence: visit.longest_silence(),
         passing: &passing,
+        watch: &reply.watch,
     };
     let ended = Box::pin(tunnel::run(switched.far, stream, out, &terms)).await;
     visit.seen.request_bytes = passing.to_upstream();

@@ -14,8 +14,13 @@ const EACH_SECOND: u64 = 1_000;
 /// So many bytes of bodies earn as much as an empty frame costs: window updates and pings that go
 /// with a large body are no waste.
 const EARNING: u64 = 1_024;
+/// What a piece of a body earns, whichever way it goes, however small: peers of gRPC measure the way with a ping
+/// for each, and give room back for it.
+const PIECE: u32 = 10;
 /// What an answer earns that was given in full; what a reset costs.
 const ANSWER: u32 = 10;
+/// What a request earns that a server was asked: its head, its trailers, and a reset behind them.
+const ASKED: u32 = 2 * ANSWER;
 
 /// The kind of frame that there were too many of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,7 +32,15 @@ pub enum Flood {
     Ping,
     WindowUpdate,
     Continuation,
+    /// Of a server, which has one for each answer, and another for its trailers.
+    Head,
     Other,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Peer {
+    Client,
+    Server,
 }
 
 /// Whether a header section has begun and not ended.
@@ -40,6 +53,7 @@ pub enum Section {
 /// One connection's incoming frames.
 #[derive(Debug)]
 pub struct Frames {
+    peer: Peer,
     /// Of the preface, or of a frame's payload: bytes that are passed over.
     skip: usize,
     head: [u8; HEAD],
@@ -61,12 +75,20 @@ const END_HEADERS: u8 = 4;
 
 impl Frames {
     pub fn of_client(now: Millis) -> Self {
-        Self::new(PREFACE.len(), now)
+        Self::new(Peer::Client, now)
     }
 
-    fn new(skip: usize, now: Millis) -> Self {
+    pub fn of_server(now: Millis) -> Self {
+        Self::new(Peer::Server, now)
+    }
+
+    fn new(peer: Peer, now: Millis) -> Self {
         Self {
-            skip,
+            peer,
+            skip: match peer {
+                Peer::Client => PREFACE.len(),
+                Peer::Server => 0,
+            },
             head: [0; HEAD],
             have: 0,
             section: Section::Closed,
@@ -103,14 +125,24 @@ impl Frames {
         self.section
     }
 
+    /// A piece of a body has gone either way.
+    pub fn piece(&mut self) {
+        self.left = (self.left + PIECE).min(MOST);
+    }
+
     /// Bytes of bodies have gone the other way.
     pub fn sent(&mut self, bytes: usize) {
         self.earn(bytes);
     }
 
-    /// A request was answered to its end.
+    /// A client's request was answered to its end.
     pub fn answered(&mut self) {
         self.left = (self.left + ANSWER).min(MOST);
+    }
+
+    /// A server is sent a request.
+    pub fn asked(&mut self) {
+        self.left = (self.left + ASKED).min(MOST);
     }
 
     fn begin(&mut self, now: Millis) -> Result<(), Flood> {
@@ -120,12 +152,19 @@ impl Frames {
         let (cost, flood) = match kind {
             0 if length == 0 && flags & END_STREAM == 0 => (1, Flood::EmptyData),
             0 => {
+                if length > 0 {
+                    self.piece();
+                }
                 self.earn(length);
                 return Ok(());
             }
             1 => {
                 self.begin_section(flags);
-                return Ok(());
+                match self.peer {
+                    // They are bounded by how many requests there may be.
+                    Peer::Client => return Ok(()),
+                    Peer::Server => (1, Flood::Head),
+                }
             }
             2 => (1, Flood::Priority),
             3 => (ANSWER, Flood::Reset),
@@ -186,7 +225,10 @@ mod tests {
     }
 
     fn until_flood(kind: u8, payload: usize) -> (usize, Flood) {
-        let mut frames = begun();
+        until(begun(), kind, payload)
+    }
+
+    fn until(mut frames: Frames, kind: u8, payload: usize) -> (usize, Flood) {
         let one = frame(kind, 0, payload);
         for count in 0..=MOST as usize {
             if let Err(flood) = frames.read(&one, 0) {
@@ -209,9 +251,28 @@ mod tests {
     }
 
     #[test]
+    fn a_server_has_heads_for_what_it_was_asked_and_no_more() {
+        let head = |frames: &mut Frames| frames.read(&frame(1, END_HEADERS, 9), 0);
+        let mut frames = Frames::of_server(0);
+        for _ in 0..100_000 {
+            frames.asked();
+            head(&mut frames).unwrap();
+            head(&mut frames).unwrap();
+            frames.read(&frame(3, 0, 4), 0).unwrap();
+        }
+        assert_eq!(until(frames, 1, 9), (10_000 - 12, Flood::Head));
+        let ping = until(Frames::of_server(0), 6, 8);
+        assert_eq!(ping, (2_500, Flood::Ping), "it has no preface");
+        let mut client = begun();
+        for _ in 0..100_000 {
+            head(&mut client).unwrap();
+        }
+    }
+
+    #[test]
     fn it_does_not_matter_where_the_bytes_are_cut() {
         let mut all = PREFACE.to_vec();
-        for _ in 0..600 {
+        for _ in 0..1_200 {
             all.extend(frame(4, 0, 6));
             all.extend(frame(1, END_HEADERS, 30));
             all.extend(frame(0, 0, 100));
@@ -223,7 +284,7 @@ mod tests {
                 .chunks(size)
                 .position(|piece| frames.read(piece, 0).is_err());
             let at = cut.unwrap() * size;
-            let whole = 24 + 500 * (15 + 39 + 109 + 13);
+            let whole = 24 + 1_000 * (15 + 39 + 109 + 13);
             assert!(at.abs_diff(whole) < 4096 + 200, "{size}: {at} for {whole}");
         }
     }
@@ -247,6 +308,24 @@ mod tests {
         for _ in 0..10_000 {
             frames.answered();
             frames.read(&frame(3, 0, 4), 0).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_ping_and_room_for_each_small_message_are_no_flood() {
+        for mut frames in [begun(), Frames::of_server(0)] {
+            for _ in 0..100_000 {
+                frames.piece();
+                frames.read(&frame(6, 0, 8), 0).unwrap();
+                frames.read(&frame(8, 0, 4), 0).unwrap();
+                frames.read(&frame(8, 0, 4), 0).unwrap();
+            }
+            for _ in 0..100_000 {
+                frames.read(&frame(0, 0, 5), 0).unwrap();
+                frames.read(&frame(6, 0, 8), 0).unwrap();
+            }
+            // They earn no more than was spent.
+            assert_eq!(until(frames, 6, 8), (2_499, Flood::Ping));
         }
     }
 

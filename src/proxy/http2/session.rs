@@ -17,6 +17,7 @@ use tokio::task::JoinSet;
 use super::exchange::{self, Link};
 use super::frames::Section;
 use super::pulse::Pulse;
+use super::room_for_small_frames;
 use super::wire::{Flow, Watch, Wire};
 use crate::model::config::Http2;
 use crate::proxy::client::Client;
@@ -81,6 +82,9 @@ fn builder(settings: &Http2) -> Builder {
         .max_concurrent_streams(settings.max_concurrent_streams)
         .initial_window_size(settings.initial_stream_window_size)
         .initial_connection_window_size(settings.initial_connection_window_size)
+        .data_frame_budget(room_for_small_frames(
+            settings.initial_connection_window_size,
+        ))
         .max_frame_size(settings.max_frame_size)
         .max_header_list_size(settings.max_header_list_size)
         .header_table_size(settings.header_table_size)

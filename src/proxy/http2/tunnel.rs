@@ -18,6 +18,7 @@ use http::{HeaderMap, Method, request};
 
 use super::incoming::Inflow;
 use super::outflow::{Outflow, Progress, Source};
+use super::wire::Watch;
 use crate::model::grpc::web::encode;
 use crate::proxy::body::{Frame, Size};
 use crate::proxy::buffers::Buffers;
@@ -96,6 +97,7 @@ pub(super) struct Terms<'a> {
     /// How long it may be silent.
     pub(super) silence: Duration,
     pub(super) passing: &'a Passing,
+    pub(super) watch: &'a Watch,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -141,7 +143,12 @@ pub(super) async fn run(
     let (mut patience, mut carried) = (Patience::default(), 0);
     let ended = poll_fn(|cx| {
         let up = up.poll(cx);
-        let progress = match (down.poll(cx), up) {
+        let before = down.sent;
+        let downward = down.poll(cx);
+        if down.sent != before {
+            terms.watch.carry(down.sent - before);
+        }
+        let progress = match (downward, up) {
             (Progress::Broken(reason), _) => Poll::Ready(Err(reason)),
             (Progress::Unwanted, _) | (_, Poll::Ready(Err(_))) => {
                 Poll::Ready(Err(Reason::ClientGone))

@@ -73,6 +73,7 @@ impl Watch {
     /// So many bytes of a response's body are on their way.
     pub(super) fn carry(&self, bytes: u64) {
         self.carried.set(self.carried.get() + bytes);
+        self.frames.borrow_mut().piece();
     }
 
     pub(super) fn carried(&self) -> u64 {

@@ -21,7 +21,11 @@ fn unanswered(error: &h2::Error) -> Reason {
     match error.reason() {
         Some(Code::REFUSED_STREAM) => Reason::UpstreamRefused,
         _ if refused => Reason::UpstreamRefused,
-        _ if error.is_library() => Reason::UpstreamMalformed,
+        _ if error.is_library() || is_flood(error) => Reason::UpstreamMalformed,
         _ => Reason::UpstreamClosed,
     }
+}
+
+fn is_flood(error: &h2::Error) -> bool {
+    error.get_io().is_some_and(|io| io.kind() == wire::FLOOD)
 }

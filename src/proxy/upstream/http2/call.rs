@@ -18,6 +18,7 @@ use http::{HeaderMap, Method, Request, Response, StatusCode, Version};
 
 use super::sessions::Seat;
 use super::unanswered;
+use super::wire::Watch;
 use crate::proxy::body::Size;
 use crate::proxy::client::Wait;
 use crate::proxy::error::Reason;
@@ -70,6 +71,7 @@ pub(super) struct Upload {
     stall: Patience,
     bound: Duration,
     pub(super) alarm: Rc<Alarm>,
+    watch: Rc<Watch>,
     over: bool,
 }
 
@@ -99,7 +101,7 @@ impl Call {
             return Err(body);
         };
         Ok(Self {
-            upload: Upload::new(out, body, bounds.write, alarm),
+            upload: Upload::new(out, body, bounds.write, alarm, seat.watch()),
             response,
             stream: None,
             seat,
@@ -230,7 +232,13 @@ fn framing(status: StatusCode, method: &Method, headers: &HeaderMap, is_over: bo
 }
 
 impl Upload {
-    fn new(out: SendStream<Bytes>, body: Replay, bound: Duration, alarm: &Rc<Alarm>) -> Self {
+    fn new(
+        out: SendStream<Bytes>,
+        body: Replay,
+        bound: Duration,
+        alarm: &Rc<Alarm>,
+        watch: &Rc<Watch>,
+    ) -> Self {
         let gate = match body.wait() {
             Wait::Continue => Gate::AwaitContinue,
             Wait::Nothing | Wait::Over => Gate::Open,
@@ -247,6 +255,7 @@ impl Upload {
             stall: Patience::default(),
             bound,
             alarm: Rc::clone(alarm),
+            watch: Rc::clone(watch),
             over: false,
         }
     }
@@ -274,6 +283,7 @@ impl Upload {
         let before = self.flow.sent;
         let progress = self.flow.poll(cx);
         if self.flow.sent != before {
+            self.watch.gave();
             self.stall.renew();
         }
         match progress {

@@ -17,11 +17,11 @@ use super::super::connect::{Opening, connect};
 use super::super::endpoint::Endpoint;
 use super::super::secure::Purpose;
 use super::sessions::Terms;
-use super::wire::Wire;
+use super::wire::{Watch, Wire};
 use crate::model::config::UpstreamHttp2;
 use crate::proxy::Proxy;
 use crate::proxy::error::Reason;
-use crate::proxy::http2::Pulse;
+use crate::proxy::http2::{Pulse, room_for_small_frames};
 use crate::proxy::stream::Stream;
 use crate::proxy::timers::{Alarm, Patience, Tick};
 
@@ -33,6 +33,7 @@ const RESET_MEMORY: Duration = Duration::from_secs(5);
 
 pub(super) struct Session {
     sender: RefCell<SendRequest<Bytes>>,
+    watch: Rc<Watch>,
     streams: Cell<u32>,
     state: Cell<State>,
     /// Since when no request uses it.
@@ -71,17 +72,18 @@ impl Session {
         proxy: &Rc<Proxy>,
     ) -> Result<Rc<Self>, Reason> {
         let (settings, bound) = (terms.settings, terms.within.connect);
-        let read = Rc::new(Cell::new(0));
-        let wire = Wire::new(stream, proxy, Rc::clone(&read));
+        let watch = Watch::new(proxy);
+        let wire = Wire::new(stream, proxy, Rc::clone(&watch));
         let (sender, connection) = handshake(settings, wire, bound, alarm).await?;
         let session = Rc::new(Self {
             sender: RefCell::new(sender),
+            watch: Rc::clone(&watch),
             streams: Cell::new(0),
             state: Cell::new(State::Open),
             idle_since: Cell::new(alarm.now()),
             idle: terms.idle,
         });
-        let driver = Driver::new(connection, settings, proxy, read, endpoint, &session);
+        let driver = Driver::new(connection, settings, proxy, watch, endpoint, &session);
         // Ends with the connection, which ends when nobody can send over it any more.
         drop(tokio::task::spawn_local(driver.run()));
         Ok(session)
@@ -107,6 +109,7 @@ impl Session {
     }
 
     pub(super) fn enter(&self) {
+        self.watch.asked();
         self.streams.set(self.streams.get() + 1);
     }
 
@@ -117,6 +120,10 @@ impl Session {
 
     pub(super) fn leave(&self) {
         self.state.set(State::Leaving);
+    }
+
+    pub(super) fn watch(&self) -> &Rc<Watch> {
+        &self.watch
     }
 
     pub(super) fn sender(&self) -> SendRequest<Bytes> {
@@ -149,6 +156,9 @@ fn builder(settings: &UpstreamHttp2) -> Builder {
         .enable_push(false)
         .initial_window_size(settings.initial_stream_window_size)
         .initial_connection_window_size(settings.initial_connection_window_size)
+        .data_frame_budget(room_for_small_frames(
+            settings.initial_connection_window_size,
+        ))
         .initial_max_send_streams(settings.max_concurrent_streams as usize)
         .max_header_list_size(HEADER_LIST)
         .reset_stream_duration(RESET_MEMORY)
@@ -161,7 +171,7 @@ struct Driver {
     connection: Connection<Wire, Bytes>,
     pulse: Option<Pulse>,
     alarm: Alarm,
-    read: Rc<Cell<u64>>,
+    watch: Rc<Watch>,
     endpoint: Weak<Endpoint>,
     session: Weak<Session>,
 }
@@ -171,7 +181,7 @@ impl Driver {
         mut connection: Connection<Wire, Bytes>,
         settings: &UpstreamHttp2,
         proxy: &Rc<Proxy>,
-        read: Rc<Cell<u64>>,
+        watch: Rc<Watch>,
         endpoint: &Rc<Endpoint>,
         session: &Rc<Session>,
     ) -> Self {
@@ -181,7 +191,7 @@ impl Driver {
             connection,
             pulse: pulse.map(|(bounds, pings)| Pulse::new(bounds, pings)),
             alarm: proxy.timers.alarm(),
-            read,
+            watch,
             endpoint: Rc::downgrade(endpoint),
             session: Rc::downgrade(session),
         }
@@ -202,7 +212,7 @@ impl Driver {
             return Poll::Ready(());
         }
         match &mut self.pulse {
-            Some(pulse) => pulse.poll(cx, &self.alarm, self.read.get()),
+            Some(pulse) => pulse.poll(cx, &self.alarm, self.watch.read()),
             None => Poll::Pending,
         }
     }

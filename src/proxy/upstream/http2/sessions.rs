@@ -15,6 +15,7 @@ use h2::client::SendRequest;
 use super::super::connect::Within;
 use super::super::endpoint::Endpoint;
 use super::session::Session;
+use super::wire::Watch;
 use crate::model::config::UpstreamHttp2;
 use crate::proxy::Proxy;
 use crate::proxy::error::Reason;
@@ -245,6 +246,10 @@ impl Sessions {
 }
 
 impl Seat {
+    pub(super) fn watch(&self) -> &Rc<Watch> {
+        self.session.watch()
+    }
+
     pub(super) fn sender(&self) -> SendRequest<Bytes> {
         self.session.sender()
     }

@@ -1,8 +1,9 @@
-//! A connection to an upstream as the `h2` crate reads and writes it, and a count of what comes.
+//! A connection to an upstream as the `h2` crate reads and writes it, and what is seen of it on the way: how
+//! much comes, and whether it is frames that cost work and bring nothing.
 //!
-//! Not here: what the bytes mean.
+//! Not here: what the frames mean.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::rc::Rc;
@@ -11,25 +12,58 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::proxy::Proxy;
+use crate::proxy::http2::frames::Frames;
 use crate::proxy::inlet::Inlet;
 use crate::proxy::stream::Stream;
+
+/// The kind of the error that a connection ends with where its upstream wastes work.
+pub(super) const FLOOD: io::ErrorKind = io::ErrorKind::InvalidData;
 
 pub(super) struct Wire {
     stream: Stream,
     /// Memory that is read with, which is there only meanwhile.
     inlet: Inlet,
     proxy: Rc<Proxy>,
+    watch: Rc<Watch>,
+}
+
+pub(super) struct Watch {
     /// Bytes from the upstream.
-    read: Rc<Cell<u64>>,
+    read: Cell<u64>,
+    frames: RefCell<Frames>,
+}
+
+impl Watch {
+    pub(super) fn new(proxy: &Proxy) -> Rc<Self> {
+        let now = proxy.timers.about_now().millis().0;
+        Rc::new(Self {
+            read: Cell::new(0),
+            frames: RefCell::new(Frames::of_server(now)),
+        })
+    }
+
+    pub(super) fn read(&self) -> u64 {
+        self.read.get()
+    }
+
+    /// The upstream is sent a request.
+    pub(super) fn asked(&self) {
+        self.frames.borrow_mut().asked();
+    }
+
+    /// And a piece of its body.
+    pub(super) fn gave(&self) {
+        self.frames.borrow_mut().piece();
+    }
 }
 
 impl Wire {
-    pub(super) fn new(stream: Stream, proxy: &Rc<Proxy>, read: Rc<Cell<u64>>) -> Self {
+    pub(super) fn new(stream: Stream, proxy: &Rc<Proxy>, watch: Rc<Watch>) -> Self {
         Self {
             stream,
             inlet: Inlet::default(),
             proxy: Rc::clone(proxy),
-            read,
+            watch,
         }
     }
 }
@@ -44,11 +78,15 @@ impl AsyncRead for Wire {
             stream,
             inlet,
             proxy,
-            read,
+            watch,
         } = &mut *self;
+        let before = buf.filled().len();
         let count = ready!(inlet.poll_read_into(cx, stream, &proxy.buffers, buf))?;
-        read.set(read.get() + count as u64);
-        Poll::Ready(Ok(()))
+        watch.read.set(watch.read.get() + count as u64);
+        let new = buf.filled().get(before..).unwrap_or_default();
+        let now = proxy.timers.about_now().millis().0;
+        let seen = watch.frames.borrow_mut().read(new, now);
+        Poll::Ready(seen.map_err(|flood| io::Error::new(FLOOD, format!("{flood:?}"))))
     }
 }
 
@@ -66,7 +104,11 @@ impl AsyncWrite for Wire {
         cx: &mut Context<'_>,
         pieces: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.stream.poll_write(cx, pieces)
+        let outcome = self.stream.poll_write(cx, pieces);
+        if let Poll::Ready(Ok(count)) = outcome {
+            self.watch.frames.borrow_mut().sent(count);
+        }
+        outcome
     }
 
     fn is_write_vectored(&self) -> bool {
