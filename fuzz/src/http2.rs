@@ -1,7 +1,8 @@
 //! HTTP/2's frames as they are read along: what is made of them does not depend on where the bytes are
-//! cut, and what is spent is spent once.
+//! cut, what is spent is spent once, and what is passed on is what came, without what says nothing.
 
-use sluice::proxy::http2::frames::{Frames, PREFACE};
+use sluice::proxy::http2::frames::{Flood, Frames, PREFACE, pass};
+use tokio::io::ReadBuf;
 
 pub fn check(bytes: &[u8]) {
     let (cut, bytes) = match bytes {
@@ -10,13 +11,34 @@ pub fn check(bytes: &[u8]) {
     };
     let mut whole = Frames::of_client(0);
     let mut pieces = Frames::of_client(0);
-    let of_whole = whole.read(PREFACE, 0).and_then(|()| whole.read(bytes, 0));
-    let of_pieces = pieces.read(PREFACE, 0).and_then(|()| {
-        let mut pieces_of = bytes.chunks(cut);
-        pieces_of.try_for_each(|piece| pieces.read(piece, 0))
+    let of_whole = passed(&mut whole, PREFACE).and_then(|_| passed(&mut whole, bytes));
+    let of_pieces = passed(&mut pieces, PREFACE).and_then(|_| {
+        let mut out = Vec::new();
+        for piece in bytes.chunks(cut) {
+            out.extend(passed(&mut pieces, piece)?);
+        }
+        Ok(out)
     });
-    assert_eq!(of_whole, of_pieces, "cut into pieces of {cut}");
-    if of_whole.is_ok() {
-        assert_eq!(whole.section(), pieces.section());
-    }
+    assert_eq!(
+        of_whole.as_ref().err(),
+        of_pieces.as_ref().err(),
+        "cut into pieces of {cut}"
+    );
+    let (Ok(of_whole), Ok(of_pieces)) = (of_whole, of_pieces) else {
+        return;
+    };
+    assert_eq!(whole.section(), pieces.section());
+    // Of what is cut in the middle, less is taken out; a second time nothing is left to take.
+    assert!(of_whole.len() <= of_pieces.len() && of_pieces.len() <= bytes.len());
+    let mut again = Frames::of_client(0);
+    let _preface = passed(&mut again, PREFACE);
+    assert_eq!(passed(&mut again, &of_pieces), Ok(of_whole));
+}
+
+fn passed(frames: &mut Frames, bytes: &[u8]) -> Result<Vec<u8>, Flood> {
+    let mut memory = bytes.to_vec();
+    let mut buffer = ReadBuf::new(&mut memory);
+    buffer.set_filled(bytes.len());
+    pass(frames, &mut buffer, 0, 0)?;
+    Ok(buffer.filled().to_vec())
 }

@@ -7,11 +7,11 @@ use std::cell::{Cell, RefCell};
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::frames::{Flood, Frames, Section};
+use super::frames::{self, Flood, Frames, Passed, Section};
 use crate::proxy::client::Client;
 
 pub(super) struct Wire {
@@ -84,11 +84,14 @@ impl Watch {
         self.frames.borrow_mut().answered();
     }
 
-    fn saw(&self, bytes: &[u8], now: u64) {
-        self.read.set(self.read.get() + bytes.len() as u64);
-        if let Err(flood) = self.frames.borrow_mut().read(bytes, now) {
+    fn saw(&self, buffer: &mut ReadBuf<'_>, before: usize, now: u64) -> Passed {
+        let came = buffer.filled().len() - before;
+        self.read.set(self.read.get() + came as u64);
+        let seen = frames::pass(&mut self.frames.borrow_mut(), buffer, before, now);
+        seen.unwrap_or_else(|flood| {
             self.flood.set(Some(flood));
-        }
+            Passed::Something
+        })
     }
 
     fn wrote(&self, outcome: &Poll<io::Result<usize>>) {
@@ -122,11 +125,15 @@ impl AsyncRead for Wire {
             return Poll::Pending;
         }
         let before = buf.filled().len();
-        let client = &self.client;
-        let outcome = client.poll_read_into(cx, buf);
-        let new = buf.filled().get(before..).unwrap_or_default();
-        self.watch.saw(new, client.alarm.about_now().millis().0);
-        outcome.map_ok(drop)
+        loop {
+            ready!(self.client.poll_read_into(cx, buf))?;
+            let now = self.client.alarm.about_now().millis().0;
+            match self.watch.saw(buf, before, now) {
+                // That is what an end looks like.
+                Passed::Nothing => {}
+                Passed::Something => return Poll::Ready(Ok(())),
+            }
+        }
     }
 }
 

@@ -233,8 +233,8 @@ MESSAGES = 6_000
 
 
 async def measured_with_each_message(options):
-    """No flood, though it looks like one: like peers of gRPC, both sides send a ping with each small message, and
-    the client gives room back."""
+    """No flood, though it looks like one: like peers of gRPC, both sides send a ping with each small message, the
+    client gives room back, and both flush with nothing to flush."""
     async def serve(reader, writer):
         await reader.readexactly(len(frames.PREFACE))
         writer.write(frame(SETTINGS))
@@ -243,13 +243,15 @@ async def measured_with_each_message(options):
             kind, flags, number, payload = got
             if kind == SETTINGS and not flags & ACK:
                 writer.write(frame(SETTINGS, ACK))
+            if kind == HEADERS:
+                writer.write(head(number))
             if kind == DATA:
                 heard += len(payload)
-                writer.write(frame(PING, payload=b"measured"))
+                writer.write(frame(PING, payload=b"measured") + frame(DATA, 0, number))
                 if flags & END_STREAM:
-                    writer.write(head(number) + frame(DATA, END_STREAM, number, b"%d bytes" % heard))
+                    writer.write(frame(DATA, END_STREAM, number, b"%d bytes" % heard))
                 await writer.drain()
-    message = frame(DATA, 0, 1, b"hello") + frame(PING, payload=b"measured") + frames.window(0, 5) + frames.window(1, 5)
+    message = frame(DATA, 0, 1, b"hello") + frame(DATA, 0, 1) + frame(PING, payload=b"measured") + frames.window(0, 5) + frames.window(1, 5)
     async def act(proxy):
         reader, writer = await clients.connect(proxy.port)
         measured = asyncio.Semaphore(0)

@@ -12,7 +12,7 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::proxy::Proxy;
-use crate::proxy::http2::frames::Frames;
+use crate::proxy::http2::frames::{self, Frames, Passed};
 use crate::proxy::inlet::Inlet;
 use crate::proxy::stream::Stream;
 
@@ -81,12 +81,17 @@ impl AsyncRead for Wire {
             watch,
         } = &mut *self;
         let before = buf.filled().len();
-        let count = ready!(inlet.poll_read_into(cx, stream, &proxy.buffers, buf))?;
-        watch.read.set(watch.read.get() + count as u64);
-        let new = buf.filled().get(before..).unwrap_or_default();
-        let now = proxy.timers.about_now().millis().0;
-        let seen = watch.frames.borrow_mut().read(new, now);
-        Poll::Ready(seen.map_err(|flood| io::Error::new(FLOOD, format!("{flood:?}"))))
+        loop {
+            let count = ready!(inlet.poll_read_into(cx, stream, &proxy.buffers, buf))?;
+            watch.read.set(watch.read.get() + count as u64);
+            let now = proxy.timers.about_now().millis().0;
+            let seen = frames::pass(&mut watch.frames.borrow_mut(), buf, before, now);
+            match seen.map_err(|flood| io::Error::new(FLOOD, format!("{flood:?}")))? {
+                // That is what an end looks like.
+                Passed::Nothing => {}
+                Passed::Something => return Poll::Ready(Ok(())),
+            }
+        }
     }
 }
 
