@@ -13,9 +13,9 @@ from .proxy import Failed, Honest, Sluice, ask
 LOST = (ConnectionError, asyncio.IncompleteReadError)
 
 
-async def workers_killed_and_stopped(options):
-    """Under load: a killed worker loses what it had, a stopped one is replaced; new connections are
-    served. The history is printed with its seed."""
+async def workers_killed_stopped_and_starved(options):
+    """Under load: a killed worker loses what it had, a stopped one is replaced, one without descriptors for a
+    while stays; new connections are served. The history is printed with its seed."""
     seed = options.seed
     chance = random.Random(seed)
     history = []
@@ -25,11 +25,16 @@ async def workers_killed_and_stopped(options):
                 pids = proxy.pids()
                 if len(pids) == 2:
                     victim = chance.choice(pids)
-                    what = chance.choice([signal.SIGKILL, signal.SIGSTOP])
-                    history.append(f"{what.name} {pids.index(victim)}")
-                    os.kill(victim, what)
-                    gone = lambda: victim not in proxy.pids() and len(proxy.pids()) == 2
-                    await cases.off_loop(proxy.wait, gone, f"replacement ({history})")
+                    what = chance.choice(["SIGKILL", "SIGSTOP", "starve"])
+                    history.append(f"{what} {pids.index(victim)}")
+                    if what == "starve":
+                        await starve(victim, chance.random())
+                        if victim not in proxy.pids():
+                            raise Failed(f"seed {seed}, {history}: a worker without descriptors is gone")
+                    else:
+                        os.kill(victim, signal.Signals[what])
+                        gone = lambda: victim not in proxy.pids() and len(proxy.pids()) == 2
+                        await cases.off_loop(proxy.wait, gone, f"replacement ({history})")
                 await asyncio.sleep(chance.random() * 0.2)
             for _ in range(20):
                 cases.expect(await ask(proxy.port, "/good"), ["200"], "a request after the faults")
@@ -38,6 +43,15 @@ async def workers_killed_and_stopped(options):
         if refused:
             raise Failed(f"seed {seed}, {history}: connections were refused: {refused[:3]}")
         return f"seed {seed}: {', '.join(history)}; {honest.done} requests"
+
+
+async def starve(pid, seconds):
+    """No descriptor is to be had but those that are open."""
+    limits = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+    used = len(os.listdir(f"/proc/{pid}/fd"))
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (used, limits[1]))
+    await asyncio.sleep(seconds)
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, limits)
 
 
 async def few_descriptors(options):
@@ -259,7 +273,7 @@ async def worker_killed_for_memory(options):
 
 
 ALL = {
-    "workers killed and stopped": workers_killed_and_stopped,
+    "workers killed, stopped and starved": workers_killed_stopped_and_starved,
     "stopped workers leave nobody behind": stopped_workers_leave_nobody_behind,
     "few descriptors": few_descriptors,
     "reload without descriptors": reload_without_descriptors,
