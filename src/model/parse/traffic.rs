@@ -16,8 +16,9 @@ use crate::model::raw::{
 
 /// As the upstream has it. A part that cannot be read is noted, and stands at its default.
 pub(super) fn of_upstream<'t>(raw: &RawUpstream<'t>, reader: &mut Reader<'t>) -> Traffic {
-    let timeouts = section(&raw.timeouts);
+    let timeouts: RawTimeouts<'t> = section(&raw.timeouts);
     let retry = section(&raw.retry);
+    check_per_try(timeouts.per_try, timeouts.request, reader);
     Traffic {
         timeouts: timeouts_of(&timeouts),
         retry: retry_of(&retry, reader),
@@ -60,6 +61,7 @@ fn change<'t>(raw: &RawRule<'t>, reader: &mut Reader<'t>) -> TrafficChange {
     if let (Some(base), Some(max)) = (&backoff.base, &backoff.max) {
         check_backoff(*base, max.value, reader);
     }
+    check_per_try(timeouts.per_try, timeouts.request, reader);
     let hedge = raw.hedge.as_ref().map(|hedge| {
         let hedge = hedge_of(&hedge.value);
         hedge.map_or(HedgeChange::Off, HedgeChange::As)
@@ -117,6 +119,22 @@ fn retry_of<'t>(raw: &RawRetry<'t>, reader: &mut Reader<'t>) -> Retry {
             min_per_second: budget.min_per_second().0,
         },
         buffer_bytes: raw.buffer_bytes().0,
+    }
+}
+
+/// Where both stand in one place. It may be meant for a rule with more time, so it is no error.
+fn check_per_try(
+    per_try: Option<At<Duration>>,
+    request: Option<At<Duration>>,
+    reader: &mut Reader<'_>,
+) {
+    if let (Some(per_try), Some(request)) = (per_try, request)
+        && per_try.value >= request.value
+    {
+        let message =
+            "`perTry` is not shorter than `request`, which ends all tries: there is no second one";
+        let help = "make `perTry` shorter than `request`, or leave it out";
+        reader.warn(per_try.at, message, help);
     }
 }
 

@@ -307,3 +307,29 @@ fn protocols_that_cannot_be_spoken() {
         assert_eq!(loaded.errors().count(), 0, "{yaml}");
     }
 }
+
+#[test]
+fn a_try_that_may_take_as_long_as_all_of_them_is_warned_of() {
+    let with = |upstream: &str, rule: &str| {
+        format!(
+            "server:\n  upstreams:\n    - {{id: a, url: a, timeouts: {{{upstream}}}}}\n  rules:\n    \
+            - {{upstreams: [a], timeouts: {{{rule}}}}}\n"
+        )
+    };
+    check(&[
+        (with("perTry: 2s, request: 3s", ""), &[]),
+        (with("perTry: 2s", "request: 1s"), &[]),
+        (
+            with("perTry: 3s, request: 3s", ""),
+            &[
+                "warning at server.upstreams[0].timeouts.perTry (line 3, column 42): `perTry` is not shorter than `request`, which ends all tries: there is no second one; make `perTry` shorter than `request`, or leave it out",
+            ],
+        ),
+        (
+            with("", "perTry: 3s, request: 2s"),
+            &[
+                "warning at server.rules[0].timeouts.perTry (line 5, column 43): `perTry` is not shorter than `request`, which ends all tries: there is no second one; make `perTry` shorter than `request`, or leave it out",
+            ],
+        ),
+    ]);
+}
