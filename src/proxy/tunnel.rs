@@ -175,6 +175,7 @@ impl Flow {
             let filled = ready!(fill(cx, from, inlet, buffers));
             if filled.map_err(|_| Broken::Source)? == 0 {
                 to.end_writing();
+                inlet.rest(buffers);
                 self.state = State::Ended;
             }
         }

@@ -133,11 +133,16 @@ impl Frames {
         }
     }
 
-    /// A piece of a body that has nothing in it and is not the last.
+    /// A piece of a body that has nothing in it and is not the last. In the middle of a header section, or without
+    /// a stream, it is an error, which the `h2` crate is to see.
     fn says_nothing(&self) -> bool {
-        let [length @ .., kind, flags, _, _, _, _] = self.head;
-        let [.., a, b, c, d] = self.head;
-        length == [0; 3] && kind == 0 && flags == 0 && [a, b, c, d] != [0; 4]
+        let [length @ .., kind, flags, a, b, c, d] = self.head;
+        let stream = [a & 0x7f, b, c, d];
+        length == [0; 3]
+            && kind == 0
+            && flags == 0
+            && stream != [0; 4]
+            && self.section == Section::Closed
     }
 
     pub fn section(&self) -> Section {
@@ -437,6 +442,9 @@ mod tests {
             let more = passed.len() - expected.len();
             assert!(more == 0 || more == HEAD, "cut at {cut}: {more} more");
         }
+        let open = [frame(1, 0, 20), empty.clone()].concat();
+        let seen = out(&mut open.clone(), &mut Frames::of_server(0));
+        assert_eq!(seen, open, "in the middle of a header section");
         expected.clear();
         assert_eq!(
             out(&mut empty.repeat(9), &mut Frames::of_server(0)),
