@@ -335,7 +335,22 @@ async def small_messages_that_wait(options):
     return await cases.attack(options, act, bad=serve, bad_is=", protocol: h2c")
 
 
+async def small_frames_without_end(options):
+    """One byte each, towards an upstream that takes none: the connection ends before they take much memory."""
+    async def serve(reader, writer):
+        await reader.readexactly(len(frames.PREFACE))
+        writer.write(frames.setting(frames.INITIAL_WINDOW_SIZE, 0))
+        while await frames.read(reader):
+            pass
+    start = frame(HEADERS, END_HEADERS, 1, frames.request(b"/bad", POST))
+    async def act(proxy):
+        one = lambda number: (start if number == 0 else b"") + frame(DATA, 0, 1, b"x")
+        await asyncio.gather(*(flooded(proxy, one) for _ in range(4)))
+    return await cases.attack(options, act, bad=serve, reason="http2_flood", bad_is=", protocol: h2c")
+
+
 ALL = {
+    "HTTP/2: small frames without end": small_frames_without_end,
     "HTTP/2: small messages that wait": small_messages_that_wait,
     "HTTP/2: measured with each message": measured_with_each_message,
     "HTTP/2: floods": floods,
