@@ -159,4 +159,6 @@ fn is_cheaper<C: Candidate>(among: &Among<'_, '_, C>, other: &C, one: &C) -> boo
 }
 
 #[cfg(test)]
+mod simulation;
+#[cfg(test)]
 mod tests;
