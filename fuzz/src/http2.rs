@@ -36,9 +36,13 @@ pub fn check(bytes: &[u8]) {
 }
 
 fn passed(frames: &mut Frames, bytes: &[u8]) -> Result<Vec<u8>, Flood> {
-    let mut memory = bytes.to_vec();
-    let mut buffer = ReadBuf::new(&mut memory);
-    buffer.set_filled(bytes.len());
-    pass(frames, &mut buffer, 0, 0)?;
-    Ok(buffer.filled().to_vec())
+    let mut bytes = bytes.to_vec();
+    let mut memory = vec![0; bytes.len()];
+    let mut into = ReadBuf::new(&mut memory);
+    let mut at = 0;
+    while let Some(rest @ [_, ..]) = bytes.get_mut(at..) {
+        frames.is_to_rest();
+        at += pass(frames, rest, &mut into, 0)?;
+    }
+    Ok(into.filled().to_vec())
 }

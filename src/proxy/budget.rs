@@ -1,5 +1,6 @@
 //! What connections and requests may take of a worker's memory, as counts: so many connections, so
-//! many requests at once, so many large buffers. Beyond them load is shed, before the kernel kills.
+//! many requests at once, so many large buffers and wide windows. Beyond them load is shed, or waits at its client, before
+//! the kernel kills.
 //!
 //! Not here: how much memory there is; the supervisor divides the container's among the workers.
 
@@ -25,6 +26,8 @@ struct Counts {
     bounds: Cell<Option<Bounds>>,
     exchanges: Cell<u32>,
     large_buffers: Cell<u32>,
+    /// Bytes.
+    windows: Cell<u64>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,6 +35,7 @@ struct Bounds {
     connections: u32,
     exchanges: u32,
     large_buffers: u32,
+    windows: u64,
 }
 
 /// One request under way.
@@ -40,10 +44,20 @@ pub(super) struct ExchangeGuard(Budget);
 /// One large buffer.
 pub(super) struct LargeGuard(Budget);
 
+/// What a client may send at once of all its bodies, beyond the least that HTTP/2 has.
+pub(super) struct WindowGuard {
+    budget: Budget,
+    bytes: u64,
+}
+
 impl Budget {
     /// In bytes; `None` is as much as there is.
     pub(super) fn set(&self, memory: Option<u64>) {
         self.0.bounds.set(memory.map(Bounds::within));
+    }
+
+    pub(super) fn is_bounded(&self) -> bool {
+        self.0.bounds.get().is_some()
     }
 
     pub(super) fn connections(&self) -> u32 {
@@ -59,6 +73,19 @@ impl Budget {
         let most = self.0.bounds.get().map_or(u32::MAX, |b| b.large_buffers);
         take_one(&self.0.large_buffers, most).then(|| LargeGuard(self.clone()))
     }
+
+    pub(super) fn take_window(&self, bytes: u64) -> Option<WindowGuard> {
+        let most = self.0.bounds.get().map_or(u64::MAX, |b| b.windows);
+        let taken = self.0.windows.get().saturating_add(bytes);
+        if taken > most {
+            return None;
+        }
+        self.0.windows.set(taken);
+        Some(WindowGuard {
+            budget: self.clone(),
+            bytes,
+        })
+    }
 }
 
 fn take_one(taken: &Cell<u32>, most: u32) -> bool {
@@ -72,7 +99,7 @@ fn give_back(taken: &Cell<u32>) {
 }
 
 impl Bounds {
-    /// A half for connections, a quarter each for requests and large buffers.
+    /// A half for connections, a quarter for requests, an eighth each for large buffers and windows.
     fn within(memory: u64) -> Bounds {
         let count = |part: u64, each: u64| {
             let count = memory / part / each;
@@ -81,7 +108,8 @@ impl Bounds {
         Bounds {
             connections: count(2, CONNECTION),
             exchanges: count(4, EXCHANGE),
-            large_buffers: count(4, LARGE_BUFFER),
+            large_buffers: count(8, LARGE_BUFFER),
+            windows: memory / 8,
         }
     }
 }
@@ -98,6 +126,13 @@ impl Drop for LargeGuard {
     }
 }
 
+impl Drop for WindowGuard {
+    fn drop(&mut self) {
+        let taken = &self.budget.0.windows;
+        taken.set(taken.get().saturating_sub(self.bytes));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -109,7 +144,7 @@ mod tests {
             let connections = u64::from(bounds.connections) * CONNECTION;
             let exchanges = u64::from(bounds.exchanges) * EXCHANGE;
             let buffers = u64::from(bounds.large_buffers) * LARGE_BUFFER;
-            let taken = connections + exchanges + buffers;
+            let taken = connections + exchanges + buffers + bounds.windows;
             assert!(taken <= memory, "{taken} of {memory}");
             assert!(taken > memory / 2, "{taken} of {memory}");
         }
@@ -123,6 +158,21 @@ mod tests {
     }
 
     #[test]
+    fn windows_are_counted_in_bytes() {
+        let budget = Budget::default();
+        assert!(!budget.is_bounded());
+        budget.set(Some(24 << 20));
+        assert!(budget.is_bounded());
+        let one = budget.take_window(1 << 20);
+        let two = budget.take_window(2 << 20);
+        assert!(one.is_some() && two.is_some());
+        assert!(budget.take_window(1).is_none(), "an eighth is three");
+        drop(one);
+        assert!(budget.take_window((1 << 20) + 1).is_none());
+        assert!(budget.take_window(1 << 20).is_some());
+    }
+
+    #[test]
     fn what_is_over_is_given_back() {
         let budget = Budget::default();
         budget.set(Some(0));
@@ -133,6 +183,7 @@ mod tests {
         assert!(budget.begin_exchange().is_some());
         budget.set(None);
         assert!(budget.take_large().is_some());
+        assert!(budget.take_window(u64::from(u32::MAX)).is_some());
         assert_eq!(budget.connections(), u32::MAX);
     }
 }

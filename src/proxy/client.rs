@@ -11,7 +11,6 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use http::{HeaderMap, StatusCode};
-use tokio::io::ReadBuf;
 
 use super::Proxy;
 use super::ends::Ends;
@@ -347,18 +346,19 @@ impl Client {
 
     /// For HTTP/2: reads what is there; how many bytes came from the socket for it. While nothing is
     /// there, nothing is kept to read it with.
-    pub(super) fn poll_read_into(
+    pub(super) fn poll_take(
         &self,
         cx: &mut Context<'_>,
-        into: &mut ReadBuf<'_>,
+        most: usize,
+        take: impl FnOnce(&mut [u8]) -> usize,
     ) -> Poll<io::Result<usize>> {
         let buffers = &self.proxy.buffers;
-        let read =
-            self.with_stream(|stream, inlet| inlet.poll_read_into(cx, stream, buffers, into));
-        if read.is_pending() {
+        let taken =
+            self.with_stream(|stream, inlet| inlet.poll_take(cx, stream, buffers, most, take));
+        if taken.is_pending() {
             self.doze();
         }
-        read
+        taken
     }
 
     pub(super) fn poll_write(

@@ -8,6 +8,7 @@ mod answer;
 mod exchange;
 pub mod frames;
 mod incoming;
+mod inflow;
 mod outflow;
 mod pulse;
 mod reply;
@@ -17,18 +18,12 @@ mod tunnel;
 mod wire;
 
 pub(super) use incoming::StreamBody;
+pub(super) use inflow::{Inflow, SMALL_FRAMES};
 pub(super) use outflow::{Outflow, Progress};
 pub(super) use pulse::Pulse;
 pub(super) use reply::Reply;
 pub(super) use request::trim;
 pub(super) use session::serve;
-
-/// What the `h2` crate may spend, in bytes beside the window's own, on frames that wait to be taken: some 250 for
-/// each, which small messages take more of than of the window. Where it is spent, all that is under way on the
-/// connection ends with it, so it is enough for a full window of messages of thirty bytes.
-pub(super) fn room_for_small_frames(window: u32) -> usize {
-    8 * window as usize
-}
 
 /// How the first bytes of a connection compare with what a client of HTTP/2 begins with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -6,8 +6,7 @@
 use std::io;
 use std::task::{Context, Poll, ready};
 
-use bytes::BytesMut;
-use tokio::io::ReadBuf;
+use bytes::{Buf, BytesMut};
 
 use super::budget::LargeGuard;
 use super::buffers::{Buffers, LARGE, SMALL};
@@ -56,28 +55,30 @@ impl Inlet {
         }))
     }
 
-    /// Fills a reader's memory by way of its own, which is there only meanwhile: a silent connection
-    /// holds none. How many bytes came from the stream for it.
-    pub(super) fn poll_read_into(
+    /// Has `take` take what it wants of what has come, of `most` bytes or less, out of memory that is there only
+    /// meanwhile: a silent connection holds none. How many it took; it is not asked at the end, which is 0.
+    pub(super) fn poll_take(
         &mut self,
         cx: &mut Context<'_>,
         stream: &mut Stream,
         buffers: &Buffers,
-        into: &mut ReadBuf<'_>,
+        most: usize,
+        take: impl FnOnce(&mut [u8]) -> usize,
     ) -> Poll<io::Result<usize>> {
-        let mut read = 0;
         if self.buffer.is_empty() {
             match self.poll_fill(cx, stream, buffers) {
-                Poll::Ready(count) => read = count?,
+                Poll::Ready(Ok(0)) => return Poll::Ready(Ok(0)),
+                Poll::Ready(count) => _ = count?,
                 Poll::Pending => {
                     self.rest(buffers);
                     return Poll::Pending;
                 }
             }
         }
-        let count = self.buffer.len().min(into.remaining());
-        into.put_slice(&self.buffer.split_to(count));
-        Poll::Ready(Ok(read))
+        let there = self.buffer.len().min(most);
+        let taken = take(self.buffer.get_mut(..there).unwrap_or_default());
+        self.buffer.advance(taken.min(there));
+        Poll::Ready(Ok(taken))
     }
 
     /// Gives the memory back unless something waits in it.

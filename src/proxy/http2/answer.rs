@@ -13,7 +13,7 @@ use h2::SendStream;
 use http::header::{CONNECTION, CONTENT_LENGTH, DATE, HeaderValue, TRANSFER_ENCODING, UPGRADE};
 use http::{Method, Response, StatusCode, response};
 
-use super::incoming::Inflow;
+use super::inflow::Shared;
 use super::outflow::{Outflow, Progress};
 use super::reply::Reply;
 use super::tunnel;
@@ -51,7 +51,7 @@ pub(super) async fn answer(
     reply: &Reply,
     response: BoxedResponse,
     method: &Method,
-    tunnel: Option<Inflow>,
+    tunnel: Option<Shared>,
     visit: &mut Visit,
 ) -> Answered {
     let (mut head, body) = (*response).into_parts();
@@ -80,7 +80,7 @@ async fn carry(
     reply: &Reply,
     mut head: response::Parts,
     switched: Switched,
-    stream: Inflow,
+    stream: Shared,
     visit: &mut Visit,
 ) -> Answered {
     head.status = StatusCode::OK;

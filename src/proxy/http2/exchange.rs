@@ -15,7 +15,8 @@ use http::request::Parts;
 use http::{Method, Request, Version};
 
 use super::answer::{self, Answered};
-use super::incoming::{Inflow, StreamBody, hear_out};
+use super::incoming::{StreamBody, hear_out};
+use super::inflow::{Inflow, Shared, taking_in};
 use super::reply::Reply;
 use super::request;
 use super::wire::Watch;
@@ -65,20 +66,22 @@ pub(super) async fn serve(
     let method = request.method().clone();
     let dialect = Dialect::of(request.headers());
     let (head, stream) = request.into_parts();
-    let stream = Rc::new(RefCell::new(stream));
+    let stream = Rc::new(RefCell::new(Inflow::new(stream)));
     let mut tunnel = None;
     let taken = Request::from_parts(head, Rc::clone(&stream));
     let handled = match admit(&link, &reply, taken, &mut tunnel, &mut visit) {
         Ok((mut head, body, inbound)) => {
             let handling = pin!(handler::handle(&mut head, body, &inbound, &mut visit));
-            while_there(&reply, handling).await
+            let handling = pin!(while_there(&reply, handling));
+            taking_in(&stream, handling).await
         }
         Err(reason) => Ok(refuse(reason, dialect, &mut visit)),
     };
     let answered = match handled {
         Ok(response) => {
             let response = as_asked(response, tunnel.is_some(), dialect, &mut visit);
-            unless_kept(&link, &reply, response, &method, tunnel, &mut visit).await
+            let answering = unless_kept(&link, &reply, response, &method, tunnel, &mut visit);
+            taking_in(&stream, pin!(answering)).await
         }
         Err(reason) => Answered::Broken(reason),
     };
@@ -86,9 +89,12 @@ pub(super) async fn serve(
     match answered.failure() {
         None => {
             link.watch.answered();
-            // It is over, whatever still comes.
+            // It is over, whatever still comes; to hear that takes memory, where there is some.
+            let room = visit.room.take();
             drop(visit);
-            hear_out(&stream, &link.client, &reply.alarm).await;
+            if room.is_some() {
+                hear_out(&stream, &link.client, &reply.alarm).await;
+            }
         }
         Some((reason, code)) => {
             visit.seen.reason = Some(reason);
@@ -104,7 +110,7 @@ async fn unless_kept(
     reply: &Reply,
     response: BoxedResponse,
     method: &Method,
-    tunnel: Option<Inflow>,
+    tunnel: Option<Shared>,
     visit: &mut Visit,
 ) -> Answered {
     let ground = Ground::of(&visit.seen);
@@ -132,12 +138,16 @@ fn as_asked(
 fn admit(
     link: &Link,
     reply: &Rc<Reply>,
-    request: Request<Inflow>,
-    tunnel: &mut Option<Inflow>,
+    request: Request<Shared>,
+    tunnel: &mut Option<Shared>,
     visit: &mut Visit,
 ) -> Result<(Parts, Body, Inbound), Reason> {
+    visit.room = link.client.proxy.budget.begin_exchange();
     if link.admission == Admission::Refuse {
         return Err(Reason::TooManyConnections);
+    }
+    if visit.room.is_none() {
+        return Err(Reason::Overloaded);
     }
     let limits = visit.active.snapshot.limits;
     let (mut head, stream) = request.into_parts();
@@ -148,8 +158,6 @@ fn admit(
     {
         return Err(Reason::BodyTooLarge);
     }
-    let room = link.client.proxy.budget.begin_exchange();
-    visit.room = Some(room.ok_or(Reason::Overloaded)?);
     if taken.awaits_continue && !over {
         reply.wait.set(Wait::Continue);
     }

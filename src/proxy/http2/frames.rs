@@ -67,11 +67,15 @@ pub struct Frames {
     left: u32,
     paid: Millis,
     unpaid_bytes: u64,
+    /// Pieces of bodies since the last rest.
+    pieces: u32,
 }
 
 /// Since any beginning.
 pub type Millis = u64;
 
+/// Pieces of bodies that are read at one time.
+const AT_ONCE: u32 = 128;
 const HEAD: usize = 9;
 const END_STREAM: u8 = 1;
 const END_HEADERS: u8 = 4;
@@ -99,12 +103,18 @@ impl Frames {
             left: MOST,
             paid: now,
             unpaid_bytes: 0,
+            pieces: 0,
         }
     }
 
-    /// Takes the next bytes from the peer, wherever they were cut. `idle` is told where in them whole frames stand
-    /// that say nothing at all (see `take_out`).
-    pub fn read(&mut self, bytes: &[u8], now: Millis, idle: &mut Vec<usize>) -> Result<(), Flood> {
+    /// Takes the next bytes from the peer, wherever they were cut, up to where it is to rest; how many those are.
+    /// `idle` is told where in them whole frames stand that say nothing at all (see `take_out`).
+    pub fn read(
+        &mut self,
+        bytes: &[u8],
+        now: Millis,
+        idle: &mut Vec<usize>,
+    ) -> Result<usize, Flood> {
         let (mut at, mut begun) = (0, None);
         loop {
             let passed = self.skip.min(bytes.len() - at);
@@ -113,9 +123,13 @@ impl Frames {
             if self.skip == 0 {
                 self.section = self.after;
             }
+            let between = self.skip == 0 && self.have == 0;
             let (Some(byte), Some(place)) = (bytes.get(at), self.head.get_mut(self.have)) else {
-                return Ok(());
+                return Ok(at);
             };
+            if between && self.pieces >= AT_ONCE {
+                return Ok(at);
+            }
             *place = *byte;
             if self.have == 0 {
                 begun = Some(at);
@@ -149,6 +163,16 @@ impl Frames {
         self.section
     }
 
+    /// Whether so many pieces have come that those whom they are for are to take them in before more is read; no
+    /// longer, once it has said so.
+    pub fn is_to_rest(&mut self) -> bool {
+        let rests = self.pieces >= AT_ONCE;
+        if rests {
+            self.pieces = 0;
+        }
+        rests
+    }
+
     /// A piece of a body has gone either way.
     pub fn piece(&mut self) {
         self.left = (self.left + PIECE).min(MOST);
@@ -177,6 +201,7 @@ impl Frames {
             0 if length == 0 && flags & END_STREAM == 0 => (1, Flood::EmptyData),
             0 => {
                 if length > 0 {
+                    self.pieces += 1;
                     self.piece();
                 }
                 self.earn(length);
@@ -231,31 +256,20 @@ impl Frames {
     }
 }
 
-/// What is left for whoever reads the frames.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Passed {
-    Something,
-    /// There were bytes, and all of them were taken out.
-    Nothing,
-}
-
-/// Reads along what has come into `buffer` behind `before`, and takes out what says nothing.
+/// Reads `bytes` along, up to where it is to rest, and puts them where there is room for all of them, but for what says
+/// nothing. How many are not to be seen again.
 pub fn pass(
     frames: &mut Frames,
-    buffer: &mut ReadBuf<'_>,
-    before: usize,
+    bytes: &mut [u8],
+    into: &mut ReadBuf<'_>,
     now: Millis,
-) -> Result<Passed, Flood> {
+) -> Result<usize, Flood> {
     let mut idle = Vec::new();
-    let new = buffer.filled_mut().get_mut(before..).unwrap_or_default();
-    let came = new.len();
-    frames.read(new, now, &mut idle)?;
-    let left = take_out(new, &idle);
-    buffer.set_filled(before + left);
-    Ok(match left == 0 && came > 0 {
-        true => Passed::Nothing,
-        false => Passed::Something,
-    })
+    let taken = frames.read(bytes, now, &mut idle)?;
+    let passed = bytes.get_mut(..taken).unwrap_or_default();
+    let left = take_out(passed, &idle);
+    into.put_slice(passed.get(..left).unwrap_or_default());
+    Ok(taken)
 }
 
 /// Takes the frames out that stand at `idle` in `bytes`; how many bytes are left. Some servers send an empty DATA
@@ -284,8 +298,13 @@ mod tests {
         bytes
     }
 
-    fn read(frames: &mut Frames, bytes: &[u8], now: Millis) -> Result<(), Flood> {
-        frames.read(bytes, now, &mut Vec::new())
+    fn read(frames: &mut Frames, mut bytes: &[u8], now: Millis) -> Result<(), Flood> {
+        while !bytes.is_empty() {
+            frames.is_to_rest();
+            let taken = frames.read(bytes, now, &mut Vec::new())?;
+            bytes = &bytes[taken..];
+        }
+        Ok(())
     }
 
     fn begun() -> Frames {
@@ -450,6 +469,29 @@ mod tests {
             out(&mut empty.repeat(9), &mut Frames::of_server(0)),
             expected
         );
+    }
+
+    #[test]
+    fn it_rests_after_so_many_pieces() {
+        let one = frame(0, 0, 3);
+        let all = one.repeat(3 * AT_ONCE as usize);
+        let mut frames = Frames::of_server(0);
+        for cut in [all.len(), 1] {
+            let mut at = 0;
+            for _ in 0..3 {
+                assert!(!frames.is_to_rest());
+                let before = at;
+                while at < all.len() {
+                    let end = (at + cut).min(all.len());
+                    match frames.read(&all[at..end], 0, &mut Vec::new()) {
+                        Ok(0) => break,
+                        taken => at += taken.unwrap(),
+                    }
+                }
+                assert_eq!(at - before, all.len() / 3, "cut at each {cut}");
+                assert!(frames.is_to_rest());
+            }
+        }
     }
 
     #[test]

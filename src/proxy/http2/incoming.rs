@@ -10,9 +10,9 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use h2::RecvStream;
 use http::HeaderMap;
 
+use super::inflow::Shared;
 use super::reply::Reply;
 use crate::model::config::Limits;
 use crate::proxy::body::{Frame, Size};
@@ -23,12 +23,9 @@ use crate::proxy::h1;
 use crate::proxy::pace::{LeastRate, Pace};
 use crate::proxy::timers::{Alarm, Patience};
 
-/// What comes on a stream: for a body or a tunnel, and for whoever hears the client out.
-pub(super) type Inflow = Rc<RefCell<RecvStream>>;
-
 pub(in crate::proxy) struct StreamBody {
     reply: Rc<Reply>,
-    stream: Inflow,
+    stream: Shared,
     size: Size,
     state: State,
     /// Given away, and perhaps not yet passed on: what the window is still smaller by.
@@ -48,7 +45,7 @@ enum State {
 }
 
 impl StreamBody {
-    pub(super) fn new(reply: Rc<Reply>, stream: Inflow, size: Size, limits: &Limits) -> Self {
+    pub(super) fn new(reply: Rc<Reply>, stream: Shared, size: Size, limits: &Limits) -> Self {
         Self {
             reply,
             stream,
@@ -105,19 +102,15 @@ impl StreamBody {
     }
 
     fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame, Reason>>> {
-        loop {
-            let data = self.stream.borrow_mut().poll_data(cx);
-            match data {
-                // It costs nothing of the window, and a frame of ours is never empty.
-                Poll::Ready(Some(Ok(data))) if data.is_empty() => {}
-                Poll::Ready(Some(Ok(data))) => return Poll::Ready(Some(self.accept(data))),
-                Poll::Ready(Some(Err(error))) => {
-                    self.state = State::Ended;
-                    return Poll::Ready(Some(Err(reason(&error))));
-                }
-                Poll::Ready(None) => return Poll::Ready(None),
-                Poll::Pending => return self.poll_late(cx),
+        let data = self.stream.borrow_mut().poll_data(cx);
+        match data {
+            Poll::Ready(Some(Ok(data))) => Poll::Ready(Some(self.accept(data))),
+            Poll::Ready(Some(Err(error))) => {
+                self.state = State::Ended;
+                Poll::Ready(Some(Err(reason(&error))))
             }
+            Poll::Ready(None) => Poll::Ready(None),
+            Poll::Pending => self.poll_late(cx),
         }
     }
 
@@ -126,6 +119,7 @@ impl StreamBody {
         let pace = self.pace.get_mut();
         pace.moved(data.len() as u64, &self.reply.alarm);
         self.held = data.len();
+        self.reply.watch.took(data.len() as u64);
         let received = self.reply.received.get() + data.len() as u64;
         self.reply.received.set(received);
         if self.most.is_some_and(|most| received > most) {
@@ -150,26 +144,21 @@ impl StreamBody {
     fn open_window(&mut self) {
         let held = std::mem::take(&mut self.held);
         if held > 0 {
-            give_back(&mut self.stream.borrow_mut(), held);
+            self.stream.borrow_mut().release(held);
         }
     }
-}
-
-fn give_back(stream: &mut RecvStream, count: usize) {
-    // Fails on a stream that is gone, whose window nobody uses.
-    let _ = stream.flow_control().release_capacity(count);
 }
 
 /// Takes in what the client still sends of a request that has its answer, for a while and to no use:
 /// many clients mistake a reset behind an answer for a failure (RFC 9113, 8.1), and some say in a frame of its own
 /// that a body of known length has ended.
-pub(super) async fn hear_out(stream: &Inflow, client: &Client, alarm: &Alarm) {
+pub(super) async fn hear_out(stream: &Shared, client: &Client, alarm: &Alarm) {
     let mut patience = Patience::default();
     poll_fn(|cx| {
         let stream = &mut *stream.borrow_mut();
         while !stream.is_end_stream() {
             match stream.poll_data(cx) {
-                Poll::Ready(Some(Ok(data))) => give_back(stream, data.len()),
+                Poll::Ready(Some(Ok(data))) => stream.release(data.len()),
                 Poll::Ready(Some(Err(_)) | None) => return Poll::Ready(()),
                 Poll::Pending => {
                     let bound = match client.is_to_end() {

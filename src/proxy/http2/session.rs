@@ -16,10 +16,11 @@ use tokio::task::JoinSet;
 
 use super::exchange::{self, Link};
 use super::frames::Section;
+use super::inflow::SMALL_FRAMES;
 use super::pulse::Pulse;
-use super::room_for_small_frames;
 use super::wire::{Flow, Watch, Wire};
 use crate::model::config::Http2;
+use crate::proxy::budget::{Budget, WindowGuard};
 use crate::proxy::client::Client;
 use crate::proxy::connection::{Admission, Next};
 use crate::proxy::error::Reason;
@@ -33,6 +34,8 @@ const MOST_FAULTS: usize = 256;
 /// and for how long.
 const RESET_STREAMS: usize = 64;
 const RESET_MEMORY: Duration = Duration::from_secs(5);
+/// What HTTP/2 gives a connection to begin with (RFC 9113, 6.9.2): all it gets while memory is bounded and it has sent no more.
+const NARROW: u32 = 65_535;
 /// How long a client may take to acknowledge that the connection ends.
 const FAREWELL: Duration = Duration::from_secs(5);
 
@@ -49,11 +52,15 @@ pub(in crate::proxy) async fn serve(
     drop(active);
     let watch = Watch::of_client(&client);
     let wire = Wire::new(Rc::clone(&client), Rc::clone(&watch));
-    let connection = match handshake(&client, wire, &settings, header_timeout).await {
+    let window = first_window(&settings, &client.proxy.budget);
+    let connection = match handshake(&client, wire, &settings, window, header_timeout).await {
         Ok(connection) => connection,
         Err(next) => return next,
     };
     let mut session = Session::new(connection, client, listener, admission, watch, settings);
+    if window < settings.initial_connection_window_size {
+        session.window = Window::Narrow(settings.initial_connection_window_size);
+    }
     poll_fn(|cx| session.poll(cx)).await
 }
 
@@ -61,9 +68,10 @@ async fn handshake(
     client: &Client,
     wire: Wire,
     settings: &Http2,
+    window: u32,
     bound: Duration,
 ) -> Result<Connection<Wire, Bytes>, Next> {
-    let mut handshake = pin!(builder(settings).handshake::<_, Bytes>(wire));
+    let mut handshake = pin!(builder(settings, window).handshake::<_, Bytes>(wire));
     let mut patience = Patience::default();
     poll_fn(|cx| {
         if let Poll::Ready(outcome) = handshake.as_mut().poll(cx) {
@@ -76,15 +84,20 @@ async fn handshake(
     .await
 }
 
-fn builder(settings: &Http2) -> Builder {
+fn first_window(settings: &Http2, budget: &Budget) -> u32 {
+    match budget.is_bounded() {
+        true => settings.initial_connection_window_size.min(NARROW),
+        false => settings.initial_connection_window_size,
+    }
+}
+
+fn builder(settings: &Http2, window: u32) -> Builder {
     let mut builder = Builder::new();
     builder
         .max_concurrent_streams(settings.max_concurrent_streams)
         .initial_window_size(settings.initial_stream_window_size)
-        .initial_connection_window_size(settings.initial_connection_window_size)
-        .data_frame_budget(room_for_small_frames(
-            settings.initial_connection_window_size,
-        ))
+        .initial_connection_window_size(window)
+        .data_frame_budget(SMALL_FRAMES)
         .max_frame_size(settings.max_frame_size)
         .max_header_list_size(settings.max_header_list_size)
         .header_table_size(settings.header_table_size)
@@ -109,6 +122,16 @@ struct Session {
     head: Patience,
     stall: Stall,
     farewell: Patience,
+    window: Window,
+}
+
+/// How much the client may send at once of all its bodies.
+enum Window {
+    /// It may come to so much, if there is memory for that.
+    Narrow(u32),
+    Wide {
+        _room: Option<WindowGuard>,
+    },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -157,6 +180,7 @@ impl Session {
             head: Patience::default(),
             stall: Stall::default(),
             farewell: Patience::default(),
+            window: Window::Wide { _room: None },
         }
     }
 
@@ -181,11 +205,27 @@ impl Session {
                 }
             }
             while let Poll::Ready(Some(_)) = self.exchanges.poll_join_next(cx) {}
+            self.widen();
             match self.poll_end(cx) {
                 Poll::Ready(After::Done(next)) => return Poll::Ready(next),
                 Poll::Ready(After::Again) => {}
                 Poll::Pending => return Poll::Pending,
             }
+        }
+    }
+
+    /// A client that sends bodies gets its whole window, for as long as it stays, if there is memory for that.
+    fn widen(&mut self) {
+        let Window::Narrow(most) = self.window else {
+            return;
+        };
+        if self.watch.taken() < u64::from(NARROW) {
+            return;
+        }
+        let room = self.link.client.proxy.budget.take_window(most.into());
+        if room.is_some() {
+            self.connection.set_target_window_size(most);
+            self.window = Window::Wide { _room: room };
         }
     }
 

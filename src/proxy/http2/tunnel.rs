@@ -16,7 +16,7 @@ use h2::ext::Protocol;
 use http::header::{HeaderName, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY};
 use http::{HeaderMap, Method, request};
 
-use super::incoming::Inflow;
+use super::inflow::Shared;
 use super::outflow::{Outflow, Progress, Source};
 use super::wire::Watch;
 use crate::model::grpc::web::encode;
@@ -82,7 +82,7 @@ struct Down<'w, 'b> {
 /// Bytes to the upstream.
 struct Up<'w, 'b> {
     wire: &'w RefCell<Wire<'b>>,
-    stream: Inflow,
+    stream: Shared,
     out: Outgoing,
     state: State,
     /// Given to the socket: what the window is still smaller by.
@@ -111,7 +111,7 @@ enum State {
 /// side for too long. May be dropped at any time.
 pub(super) async fn run(
     far: Far,
-    stream: Inflow,
+    stream: Shared,
     out: SendStream<Bytes>,
     terms: &Terms<'_>,
 ) -> Result<(), Reason> {
@@ -216,9 +216,7 @@ impl Up<'_, '_> {
             }
             let held = std::mem::take(&mut self.held);
             if held > 0 {
-                // Fails on a stream that is gone, whose window nobody uses.
-                let mut stream = self.stream.borrow_mut();
-                let _ = stream.flow_control().release_capacity(held);
+                self.stream.borrow_mut().release(held);
             }
             let data = self.stream.borrow_mut().poll_data(cx);
             match ready!(data) {

@@ -11,7 +11,7 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::frames::{self, Flood, Frames, Passed, Section};
+use super::frames::{self, Flood, Frames, Section};
 use crate::proxy::client::Client;
 
 pub(super) struct Wire {
@@ -28,6 +28,8 @@ pub(super) struct Watch {
     written: Cell<u64>,
     /// Bytes of bodies that the client has made room for.
     carried: Cell<u64>,
+    /// Bytes of bodies that were pulled.
+    taken: Cell<u64>,
     flow: Cell<Flow>,
 }
 
@@ -46,6 +48,7 @@ impl Watch {
             read: Cell::new(0),
             written: Cell::new(0),
             carried: Cell::new(0),
+            taken: Cell::new(0),
             flow: Cell::new(Flow::Free),
         })
     }
@@ -80,18 +83,33 @@ impl Watch {
         self.carried.get()
     }
 
+    /// So many bytes of a request's body were pulled.
+    pub(super) fn took(&self, bytes: u64) {
+        self.taken.set(self.taken.get() + bytes);
+    }
+
+    pub(super) fn taken(&self) -> u64 {
+        self.taken.get()
+    }
+
     pub(super) fn answered(&self) {
         self.frames.borrow_mut().answered();
     }
 
-    fn saw(&self, buffer: &mut ReadBuf<'_>, before: usize, now: u64) -> Passed {
-        let came = buffer.filled().len() - before;
-        self.read.set(self.read.get() + came as u64);
-        let seen = frames::pass(&mut self.frames.borrow_mut(), buffer, before, now);
-        seen.unwrap_or_else(|flood| {
+    /// How many of the bytes are not to be seen again.
+    fn pass(&self, bytes: &mut [u8], into: &mut ReadBuf<'_>, now: u64) -> usize {
+        let passed = frames::pass(&mut self.frames.borrow_mut(), bytes, into, now);
+        let taken = passed.unwrap_or_else(|flood| {
             self.flood.set(Some(flood));
-            Passed::Something
-        })
+            bytes.len()
+        });
+        self.read.set(self.read.get() + taken as u64);
+        taken
+    }
+
+    /// What was read before goes first: to those whom it is for, or to whoever ends the connection for it.
+    fn is_to_rest(&self) -> bool {
+        self.flood().is_some() || self.frames.borrow_mut().is_to_rest()
     }
 
     fn wrote(&self, outcome: &Poll<io::Result<usize>>) {
@@ -119,19 +137,19 @@ impl AsyncRead for Wire {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if self.watch.flood().is_some() {
-            // Nothing more of it is read; the session takes it from here.
-            cx.waker().wake_by_ref();
-            return Poll::Pending;
-        }
         let before = buf.filled().len();
         loop {
-            ready!(self.client.poll_read_into(cx, buf))?;
+            if self.watch.is_to_rest() {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
             let now = self.client.alarm.about_now().millis().0;
-            match self.watch.saw(buf, before, now) {
-                // That is what an end looks like.
-                Passed::Nothing => {}
-                Passed::Something => return Poll::Ready(Ok(())),
+            let most = buf.remaining();
+            let pass = |bytes: &mut [u8]| self.watch.pass(bytes, buf, now);
+            let taken = ready!(self.client.poll_take(cx, most, pass))?;
+            // Where nothing is passed on of what there was, that is no end.
+            if taken == 0 || buf.filled().len() > before {
+                return Poll::Ready(Ok(()));
             }
         }
     }

@@ -197,81 +197,6 @@ async def reload_without_descriptors(options):
         return f"{honest.check()}; {', '.join(story)}"
 
 
-class MemoryBound:
-    """A control group whose processes may take so many bytes together, from when they enter it."""
-
-    @classmethod
-    def make(cls, size):
-        for root, bound in (("/sys/fs/cgroup/memory", "memory.limit_in_bytes"), ("/sys/fs/cgroup", "memory.max")):
-            path = f"{root}/torture-{os.getpid()}"
-            try:
-                os.mkdir(path)
-            except OSError:
-                continue
-            try:
-                with open(f"{path}/{bound}", "w") as f:
-                    f.write(str(size))
-                return cls(path)
-            except OSError:
-                os.rmdir(path)
-        return None
-
-    def __init__(self, path):
-        self.path = path
-
-    def take(self, pid):
-        with open(f"{self.path}/cgroup.procs", "w") as f:
-            f.write(str(pid))
-
-    async def __aenter__(self):
-        return self
-
-    async def __aexit__(self, *_):
-        """Once the last of its processes is gone."""
-        for _ in range(500):
-            try:
-                return os.rmdir(self.path)
-            except OSError:
-                await asyncio.sleep(0.01)
-
-
-async def worker_killed_for_memory(options):
-    """The kernel kills one worker, whose control group has no memory left: it is replaced and counted, and
-    what waited for it is answered."""
-    bound = MemoryBound.make(1 << 20)
-    if not bound:
-        return "skipped: no control group can be made here"
-    async with cases.setting(options) as proxy:
-        await ask(proxy.port, "/good")
-        victim = proxy.pids()[0]
-        async with Honest(proxy.port, tolerate=LOST) as honest:
-            bound.take(victim)
-            opened = []
-            for _ in range(2000):
-                if victim not in proxy.pids():
-                    break
-                try:
-                    _, writer = await asyncio.wait_for(clients.connect(proxy.port), 10)
-                    writer.write(b"POST /good HTTP/1.1\r\nHost: t\r\nContent-Length: 100000000\r\n\r\n" + b"x" * 100_000)
-                    opened.append(writer)
-                except ConnectionError:
-                    pass
-            def replaced():
-                return victim not in proxy.pids() and len(proxy.pids()) == 2
-            await cases.off_loop(proxy.wait, replaced, "replacement of a worker without memory")
-            for writer in opened:
-                writer.transport.abort()
-            for _ in range(20):
-                cases.expect(await ask(proxy.port, "/good"), ["200"], "a request after the kill")
-        if refused := [bad for bad in honest.bad if "Refused" in str(bad)]:
-            raise Failed(f"connections were refused: {refused[:3]}")
-        killed = [line for line in proxy.admin_text("/metrics").splitlines()
-                  if line.startswith("sluice_worker_restarts_total") and 'reason="signal"' in line]
-        if sum(float(line.rsplit(" ", 1)[1]) for line in killed) < 1:
-            raise Failed(f"the kill is not counted: {killed}")
-        return f"killed after {len(opened)} uploads and replaced, {honest.done} honest requests"
-
-
 ALL = {
     "workers killed, stopped and starved": workers_killed_stopped_and_starved,
     "stopped workers leave nobody behind": stopped_workers_leave_nobody_behind,
@@ -279,5 +204,4 @@ ALL = {
     "reload without descriptors": reload_without_descriptors,
     "supervisor killed": supervisor_killed,
     "supervisor killed under load": supervisor_killed_under_load,
-    "worker killed for memory": worker_killed_for_memory,
 }

@@ -18,7 +18,7 @@ class Failed(AssertionError):
 
 
 class Sluice:
-    def __init__(self, binary, config, limit_descriptors=None, environment=None, user=None):
+    def __init__(self, binary, config, limit_descriptors=None, environment=None, user=None, group=None):
         self.home = os.path.join(tempfile.mkdtemp(prefix="torture-"), "config")
         os.makedirs(self.home)
         self.path = os.path.join(self.home, "sluice.yaml")
@@ -27,6 +27,8 @@ class Sluice:
         command = [binary, "run", "-c", self.path]
         if limit_descriptors:
             command = ["prlimit", f"--nofile={limit_descriptors}", *command]
+        if group:
+            command = ["sh", "-c", 'echo $$ > "$0" && exec "$@"', f"{group}/cgroup.procs", *command]
         self.log = open(self.log_path, "wb")
         if user is not None:
             for path in (os.path.dirname(self.home), self.home):

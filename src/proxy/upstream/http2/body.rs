@@ -6,7 +6,6 @@
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use h2::RecvStream;
 use http::HeaderMap;
 
 use super::call::{Call, Upload};
@@ -14,12 +13,13 @@ use super::sessions::Seat;
 use crate::proxy::body::{Frame, Size};
 use crate::proxy::error::Reason;
 use crate::proxy::h1::{self, Framing, ResponseHead};
+use crate::proxy::http2::Inflow;
 use crate::proxy::timers::Patience;
 use crate::proxy::upstream::hold::Hold;
 
 pub(in crate::proxy) struct CallBody {
     upload: Upload,
-    stream: Option<RecvStream>,
+    stream: Option<Inflow>,
     size: Size,
     state: State,
     /// Given away, and perhaps not yet passed on: what the window is still smaller by.
@@ -48,7 +48,7 @@ impl CallBody {
             Framing::Length(length) => Size::Known(length),
             Framing::Chunked | Framing::UntilClose => Size::Unknown,
         };
-        let stream = call.take_stream();
+        let stream = call.take_stream().map(Inflow::new);
         let over = size == Size::Known(0) || stream.is_none();
         Self {
             upload: call.upload,
@@ -92,8 +92,11 @@ impl CallBody {
     }
 
     /// What is left of the request still goes to an upstream that takes it; ready when it is sent, or
-    /// is not wanted any more.
+    /// is not wanted any more. What comes of the answer meanwhile is taken in.
     pub(in crate::proxy) fn poll_push(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if let Some(stream) = &mut self.stream {
+            stream.take_in(cx);
+        }
         self.upload.poll(cx).map(|sent| {
             if let Err(reason) = sent {
                 self.fault = Some(reason);
@@ -105,20 +108,17 @@ impl CallBody {
         let Some(stream) = &mut self.stream else {
             return Poll::Ready(None);
         };
-        loop {
-            match stream.poll_data(cx) {
-                Poll::Ready(Some(Ok(data))) if data.is_empty() => {}
-                Poll::Ready(Some(Ok(data))) => {
-                    self.patience.renew();
-                    self.held = data.len();
-                    return Poll::Ready(Some(Ok(Frame::Data(data))));
-                }
-                Poll::Ready(Some(Err(_))) => {
-                    return Poll::Ready(Some(Err(self.end(Reason::UpstreamBodyBroken))));
-                }
-                Poll::Ready(None) => return Poll::Ready(None),
-                Poll::Pending => return self.poll_late(cx),
+        match stream.poll_data(cx) {
+            Poll::Ready(Some(Ok(data))) => {
+                self.patience.renew();
+                self.held = data.len();
+                Poll::Ready(Some(Ok(Frame::Data(data))))
             }
+            Poll::Ready(Some(Err(_))) => {
+                Poll::Ready(Some(Err(self.end(Reason::UpstreamBodyBroken))))
+            }
+            Poll::Ready(None) => Poll::Ready(None),
+            Poll::Pending => self.poll_late(cx),
         }
     }
 
@@ -142,8 +142,7 @@ impl CallBody {
         if let Some(stream) = &mut self.stream
             && held > 0
         {
-            // Fails on a stream that is gone, whose window nobody uses.
-            let _ = stream.flow_control().release_capacity(held);
+            stream.release(held);
         }
     }
 

@@ -21,7 +21,7 @@ use super::wire::{Watch, Wire};
 use crate::model::config::UpstreamHttp2;
 use crate::proxy::Proxy;
 use crate::proxy::error::Reason;
-use crate::proxy::http2::{Pulse, room_for_small_frames};
+use crate::proxy::http2::{Pulse, SMALL_FRAMES};
 use crate::proxy::stream::Stream;
 use crate::proxy::timers::{Alarm, Patience, Tick};
 
@@ -156,9 +156,7 @@ fn builder(settings: &UpstreamHttp2) -> Builder {
         .enable_push(false)
         .initial_window_size(settings.initial_stream_window_size)
         .initial_connection_window_size(settings.initial_connection_window_size)
-        .data_frame_budget(room_for_small_frames(
-            settings.initial_connection_window_size,
-        ))
+        .data_frame_budget(SMALL_FRAMES)
         .initial_max_send_streams(settings.max_concurrent_streams as usize)
         .max_header_list_size(HEADER_LIST)
         .reset_stream_duration(RESET_MEMORY)

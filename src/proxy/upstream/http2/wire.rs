@@ -12,7 +12,7 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::proxy::Proxy;
-use crate::proxy::http2::frames::{self, Frames, Passed};
+use crate::proxy::http2::frames::{self, Frames};
 use crate::proxy::inlet::Inlet;
 use crate::proxy::stream::Stream;
 
@@ -82,14 +82,24 @@ impl AsyncRead for Wire {
         } = &mut *self;
         let before = buf.filled().len();
         loop {
-            let count = ready!(inlet.poll_read_into(cx, stream, &proxy.buffers, buf))?;
-            watch.read.set(watch.read.get() + count as u64);
+            if watch.frames.borrow_mut().is_to_rest() {
+                // Those whom it is for take in first what was read.
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
             let now = proxy.timers.about_now().millis().0;
-            let seen = frames::pass(&mut watch.frames.borrow_mut(), buf, before, now);
-            match seen.map_err(|flood| io::Error::new(FLOOD, format!("{flood:?}")))? {
-                // That is what an end looks like.
-                Passed::Nothing => {}
-                Passed::Something => return Poll::Ready(Ok(())),
+            let mut passed = Ok(0);
+            let most = buf.remaining();
+            let pass = |bytes: &mut [u8]| {
+                passed = frames::pass(&mut watch.frames.borrow_mut(), bytes, buf, now);
+                passed.unwrap_or(bytes.len())
+            };
+            let taken = ready!(inlet.poll_take(cx, stream, &proxy.buffers, most, pass))?;
+            passed.map_err(|flood| io::Error::new(FLOOD, format!("{flood:?}")))?;
+            watch.read.set(watch.read.get() + taken as u64);
+            // Where nothing is passed on of what there was, that is no end.
+            if taken == 0 || buf.filled().len() > before {
+                return Poll::Ready(Ok(()));
             }
         }
     }
