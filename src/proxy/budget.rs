@@ -69,6 +69,12 @@ impl Budget {
         take_one(&self.0.exchanges, most).then(|| ExchangeGuard(self.clone()))
     }
 
+    /// Of a request whose head has not come to its end: half of the room is kept for those whose has.
+    pub(super) fn begin_head(&self) -> Option<ExchangeGuard> {
+        let most = self.0.bounds.get().map_or(u32::MAX, |b| b.exchanges / 2);
+        take_one(&self.0.exchanges, most).then(|| ExchangeGuard(self.clone()))
+    }
+
     pub(super) fn take_large(&self) -> Option<LargeGuard> {
         let most = self.0.bounds.get().map_or(u32::MAX, |b| b.large_buffers);
         take_one(&self.0.large_buffers, most).then(|| LargeGuard(self.clone()))
@@ -181,6 +187,9 @@ mod tests {
         assert!(budget.begin_exchange().is_none());
         all.pop();
         assert!(budget.begin_exchange().is_some());
+        assert!(budget.begin_head().is_none(), "more than half is taken");
+        all.truncate(LEAST as usize / 2 - 1);
+        assert!(budget.begin_head().is_some());
         budget.set(None);
         assert!(budget.take_large().is_some());
         assert!(budget.take_window(u64::from(u32::MAX)).is_some());

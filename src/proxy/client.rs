@@ -13,6 +13,8 @@ use std::time::Duration;
 use http::{HeaderMap, StatusCode};
 
 use super::Proxy;
+use super::budget::ExchangeGuard;
+use super::buffers::SMALL;
 use super::ends::Ends;
 use super::error::Reason;
 use super::h1::{self, ConnectionField, Framing, HeadScanner, RequestHead, ResponseParts};
@@ -26,8 +28,10 @@ use super::tls::secured::Secured;
 use crate::model::config::Limits;
 
 mod incoming;
+mod spoken;
 
 pub(super) use incoming::{ClientBody, Incoming, Wait};
+use spoken::Spoken;
 
 /// Pipelined bytes that are read ahead while a request is under way, to notice the client's end.
 const READ_AHEAD: usize = 16 * 1024;
@@ -58,28 +62,6 @@ struct Talk {
     inlet: Inlet,
     out: Outgoing,
     incoming: Incoming,
-}
-
-/// Whether it is clear yet which protocol the client speaks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Spoken {
-    /// Its first bytes tell.
-    Nothing,
-    Http1,
-    /// Agreed on by ALPN; whatever comes is held to it.
-    Http2,
-}
-
-impl Spoken {
-    /// Over TLS it is agreed on, and HTTP/2 without that is none (RFC 9113, 3.2): a listener whose
-    /// `alpn` leaves it out does not speak it.
-    fn over(stream: &Stream) -> Self {
-        match stream {
-            Stream::Tls(_) if stream.speaks_http2() => Self::Http2,
-            Stream::Tls(_) => Self::Http1,
-            Stream::Tcp(_) | Stream::Unix(_) => Self::Nothing,
-        }
-    }
 }
 
 /// What ends the wait for a request's first byte.
@@ -151,12 +133,14 @@ impl Client {
             .map(|()| Woken::TimedOut)
     }
 
+    /// A head that takes more than a small buffer while the rest of it is waited for takes the `room` of a request.
     pub(super) fn poll_head(
         &self,
         cx: &mut Context<'_>,
         scanner: &mut HeadScanner,
         limits: &Limits,
         patience: &mut Patience,
+        room: &mut Option<ExchangeGuard>,
     ) -> Poll<Result<Arrival, Reason>> {
         let mut io = self.io.borrow_mut();
         let (stream, Talk { inlet, .. }) = io.talking();
@@ -194,6 +178,12 @@ impl Client {
                     return Poll::Ready(Ok(Arrival::Nothing));
                 }
                 Poll::Pending => {
+                    if room.is_none() && inlet.buffer.len() > SMALL {
+                        *room = self.proxy.budget.begin_head();
+                        if room.is_none() {
+                            return Poll::Ready(Err(Reason::Overloaded));
+                        }
+                    }
                     let late = patience.poll(cx, &self.alarm, limits.header_timeout);
                     return late.map(|()| Err(Reason::HeaderTimeout));
                 }
@@ -319,7 +309,7 @@ impl Client {
         let mut io = self.io.borrow_mut();
         let (stream, Talk { inlet, .. }) = io.talking();
         loop {
-            inlet.buffer.clear();
+            inlet.forget();
             match inlet.poll_fill(cx, stream, &self.proxy.buffers) {
                 Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(()),
                 Poll::Ready(Ok(_)) => {}

@@ -145,7 +145,9 @@ async fn request(client: &Rc<Client>, listener: u32, admission: Admission) -> Ne
     let limits = active.snapshot.limits;
     let mut scanner = HeadScanner::default();
     let mut patience = Patience::default();
-    let arrival = poll_fn(|cx| client.poll_head(cx, &mut scanner, &limits, &mut patience)).await;
+    let mut room = None;
+    let arrival =
+        poll_fn(|cx| client.poll_head(cx, &mut scanner, &limits, &mut patience, &mut room)).await;
     let head = match arrival {
         Ok(Arrival::Request(head)) => Ok(head),
         Ok(Arrival::Http2) => return Next::Http2,
@@ -168,7 +170,7 @@ async fn request(client: &Rc<Client>, listener: u32, admission: Admission) -> Ne
     });
     let admitted = head.and_then(|head| {
         client.expect_body(Incoming::of(&head, &limits)?);
-        let room = client.proxy.budget.begin_exchange();
+        let room = room.or_else(|| client.proxy.budget.begin_exchange());
         visit.room = Some(room.ok_or(Reason::Overloaded)?);
         Ok(head)
     });

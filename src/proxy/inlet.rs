@@ -81,6 +81,15 @@ impl Inlet {
         Poll::Ready(Ok(taken))
     }
 
+    /// Drops what is there, and memory beyond that of a small buffer.
+    pub(super) fn forget(&mut self) {
+        self.large = None;
+        self.buffer.clear();
+        if self.buffer.capacity() > 2 * SMALL {
+            self.buffer = BytesMut::new();
+        }
+    }
+
     /// Gives the memory back unless something waits in it.
     pub(super) fn rest(&mut self, buffers: &Buffers) {
         self.large = None;

@@ -20,7 +20,7 @@ use super::inflow::SMALL_FRAMES;
 use super::pulse::Pulse;
 use super::wire::{Flow, Watch, Wire};
 use crate::model::config::Http2;
-use crate::proxy::budget::{Budget, WindowGuard};
+use crate::proxy::budget::{Budget, ExchangeGuard, WindowGuard};
 use crate::proxy::client::Client;
 use crate::proxy::connection::{Admission, Next};
 use crate::proxy::error::Reason;
@@ -120,6 +120,8 @@ struct Session {
     pulse: Option<Pulse>,
     idle: Patience,
     head: Patience,
+    /// While a header section is waited for.
+    head_room: Option<ExchangeGuard>,
     stall: Stall,
     farewell: Patience,
     window: Window,
@@ -178,6 +180,7 @@ impl Session {
             pulse: pulse.map(|(bounds, pings)| Pulse::new(bounds, pings)),
             idle: Patience::default(),
             head: Patience::default(),
+            head_room: None,
             stall: Stall::default(),
             farewell: Patience::default(),
             window: Window::Wide { _room: None },
@@ -258,13 +261,11 @@ impl Session {
 
     /// Looks whether the connection is to end, and sees to it that it does.
     fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<After> {
-        if self.state != State::Failing && self.is_unfit(cx) {
+        if self.state != State::Failing
+            && let Some(reason) = self.unfit(cx)
+        {
             self.state = State::Failing;
-            self.link
-                .client
-                .proxy
-                .observer
-                .count_reason(Reason::Http2Flood);
+            self.link.client.proxy.observer.count_reason(reason);
             self.connection
                 .abrupt_shutdown(h2::Reason::ENHANCE_YOUR_CALM);
             return Poll::Ready(After::Again);
@@ -288,19 +289,27 @@ impl Session {
         Poll::Pending
     }
 
-    /// Whether the client wastes what others could use: by frames for nothing, or by a header
-    /// section that does not end.
-    fn is_unfit(&mut self, cx: &mut Context<'_>) -> bool {
+    /// Whether the client wastes what others could use: by frames for nothing, by a header section that does not
+    /// end, or by one that does not end yet while there is no room for more requests.
+    fn unfit(&mut self, cx: &mut Context<'_>) -> Option<Reason> {
         if self.watch.flood().is_some() {
-            return true;
+            return Some(Reason::Http2Flood);
         }
         if self.watch.section() == Section::Closed {
             self.head.renew();
-            return false;
+            self.head_room = None;
+            return None;
         }
         let client = &self.link.client;
+        if self.head_room.is_none() {
+            self.head_room = client.proxy.budget.begin_head();
+        }
+        if self.head_room.is_none() {
+            return Some(Reason::Overloaded);
+        }
         let bound = client.proxy.header_timeout();
-        self.head.poll(cx, &client.alarm, bound).is_ready()
+        let late = self.head.poll(cx, &client.alarm, bound).is_ready();
+        late.then_some(Reason::Http2Flood)
     }
 
     fn is_to_leave(&self) -> bool {

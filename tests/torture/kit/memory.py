@@ -182,7 +182,40 @@ async def bodies_that_nobody_takes(options):
     return f"at the most {', '.join(story)}"
 
 
+FIELD = b"v" * 100
+HALF_A_HEAD = b"GET /good HTTP/1.1\r\nHost: t\r\n" + b"".join(b"X-%d: %s\r\n" % (n, FIELD) for n in range(95)) + b"X: " + b"v" * 20_000
+HALF_A_SECTION = frames.PREFACE + frame(SETTINGS) + frame(
+    HEADERS, 0, 1, frames.request(b"/good") + b"".join(frames.field(b"x-%d" % n, FIELD) for n in range(95)))
+
+
+async def heads_that_do_not_end(options):
+    """Of as many connections as there may be, into a program of 128 MiB: whole requests are answered beside them,
+    and no process is killed."""
+    group = MemoryBound.make(LITTLE)
+    if not group:
+        return "skipped: no control group can be made here"
+    story = []
+    async with group, cases.setting(options, group=group.path) as proxy:
+        workers = proxy.pids()
+        for name, half in (("HTTP/1", HALF_A_HEAD), ("HTTP/2", HALF_A_SECTION)):
+            opened = []
+            for number in range(3_000):
+                _, writer = await asyncio.wait_for(clients.connect(proxy.port), 10)
+                writer.write(half)
+                opened.append(writer)
+                if number % 100 == 99:
+                    cases.expect(await ask(proxy.port, "/good"), ["200"], f"a request beside half heads of {name}")
+            for writer in opened:
+                writer.transport.abort()
+            if proxy.pids() != workers:
+                raise Failed(f"half heads of {name}: a worker was replaced")
+            story.append(f"{name}: {group.most() >> 20} MiB")
+        await cases.off_loop(proxy.expect_reason, "overloaded")
+    return f"at the most {', '.join(story)}"
+
+
 ALL = {
+    "heads that do not end, in little memory": heads_that_do_not_end,
     "worker killed for memory": worker_killed_for_memory,
     "bodies that nobody takes, in little memory": bodies_that_nobody_takes,
 }
