@@ -28,6 +28,8 @@ struct Counts {
     large_buffers: Cell<u32>,
     /// Bytes.
     windows: Cell<u64>,
+    /// In connections.
+    weights: Cell<u32>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,6 +52,12 @@ pub(super) struct WindowGuard {
     bytes: u64,
 }
 
+/// What a connection takes beyond any other, as so many others.
+pub(super) struct Weight {
+    budget: Budget,
+    connections: u32,
+}
+
 impl Budget {
     /// In bytes; `None` is as much as there is.
     pub(super) fn set(&self, memory: Option<u64>) {
@@ -60,8 +68,19 @@ impl Budget {
         self.0.bounds.get().is_some()
     }
 
+    /// How many there may be, beside what those that are there weigh.
     pub(super) fn connections(&self) -> u32 {
-        self.0.bounds.get().map_or(u32::MAX, |b| b.connections)
+        let weights = self.0.weights.get();
+        self.0.bounds.get().map_or(u32::MAX, |b| {
+            b.connections.saturating_sub(weights).max(LEAST)
+        })
+    }
+
+    pub(super) fn weigh(&self) -> Weight {
+        Weight {
+            budget: self.clone(),
+            connections: 0,
+        }
     }
 
     pub(super) fn begin_exchange(&self) -> Option<ExchangeGuard> {
@@ -132,6 +151,21 @@ impl Drop for LargeGuard {
     }
 }
 
+impl Weight {
+    pub(super) fn set(&mut self, connections: u32) {
+        let all = &self.budget.0.weights;
+        let others = all.get().saturating_sub(self.connections);
+        all.set(others.saturating_add(connections));
+        self.connections = connections;
+    }
+}
+
+impl Drop for Weight {
+    fn drop(&mut self) {
+        self.set(0);
+    }
+}
+
 impl Drop for WindowGuard {
     fn drop(&mut self) {
         let taken = &self.budget.0.windows;
@@ -145,7 +179,7 @@ mod tests {
 
     #[test]
     fn all_at_once_fits() {
-        for memory in [8 << 20, 64 << 20, 1 << 30] {
+        for memory in [16 << 20, 64 << 20, 1 << 30] {
             let bounds = Bounds::within(memory);
             let connections = u64::from(bounds.connections) * CONNECTION;
             let exchanges = u64::from(bounds.exchanges) * EXCHANGE;
@@ -161,6 +195,24 @@ mod tests {
         let bounds = Bounds::within(0);
         assert_eq!(bounds.connections, LEAST);
         assert_eq!(bounds.exchanges, LEAST);
+    }
+
+    #[test]
+    fn what_a_connection_weighs_leaves_room_for_fewer() {
+        let budget = Budget::default();
+        let (mut one, mut other) = (budget.weigh(), budget.weigh());
+        one.set(33);
+        assert_eq!(budget.connections(), u32::MAX);
+        budget.set(Some(2 << 20));
+        let all = Bounds::within(2 << 20).connections;
+        assert_eq!(budget.connections(), all - 33);
+        other.set(5);
+        one.set(9);
+        assert_eq!(budget.connections(), all - 14);
+        drop(one);
+        assert_eq!(budget.connections(), all - 5);
+        other.set(1_000);
+        assert_eq!(budget.connections(), LEAST);
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! (`upstream`), and how a connection comes to speak it (`connection`).
 
 mod answer;
+mod begin;
 mod exchange;
 pub mod frames;
 mod incoming;

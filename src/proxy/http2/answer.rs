@@ -108,7 +108,7 @@ async fn carry(
 }
 
 /// The headers of framing are ours to write; those of a connection have no place in HTTP/2.
-fn frame(head: &mut response::Parts, size: Size, bodyless: bool, visit: &Visit) {
+pub(super) fn frame(head: &mut response::Parts, size: Size, bodyless: bool, visit: &Visit) {
     let headers = &mut head.headers;
     for name in [CONNECTION, TRANSFER_ENCODING, UPGRADE] {
         headers.remove(name);
@@ -135,7 +135,7 @@ fn frame(head: &mut response::Parts, size: Size, bodyless: bool, visit: &Visit) 
     }
 }
 
-fn without_body(head: response::Parts) -> Response<()> {
+pub(super) fn without_body(head: response::Parts) -> Response<()> {
     let mut response = Response::new(());
     *response.status_mut() = head.status;
     *response.headers_mut() = head.headers;

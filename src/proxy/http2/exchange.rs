@@ -6,6 +6,7 @@ use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::Poll;
 
 use bytes::Bytes;
@@ -21,7 +22,9 @@ use super::reply::Reply;
 use super::request;
 use super::wire::Watch;
 use crate::model::grpc::Dialect;
+use crate::proxy::active::Active;
 use crate::proxy::body::{Body, Size};
+use crate::proxy::budget::ExchangeGuard;
 use crate::proxy::client::{Client, Wait};
 use crate::proxy::connection::Admission;
 use crate::proxy::error::Reason;
@@ -41,9 +44,55 @@ pub(super) struct Link {
     pub(super) under_way: Rc<Cell<u32>>,
 }
 
+impl Link {
+    fn visit(&self, active: Arc<Active>) -> Visit {
+        let peer = self.client.line.ends.peer;
+        let share = Share::OneOf(Rc::clone(&self.under_way));
+        let mut visit = Visit::begin(&self.client.proxy, active, self.listener, peer, share);
+        visit.seen.tls.clone_from(&self.client.line.tls);
+        visit.seen.version = Version::HTTP_2;
+        visit
+    }
+}
+
+/// Answers a request that there is no room for, without a task, which is what most of the room is for. The rest of
+/// it is not heard.
+pub(super) fn shed(link: &Link, request: &Request<RecvStream>, mut respond: SendResponse<Bytes>) {
+    let Some(active) = link.client.proxy.active() else {
+        return;
+    };
+    let mut visit = link.visit(active);
+    let reason = match link.admission {
+        Admission::Refuse => Reason::TooManyConnections,
+        Admission::Serve | Admission::Plaintext => Reason::Overloaded,
+    };
+    let response = refuse(reason, Dialect::of(request.headers()), &mut visit);
+    let (mut head, body) = (*response).into_parts();
+    visit.seen.status = Some(head.status);
+    let body = match body {
+        Body::Full(all) if *request.method() != Method::HEAD => all,
+        _ => Bytes::new(),
+    };
+    answer::frame(
+        &mut head,
+        Size::Known(body.len() as u64),
+        body.is_empty(),
+        &visit,
+    );
+    // Fails where the client has given it up.
+    if let Ok(mut out) = respond.send_response(answer::without_body(head), body.is_empty())
+        && !body.is_empty()
+    {
+        visit.seen.response_bytes = body.len() as u64;
+        let _ = out.send_data(body, true);
+    }
+    link.watch.answered();
+}
+
 /// May be dropped at any time: the client sees its request cancelled.
 pub(super) async fn serve(
     link: Rc<Link>,
+    room: ExchangeGuard,
     request: Request<RecvStream>,
     respond: SendResponse<Bytes>,
 ) {
@@ -53,16 +102,8 @@ pub(super) async fn serve(
     };
     let alarm = Rc::new(proxy.timers.alarm());
     let reply = Reply::new(respond, alarm, Rc::clone(&link.watch));
-    let share = Share::OneOf(Rc::clone(&link.under_way));
-    let mut visit = Visit::begin(
-        proxy,
-        active,
-        link.listener,
-        link.client.line.ends.peer,
-        share,
-    );
-    visit.seen.tls.clone_from(&link.client.line.tls);
-    visit.seen.version = Version::HTTP_2;
+    let mut visit = link.visit(active);
+    visit.room = Some(room);
     let method = request.method().clone();
     let dialect = Dialect::of(request.headers());
     let (head, stream) = request.into_parts();
@@ -89,12 +130,10 @@ pub(super) async fn serve(
     match answered.failure() {
         None => {
             link.watch.answered();
-            // It is over, whatever still comes; to hear that takes memory, where there is some.
-            let room = visit.room.take();
+            // It is over, whatever still comes; but to hear that takes memory.
+            let _room = visit.room.take();
             drop(visit);
-            if room.is_some() {
-                hear_out(&stream, &link.client, &reply.alarm).await;
-            }
+            hear_out(&stream, &link.client, &reply.alarm).await;
         }
         Some((reason, code)) => {
             visit.seen.reason = Some(reason);
@@ -142,12 +181,8 @@ fn admit(
     tunnel: &mut Option<Shared>,
     visit: &mut Visit,
 ) -> Result<(Parts, Body, Inbound), Reason> {
-    visit.room = link.client.proxy.budget.begin_exchange();
     if link.admission == Admission::Refuse {
         return Err(Reason::TooManyConnections);
-    }
-    if visit.room.is_none() {
-        return Err(Reason::Overloaded);
     }
     let limits = visit.active.snapshot.limits;
     let (mut head, stream) = request.into_parts();

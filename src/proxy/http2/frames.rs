@@ -67,7 +67,7 @@ pub struct Frames {
     left: u32,
     paid: Millis,
     unpaid_bytes: u64,
-    /// Pieces of bodies since the last rest.
+    /// Pieces of bodies, and heads, since the last rest.
     pieces: u32,
 }
 
@@ -76,6 +76,8 @@ pub type Millis = u64;
 
 /// Pieces of bodies that are read at one time.
 const AT_ONCE: u32 = 128;
+/// What a head counts as there: a request takes more than a piece.
+const PIECES_OF_A_HEAD: u32 = 8;
 const HEAD: usize = 9;
 const END_STREAM: u8 = 1;
 const END_HEADERS: u8 = 4;
@@ -208,6 +210,7 @@ impl Frames {
                 return Ok(());
             }
             1 => {
+                self.pieces += PIECES_OF_A_HEAD;
                 self.begin_section(flags);
                 match self.peer {
                     // They are bounded by how many requests there may be.

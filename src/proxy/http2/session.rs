@@ -4,38 +4,29 @@
 //! Not here: a request (`exchange`), and frames (the `h2` crate).
 
 use std::cell::Cell;
-use std::future::{Future, poll_fn};
-use std::pin::pin;
+use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use h2::server::{Builder, Connection};
+use h2::RecvStream;
+use h2::server::{Connection, SendResponse};
+use http::Request;
 use tokio::task::JoinSet;
 
+use super::begin::{FEW, NARROW, at_first, handshake};
 use super::exchange::{self, Link};
 use super::frames::Section;
-use super::inflow::SMALL_FRAMES;
 use super::pulse::Pulse;
 use super::wire::{Flow, Watch, Wire};
 use crate::model::config::Http2;
-use crate::proxy::budget::{Budget, ExchangeGuard, WindowGuard};
+use crate::proxy::budget::{ExchangeGuard, Weight, WindowGuard};
 use crate::proxy::client::Client;
 use crate::proxy::connection::{Admission, Next};
 use crate::proxy::error::Reason;
 use crate::proxy::timers::Patience;
 
-/// Bytes of one response that wait to be written, beside what its task holds.
-const SEND_BUFFER: usize = 64 * 1024;
-/// Streams that the client broke the rules of, before the connection is given up.
-const MOST_FAULTS: usize = 256;
-/// Streams that were reset and whose last frames may still be on their way: how many are remembered,
-/// and for how long.
-const RESET_STREAMS: usize = 64;
-const RESET_MEMORY: Duration = Duration::from_secs(5);
-/// What HTTP/2 gives a connection to begin with (RFC 9113, 6.9.2): all it gets while memory is bounded and it has sent no more.
-const NARROW: u32 = 65_535;
 /// How long a client may take to acknowledge that the connection ends.
 const FAREWELL: Duration = Duration::from_secs(5);
 
@@ -52,62 +43,25 @@ pub(in crate::proxy) async fn serve(
     drop(active);
     let watch = Watch::of_client(&client);
     let wire = Wire::new(Rc::clone(&client), Rc::clone(&watch));
-    let window = first_window(&settings, &client.proxy.budget);
-    let connection = match handshake(&client, wire, &settings, window, header_timeout).await {
+    let first = at_first(settings, &client.proxy.budget, admission);
+    let connection = match handshake(&client, wire, &first, header_timeout).await {
         Ok(connection) => connection,
         Err(next) => return next,
     };
     let mut session = Session::new(connection, client, listener, admission, watch, settings);
-    if window < settings.initial_connection_window_size {
+    if first.initial_connection_window_size < settings.initial_connection_window_size {
         session.window = Window::Narrow(settings.initial_connection_window_size);
     }
     poll_fn(|cx| session.poll(cx)).await
 }
 
-async fn handshake(
-    client: &Client,
-    wire: Wire,
-    settings: &Http2,
-    window: u32,
-    bound: Duration,
-) -> Result<Connection<Wire, Bytes>, Next> {
-    let mut handshake = pin!(builder(settings, window).handshake::<_, Bytes>(wire));
-    let mut patience = Patience::default();
-    poll_fn(|cx| {
-        if let Poll::Ready(outcome) = handshake.as_mut().poll(cx) {
-            // What is none of HTTP/2 may still be on its way: it is not to be met with a reset.
-            return Poll::Ready(outcome.map_err(|_| Next::Linger));
-        }
-        let late = patience.poll(cx, &client.alarm, bound);
-        late.map(|()| Err(Next::Close))
-    })
-    .await
-}
-
-fn first_window(settings: &Http2, budget: &Budget) -> u32 {
-    match budget.is_bounded() {
-        true => settings.initial_connection_window_size.min(NARROW),
-        false => settings.initial_connection_window_size,
+/// In connections, beside itself, with so many requests at once: twice the memory of one of HTTP/1, and some 2.5 KiB for each
+/// request, which it keeps.
+fn weighs(most: u32) -> u32 {
+    match most <= FEW {
+        true => 1,
+        false => 1 + most / 4,
     }
-}
-
-fn builder(settings: &Http2, window: u32) -> Builder {
-    let mut builder = Builder::new();
-    builder
-        .max_concurrent_streams(settings.max_concurrent_streams)
-        .initial_window_size(settings.initial_stream_window_size)
-        .initial_connection_window_size(window)
-        .data_frame_budget(SMALL_FRAMES)
-        .max_frame_size(settings.max_frame_size)
-        .max_header_list_size(settings.max_header_list_size)
-        .header_table_size(settings.header_table_size)
-        .max_pending_accept_reset_streams(settings.max_concurrent_streams as usize)
-        .max_local_error_reset_streams(Some(MOST_FAULTS))
-        .max_concurrent_reset_streams(RESET_STREAMS)
-        .reset_stream_duration(RESET_MEMORY)
-        .max_send_buffer_size(SEND_BUFFER)
-        .enable_connect_protocol();
-    builder
 }
 
 struct Session {
@@ -125,6 +79,13 @@ struct Session {
     stall: Stall,
     farewell: Patience,
     window: Window,
+    weight: Weight,
+    /// The most requests at once, so far, rounded up to a power of two: the `h2` crate keeps the memory of as many.
+    most: u32,
+    /// Requests that were shed since it was last looked at.
+    shed: u32,
+    /// There was no room for so many.
+    outgrown: bool,
 }
 
 /// How much the client may send at once of all its bodies.
@@ -164,6 +125,8 @@ impl Session {
         settings: Http2,
     ) -> Self {
         let pings = connection.ping_pong();
+        let mut weight = client.proxy.budget.weigh();
+        weight.set(weighs(FEW));
         let pulse = settings.keepalive.zip(pings);
         Self {
             connection,
@@ -184,6 +147,10 @@ impl Session {
             stall: Stall::default(),
             farewell: Patience::default(),
             window: Window::Wide { _room: None },
+            weight,
+            most: FEW,
+            shed: 0,
+            outgrown: false,
         }
     }
 
@@ -196,8 +163,7 @@ impl Session {
             while let Poll::Ready(accepted) = self.connection.poll_accept(cx) {
                 match accepted {
                     Some(Ok((request, respond))) => {
-                        let exchange = exchange::serve(Rc::clone(&self.link), request, respond);
-                        self.exchanges.spawn_local(exchange);
+                        self.begin(request, respond);
                     }
                     // Whatever it was, the client has been told by a GOAWAY if it can be.
                     Some(Err(error)) => {
@@ -209,12 +175,23 @@ impl Session {
             }
             while let Poll::Ready(Some(_)) = self.exchanges.poll_join_next(cx) {}
             self.widen();
+            self.weigh();
             match self.poll_end(cx) {
                 Poll::Ready(After::Done(next)) => return Poll::Ready(next),
                 Poll::Ready(After::Again) => {}
                 Poll::Pending => return Poll::Pending,
             }
         }
+    }
+
+    fn begin(&mut self, request: Request<RecvStream>, respond: SendResponse<Bytes>) {
+        let Some(room) = self.link.client.proxy.budget.begin_exchange() else {
+            self.shed += 1;
+            return exchange::shed(&self.link, &request, respond);
+        };
+        let link = Rc::clone(&self.link);
+        let exchange = exchange::serve(link, room, request, respond);
+        self.exchanges.spawn_local(exchange);
     }
 
     /// A client that sends bodies gets its whole window, for as long as it stays, if there is memory for that.
@@ -229,6 +206,30 @@ impl Session {
         if room.is_some() {
             self.connection.set_target_window_size(most);
             self.window = Window::Wide { _room: room };
+        }
+    }
+
+    /// Where there is no room for as many requests at once as the client has now, it is told to make another connection. One that goes
+    /// on as if it had not heard loses this one.
+    fn weigh(&mut self) {
+        let under_way = u32::try_from(self.exchanges.len()).unwrap_or(u32::MAX);
+        let now = under_way.saturating_add(std::mem::take(&mut self.shed));
+        if now <= self.most {
+            return;
+        }
+        self.most = now.checked_next_power_of_two().unwrap_or(u32::MAX);
+        self.weight.set(weighs(self.most));
+        if !self.link.client.proxy.is_crowded() {
+            return;
+        }
+        match self.state {
+            State::Open => {
+                self.outgrown = true;
+                self.state = State::Leaving;
+                self.connection.graceful_shutdown();
+            }
+            State::Leaving if self.outgrown => self.fail(Reason::Overloaded),
+            State::Leaving | State::Failing | State::Over => {}
         }
     }
 
@@ -264,10 +265,7 @@ impl Session {
         if self.state != State::Failing
             && let Some(reason) = self.unfit(cx)
         {
-            self.state = State::Failing;
-            self.link.client.proxy.observer.count_reason(reason);
-            self.connection
-                .abrupt_shutdown(h2::Reason::ENHANCE_YOUR_CALM);
+            self.fail(reason);
             return Poll::Ready(After::Again);
         }
         if self.state == State::Open && (self.is_to_leave() || self.poll_idle(cx).is_ready()) {
@@ -287,6 +285,13 @@ impl Session {
             return Poll::Ready(After::Done(Next::Break));
         }
         Poll::Pending
+    }
+
+    fn fail(&mut self, reason: Reason) {
+        self.state = State::Failing;
+        self.link.client.proxy.observer.count_reason(reason);
+        self.connection
+            .abrupt_shutdown(h2::Reason::ENHANCE_YOUR_CALM);
     }
 
     /// Whether the client wastes what others could use: by frames for nothing, by a header section that does not
@@ -316,7 +321,8 @@ impl Session {
         let client = &self.link.client;
         let in_use = !self.exchanges.is_empty();
         let unwanted = client.is_to_leave() || self.link.admission == Admission::Refuse;
-        client.is_to_end() || (in_use && unwanted)
+        let takes_others_room = self.most > FEW && client.proxy.is_crowded();
+        client.is_to_end() || (in_use && unwanted) || (!in_use && takes_others_room)
     }
 
     fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<()> {

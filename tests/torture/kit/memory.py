@@ -3,7 +3,7 @@ import asyncio
 import os
 import time
 
-from . import cases, clients, frames
+from . import cases, clients, frames, upstream
 from .frames import ACK, DATA, END_HEADERS, HEADERS, SETTINGS, WINDOW_UPDATE, frame
 from .proxy import Failed, Honest, ask
 
@@ -172,9 +172,7 @@ async def bodies_that_nobody_takes(options):
                 cases.expect(await ask(proxy.port, "/good"), good, f"a request beside bodies {name}")
             for sender in senders:
                 sender.close()
-            async def served():
-                return b" 200 " in (await ask(proxy.port, "/good"))[:13]
-            while not await served():
+            while not (await ask(proxy.port, "/good")).startswith(b"HTTP/1.1 200"):
                 await asyncio.sleep(0.01)
             if proxy.pids() != workers:
                 raise Failed(f"bodies {name}: a worker was replaced")
@@ -214,7 +212,39 @@ async def heads_that_do_not_end(options):
     return f"at the most {', '.join(story)}"
 
 
+MOST_ROOM = frames.setting(frames.INITIAL_WINDOW_SIZE, 0x7FFFFFFF) + frames.window(0, 0x7FFF0000 - 65_535)
+
+
+async def answers_that_nobody_reads(options):
+    """A hundred at once over each of many connections, each answer endless and as much of it asked for as there can be, in
+    128 MiB. Others may have to wait for a connection; no process is killed, neither then nor when all of them go at once."""
+    group = MemoryBound.make(LITTLE)
+    if not group:
+        return "skipped: no control group can be made here"
+    endless = upstream.endless(b"HTTP/1.1 200 OK\r\nContent-Length: 10000000000\r\n\r\n", b"x" * 65_536)
+    async with group, cases.setting(options, bad=endless, group=group.path) as proxy:
+        workers = proxy.pids()
+        asked = frames.PREFACE + MOST_ROOM + b"".join(frames.get(2 * n + 1, b"/bad") for n in range(100))
+        opened = []
+        for _ in range(1_000):
+            _, writer = await asyncio.wait_for(clients.connect(proxy.port), 10)
+            writer.transport.pause_reading()
+            writer.write(asked)
+            opened.append(writer)
+        def taken_in():
+            return sum(proxy.errors(reason) for reason in ("overloaded", "too_many_connections")) >= 5_000
+        await cases.off_loop(proxy.wait, taken_in, "5,000 requests that are shed")
+        for writer in opened:
+            writer.transport.abort()
+        while not (await ask(proxy.port, "/good")).startswith(b"HTTP/1.1 200"):
+            await asyncio.sleep(0.01)
+        if proxy.pids() != workers:
+            raise Failed("a worker was replaced")
+        return f"{len(opened) * 100} of them: at the most {group.most() >> 20} MiB"
+
+
 ALL = {
+    "answers that nobody reads, in little memory": answers_that_nobody_reads,
     "heads that do not end, in little memory": heads_that_do_not_end,
     "worker killed for memory": worker_killed_for_memory,
     "bodies that nobody takes, in little memory": bodies_that_nobody_takes,
