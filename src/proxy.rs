@@ -320,6 +320,11 @@ impl Proxy {
         configured.min(self.budget.connections())
     }
 
+    /// Whether memory is bounded, and has room for no more connections.
+    fn is_short_of_memory(&self) -> bool {
+        self.open_connections() >= self.budget.connections()
+    }
+
     fn is_crowded(&self) -> bool {
         self.open_connections() >= self.connection_limit()
     }

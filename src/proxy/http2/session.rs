@@ -108,6 +108,13 @@ enum State {
     Over,
 }
 
+/// Whether there is room for what a connection takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Weighed {
+    Borne,
+    TooMuch,
+}
+
 /// The client takes nothing of what is written.
 #[derive(Default)]
 struct Stall {
@@ -175,7 +182,9 @@ impl Session {
             }
             while let Poll::Ready(Some(_)) = self.exchanges.poll_join_next(cx) {}
             self.widen();
-            self.weigh();
+            if self.weigh() == Weighed::TooMuch {
+                continue;
+            }
             match self.poll_end(cx) {
                 Poll::Ready(After::Done(next)) => return Poll::Ready(next),
                 Poll::Ready(After::Again) => {}
@@ -210,17 +219,17 @@ impl Session {
     }
 
     /// Where there is no room for as many requests at once as the client has now, it is told to make another connection. One that goes
-    /// on as if it had not heard loses this one.
-    fn weigh(&mut self) {
+    /// on as if it had not heard loses this one. Either is for the connection to say.
+    fn weigh(&mut self) -> Weighed {
         let under_way = u32::try_from(self.exchanges.len()).unwrap_or(u32::MAX);
         let now = under_way.saturating_add(std::mem::take(&mut self.shed));
         if now <= self.most {
-            return;
+            return Weighed::Borne;
         }
         self.most = now.checked_next_power_of_two().unwrap_or(u32::MAX);
         self.weight.set(weighs(self.most));
-        if !self.link.client.proxy.is_crowded() {
-            return;
+        if !self.link.client.proxy.is_short_of_memory() {
+            return Weighed::Borne;
         }
         match self.state {
             State::Open => {
@@ -229,8 +238,9 @@ impl Session {
                 self.connection.graceful_shutdown();
             }
             State::Leaving if self.outgrown => self.fail(Reason::Overloaded),
-            State::Leaving | State::Failing | State::Over => {}
+            State::Leaving | State::Failing | State::Over => return Weighed::Borne,
         }
+        Weighed::TooMuch
     }
 
     /// Bounds of the `h2` crate count as ours do.
@@ -321,7 +331,7 @@ impl Session {
         let client = &self.link.client;
         let in_use = !self.exchanges.is_empty();
         let unwanted = client.is_to_leave() || self.link.admission == Admission::Refuse;
-        let takes_others_room = self.most > FEW && client.proxy.is_crowded();
+        let takes_others_room = self.most > FEW && client.proxy.is_short_of_memory();
         client.is_to_end() || (in_use && unwanted) || (!in_use && takes_others_room)
     }
 

@@ -275,3 +275,24 @@ fn a_header_section_in_pieces_is_one() {
     assert_eq!(client.answer(1).status(), 200);
     assert_eq!(upstream.the_request().head.header("x-b"), Some("2"));
 }
+
+/// What a connection weighs is a matter of memory, not of `limits.connections`.
+#[test]
+fn a_connection_at_the_bound_may_have_many_requests_at_once() {
+    let gate = Gate::closed();
+    let upstream = Upstream::behind_gate(&gate, "served");
+    let sluice = Sluice::to_with(&upstream, "limits: {connections: 1}");
+    let mut client = Http2::connect(sluice.address());
+    for number in 0..40 {
+        client.send(headers(2 * number + 1, &request("GET", "/"), END_STREAM));
+    }
+    upstream.wait_for_requests(40);
+    gate.open();
+    for _ in 0..40 {
+        let seen = client.wait_for("an answer, or a farewell", |frame| {
+            frame.kind == HEADERS || frame.kind == GOAWAY
+        });
+        assert_eq!(seen.kind, HEADERS, "told to go");
+        assert_eq!(seen.status(), 200);
+    }
+}
