@@ -334,8 +334,8 @@ impl Client {
         look(stream, &mut talk.inlet)
     }
 
-    /// For HTTP/2: reads what is there; how many bytes came from the socket for it. While nothing is
-    /// there, nothing is kept to read it with.
+    /// For HTTP/2: has `take` take what it wants of what is there (see `Inlet::poll_take`). While nothing is there, nothing
+    /// is kept to read it with.
     pub(super) fn poll_take(
         &self,
         cx: &mut Context<'_>,

@@ -79,14 +79,25 @@ pub(super) fn shed(link: &Link, request: &Request<RecvStream>, mut respond: Send
         body.is_empty(),
         &visit,
     );
-    // Fails where the client has given it up.
-    if let Ok(mut out) = respond.send_response(answer::without_body(head), body.is_empty())
-        && !body.is_empty()
-    {
-        visit.seen.response_bytes = body.len() as u64;
-        let _ = out.send_data(body, true);
+    let is_all = body.is_empty();
+    let length = body.len() as u64;
+    let sent = respond
+        .send_response(answer::without_body(head), is_all)
+        .and_then(|mut out| {
+            if is_all {
+                Ok(())
+            } else {
+                out.send_data(body, true)
+            }
+        });
+    match sent {
+        Ok(()) => {
+            visit.seen.response_bytes = length;
+            link.watch.answered();
+        }
+        // It earns nothing by that: it may be a client that resets whatever it asks.
+        Err(_) => visit.seen.reason = Some(Reason::ClientGone),
     }
-    link.watch.answered();
 }
 
 /// May be dropped at any time: the client sees its request cancelled.

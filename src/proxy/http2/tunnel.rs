@@ -142,7 +142,9 @@ pub(super) async fn run(
     };
     let (mut patience, mut carried) = (Patience::default(), 0);
     let ended = poll_fn(|cx| {
+        let before = passing.to_upstream();
         let up = up.poll(cx);
+        terms.watch.took(passing.to_upstream() - before);
         let before = down.sent;
         let downward = down.poll(cx);
         if down.sent != before {

@@ -28,7 +28,7 @@ pub(super) struct Watch {
     written: Cell<u64>,
     /// Bytes of bodies that the client has made room for.
     carried: Cell<u64>,
-    /// Bytes of bodies that were pulled.
+    /// Bytes of bodies, and of tunnels, that were pulled.
     taken: Cell<u64>,
     flow: Cell<Flow>,
 }
