@@ -82,3 +82,13 @@ async def cut_at(port, request, count):
     writer.write(request[:count])
     await writer.drain()
     writer.transport.abort()
+
+
+async def begin_upload(port):
+    """The first 100,000 bytes of a long body; None where that is refused or reset."""
+    try:
+        _, writer = await asyncio.wait_for(connect(port), 10)
+        writer.write(b"POST /good HTTP/1.1\r\nHost: t\r\nContent-Length: 100000000\r\n\r\n" + b"x" * 100_000)
+        return writer
+    except ConnectionError:
+        return None

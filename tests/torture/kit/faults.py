@@ -150,12 +150,8 @@ async def worker_out_of_memory(options):
             resource.prlimit(before[0], resource.RLIMIT_AS, (space, space))
             opened = []
             for _ in range(300):
-                try:
-                    reader, writer = await asyncio.wait_for(clients.connect(proxy.port), 10)
-                    writer.write(b"POST /good HTTP/1.1\r\nHost: t\r\nContent-Length: 100000000\r\n\r\n" + b"x" * 100_000)
+                if writer := await clients.begin_upload(proxy.port):
                     opened.append(writer)
-                except ConnectionError:
-                    pass
             await asyncio.sleep(2)
             for writer in opened:
                 writer.transport.abort()

@@ -5,7 +5,7 @@ import time
 
 from . import cases, clients, frames, upstream
 from .frames import ACK, DATA, END_HEADERS, HEADERS, SETTINGS, WINDOW_UPDATE, frame
-from .proxy import Failed, Honest, ask
+from .proxy import DEADLINE, Failed, Honest, ask
 
 LOST = (ConnectionError, asyncio.IncompleteReadError)
 LITTLE = 128 << 20
@@ -74,12 +74,8 @@ async def worker_killed_for_memory(options):
             for _ in range(2000):
                 if victim not in proxy.pids():
                     break
-                try:
-                    _, writer = await asyncio.wait_for(clients.connect(proxy.port), 10)
-                    writer.write(b"POST /good HTTP/1.1\r\nHost: t\r\nContent-Length: 100000000\r\n\r\n" + b"x" * 100_000)
+                if writer := await clients.begin_upload(proxy.port):
                     opened.append(writer)
-                except ConnectionError:
-                    pass
             def replaced():
                 return victim not in proxy.pids() and len(proxy.pids()) == 2
             await cases.off_loop(proxy.wait, replaced, "replacement of a worker without memory")
@@ -94,6 +90,13 @@ async def worker_killed_for_memory(options):
         if sum(float(line.rsplit(" ", 1)[1]) for line in killed) < 1:
             raise Failed(f"the kill is not counted: {killed}")
         return f"killed after {len(opened)} uploads and replaced, {honest.done} honest requests"
+
+
+async def served_again(proxy):
+    async def one():
+        while not (await ask(proxy.port, "/good")).startswith(b"HTTP/1.1 200"):
+            await asyncio.sleep(0.01)
+    await asyncio.wait_for(one(), DEADLINE)
 
 
 class Sender:
@@ -172,8 +175,7 @@ async def bodies_that_nobody_takes(options):
                 cases.expect(await ask(proxy.port, "/good"), good, f"a request beside bodies {name}")
             for sender in senders:
                 sender.close()
-            while not (await ask(proxy.port, "/good")).startswith(b"HTTP/1.1 200"):
-                await asyncio.sleep(0.01)
+            await served_again(proxy)
             if proxy.pids() != workers:
                 raise Failed(f"bodies {name}: a worker was replaced")
             story.append(f"{name}: {group.most() >> 20} MiB")
@@ -236,8 +238,7 @@ async def answers_that_nobody_reads(options):
         await cases.off_loop(proxy.wait, taken_in, "5,000 requests that are shed")
         for writer in opened:
             writer.transport.abort()
-        while not (await ask(proxy.port, "/good")).startswith(b"HTTP/1.1 200"):
-            await asyncio.sleep(0.01)
+        await served_again(proxy)
         if proxy.pids() != workers:
             raise Failed("a worker was replaced")
         return f"{len(opened) * 100} of them: at the most {group.most() >> 20} MiB"
