@@ -9,6 +9,7 @@ from .proxy import DEADLINE, Failed, Honest, ask
 
 LOST = (ConnectionError, asyncio.IncompleteReadError)
 LITTLE = 128 << 20
+LEAST_WINDOW = 65_535
 POST = b"\x83"
 
 
@@ -107,7 +108,7 @@ class Sender:
         self = cls()
         self.reader, self.writer = await clients.connect(port)
         self.writer.write(frames.PREFACE + frame(SETTINGS))
-        self.room, self.each, self.known = 65_535, 0, asyncio.Event()
+        self.room, self.each, self.known = LEAST_WINDOW, 0, asyncio.Event()
         self.listening = asyncio.create_task(self.listen())
         await self.known.wait()
         return self
@@ -118,7 +119,7 @@ class Sender:
             if kind == SETTINGS and not flags & ACK:
                 pairs = (payload[at:at + 6] for at in range(0, len(payload), 6))
                 values = {int.from_bytes(pair[:2], "big"): int.from_bytes(pair[2:], "big") for pair in pairs}
-                self.each = values.get(frames.INITIAL_WINDOW_SIZE, 65_535)
+                self.each = values.get(frames.INITIAL_WINDOW_SIZE, LEAST_WINDOW)
                 self.writer.write(frame(SETTINGS, ACK))
                 self.known.set()
             if kind == WINDOW_UPDATE and stream == 0:
@@ -182,6 +183,32 @@ async def bodies_that_nobody_takes(options):
     return f"at the most {', '.join(story)}"
 
 
+async def swallows(reader, writer):
+    while await reader.read(1 << 16):
+        pass
+
+
+async def windows_widen(options):
+    """Where memory is bounded and there is some: a connection that has sent bodies may send more at once than at first."""
+    group = MemoryBound.make(LITTLE)
+    if not group:
+        return "skipped: no control group can be made here"
+    async with group, cases.setting(options, bad=swallows, group=group.path) as proxy:
+        sender = await Sender.connect(proxy.port)
+        cases.expect(await ask(proxy.port, "/good"), ["200"], "a request meanwhile")
+        if sender.room != LEAST_WINDOW:
+            raise Failed(f"a window of {sender.room} bytes to begin with")
+        async def widened():
+            stream = 1
+            while sender.room <= LEAST_WINDOW:
+                await sender.post(stream, 1_000, 1 << 18)
+                stream += 2
+                await asyncio.sleep(0.01)
+        await asyncio.wait_for(widened(), DEADLINE)
+        sender.close()
+    return f"{sender.room >> 10} KiB instead of {LEAST_WINDOW >> 10}"
+
+
 FIELD = b"v" * 100
 HALF_A_HEAD = b"GET /good HTTP/1.1\r\nHost: t\r\n" + b"".join(b"X-%d: %s\r\n" % (n, FIELD) for n in range(95)) + b"X: " + b"v" * 20_000
 HALF_A_SECTION = frames.PREFACE + frame(SETTINGS) + frame(
@@ -214,7 +241,7 @@ async def heads_that_do_not_end(options):
     return f"at the most {', '.join(story)}"
 
 
-MOST_ROOM = frames.setting(frames.INITIAL_WINDOW_SIZE, 0x7FFFFFFF) + frames.window(0, 0x7FFF0000 - 65_535)
+MOST_ROOM = frames.setting(frames.INITIAL_WINDOW_SIZE, 0x7FFFFFFF) + frames.window(0, 0x7FFF0000 - LEAST_WINDOW)
 
 
 async def answers_that_nobody_reads(options):
@@ -245,6 +272,7 @@ async def answers_that_nobody_reads(options):
 
 
 ALL = {
+    "windows widen where there is memory": windows_widen,
     "answers that nobody reads, in little memory": answers_that_nobody_reads,
     "heads that do not end, in little memory": heads_that_do_not_end,
     "worker killed for memory": worker_killed_for_memory,
