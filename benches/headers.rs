@@ -12,8 +12,8 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
-use http::HeaderMap;
 use sluice::model::config::Config;
+use sluice::model::fields::Fields;
 use sluice::model::headers::forwarded::{Origin, Trust};
 use sluice::model::headers::{RequestId, Told, Values, forwarded, hop};
 use sluice::model::load;
@@ -47,7 +47,7 @@ fn main() {
     }
 }
 
-fn rewrite(headers: &mut HeaderMap, values: &Values) {
+fn rewrite(headers: &mut Fields, values: &Values) {
     let ip = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 17));
     let origin = Origin {
         ip,
@@ -63,7 +63,7 @@ fn rewrite(headers: &mut HeaderMap, values: &Values) {
     black_box(forwarded::tell(headers, told, origin.trust, values));
 }
 
-fn browser() -> HeaderMap {
+fn browser() -> Fields {
     let head = parse_request(
         &mut BytesMut::from(BROWSER),
         &HeadLimits::default(),
@@ -72,7 +72,7 @@ fn browser() -> HeaderMap {
     head.expect("a valid head").expect("a whole one").headers
 }
 
-fn nginx() -> HeaderMap {
+fn nginx() -> Fields {
     let head = parse_response(
         &mut BytesMut::from(NGINX),
         &HeadLimits::default(),

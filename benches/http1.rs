@@ -12,7 +12,8 @@ use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use bytes::{BufMut, BytesMut};
-use http::{HeaderMap, Method, StatusCode};
+use http::{Method, StatusCode};
+use sluice::model::fields::Fields;
 use sluice::proxy::h1::{
     BodyDecoder, BodyEvent, ConnectionField, Framing, HeadLimits, HeadScanner, RequestHead,
     RequestParts, ResponseHead, ResponseParts, encode_chunk_end, encode_chunk_header,
@@ -114,7 +115,7 @@ fn response(buf: &mut BytesMut) -> ResponseHead {
 
 /// With the map of the request before.
 fn request_again() -> impl FnMut(&mut BytesMut) {
-    let mut spare = HeaderMap::new();
+    let mut spare = Fields::default();
     move |buf| {
         let scanner = &mut HeadScanner::default();
         let head = parse_request_into(&mut spare, buf, &HeadLimits::default(), scanner);
@@ -124,7 +125,7 @@ fn request_again() -> impl FnMut(&mut BytesMut) {
 }
 
 fn response_again() -> impl FnMut(&mut BytesMut) {
-    let mut spare = HeaderMap::new();
+    let mut spare = Fields::default();
     move |buf| {
         let (limits, scanner) = (HeadLimits::default(), &mut HeadScanner::default());
         let head = parse_response_into(&mut spare, buf, &limits, scanner, &Method::GET);

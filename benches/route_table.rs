@@ -7,10 +7,11 @@ use std::hint::black_box;
 use std::process::Command;
 use std::time::Duration;
 
-use http::{HeaderMap, Method};
+use http::Method;
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeValLike;
 use sluice::model::config::{HostPattern, PathPattern, Rule, WeightedUpstream};
+use sluice::model::fields::Fields;
 use sluice::model::route::{RouteQuery, RouteTable};
 
 const LOOKUPS: usize = 1_000_000;
@@ -152,7 +153,7 @@ fn lookups(
     count: usize,
 ) -> Result<Duration, Box<dyn Error>> {
     let requests: Vec<_> = (0..count.min(20_000)).map(scenario.request).collect();
-    let headers = HeaderMap::new();
+    let headers = Fields::default();
     let mut missed = 0;
     let start = cpu_time()?;
     for (host, target) in requests.iter().cycle().take(count) {

@@ -7,6 +7,7 @@ pub mod client_hello;
 pub mod config;
 mod decode;
 pub mod diagnostic;
+pub mod fields;
 #[cfg(test)]
 pub(crate) mod fixtures;
 pub mod grpc;

@@ -4,7 +4,8 @@
 //! that httparse refuses or reads differently: that would be a hole in ours.
 
 use bytes::BytesMut;
-use http::{HeaderMap, Method, Version};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Version};
+use sluice::model::fields::{Fields, Roles};
 use sluice::proxy::h1::{
     BodyDecoder, BodyEvent, Framing, HeadLimits, HeadScanner, InvalidBody, InvalidRequest,
     InvalidResponse, RequestHead, ResponseHead, parse_request, parse_response,
@@ -82,7 +83,7 @@ fn read_response(
     })
 }
 
-type Body = (Vec<u8>, Option<HeaderMap>);
+type Body = (Vec<u8>, Option<Fields>);
 
 fn read_body(
     framing: Framing,
@@ -199,21 +200,33 @@ fn check_version(theirs: Option<u8>, ours: Version) {
     assert_eq!(theirs, Some(ours));
 }
 
-/// The same fields in the same order among those of one name.
-fn check_fields(theirs: &[httparse::Header<'_>], ours: &HeaderMap) {
-    assert_eq!(theirs.len(), ours.len(), "the number of fields");
-    for name in ours.keys() {
+/// The same fields in the same order and spelling, each found by its name, and the same as a map; and all of them
+/// are written as they were read.
+fn check_fields(theirs: &[httparse::Header<'_>], ours: &Fields) {
+    let lines = theirs
+        .iter()
+        .map(|field| (field.name.as_bytes(), field.value));
+    assert!(ours.iter().eq(lines), "{ours:?} is not {theirs:?}");
+    let mut map = HeaderMap::new();
+    let mut lines = BytesMut::new();
+    for field in theirs {
+        let name = HeaderName::from_bytes(field.name.as_bytes()).expect("a name");
         let of_name = theirs
             .iter()
-            .filter(|field| field.name.eq_ignore_ascii_case(name.as_str()));
-        let values: Vec<&[u8]> = of_name.map(|field| field.value).collect();
-        let ours: Vec<&[u8]> = ours
-            .get_all(name)
-            .iter()
-            .map(|value| value.as_bytes())
-            .collect();
-        assert_eq!(ours, values, "{name}");
+            .filter(|other| other.name.eq_ignore_ascii_case(field.name));
+        assert!(
+            ours.get_all(&name).eq(of_name.map(|field| field.value)),
+            "{name}"
+        );
+        map.append(name, HeaderValue::from_bytes(field.value).expect("a value"));
+        for piece in [field.name.as_bytes(), b": ", field.value, b"\r\n"] {
+            lines.extend_from_slice(piece);
+        }
     }
+    assert_eq!(ours.to_map(HeaderName::from_bytes).as_ref(), Ok(&map));
+    let mut written = BytesMut::new();
+    ours.write(Roles::default(), &mut written);
+    assert_eq!(written, lines);
 }
 
 /// httparse reads the same sizes, and they lead to the same data.

@@ -3,7 +3,8 @@
 //!
 //! The input's first line is the pattern, the others are paths.
 
-use http::{HeaderMap, Method};
+use http::Method;
+use sluice::model::fields::Fields;
 use sluice::model::load;
 use sluice::model::route::RouteQuery;
 use sluice::model::snapshot::Snapshot;
@@ -47,7 +48,7 @@ fn check_path(snapshot: &Snapshot, pattern: &str, oracle: &regex::Regex, path_an
         method: &Method::GET,
         path,
         path_and_query,
-        headers: &HeaderMap::new(),
+        headers: &Fields::default(),
     };
     let ours = snapshot.routes.find(&query).is_some();
     assert_eq!(

@@ -4,7 +4,8 @@
 //! The input's first line is the template, the rest is what the request brings.
 
 use bytes::BytesMut;
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderName, HeaderValue};
+use sluice::model::fields::Fields;
 use sluice::model::template::{Facts, TlsFacts, parse};
 
 pub fn check(bytes: &[u8]) {
@@ -23,9 +24,9 @@ pub fn check(bytes: &[u8]) {
     };
     // The codec hands out nothing else than what a header or a target may contain.
     let brought: String = brought.chars().filter(char::is_ascii_graphic).collect();
-    let mut headers = HeaderMap::new();
+    let mut headers = Fields::default();
     if let Ok(value) = HeaderValue::from_str(&brought) {
-        headers.insert("x-a", value);
+        headers.insert(&HeaderName::from_static("x-a"), &value);
     }
     let facts = Facts {
         ip: "192.0.2.1",
@@ -46,7 +47,7 @@ pub fn check(bytes: &[u8]) {
     );
     if parsed.template.is_constant() {
         let mut again = BytesMut::new();
-        let nothing = HeaderMap::new();
+        let nothing = Fields::default();
         let blank = Facts {
             ip: "",
             host: "",

@@ -5,9 +5,9 @@
 
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::{HeaderValue, StatusCode};
 
-use super::headers::find;
+use super::fields::Fields;
 
 pub mod web;
 
@@ -60,9 +60,12 @@ pub enum Dialect {
 const GRPC: &str = "application/grpc";
 
 impl Dialect {
-    pub fn of(headers: &HeaderMap) -> Self {
-        let value = find(headers, &http::header::CONTENT_TYPE);
-        let Some(text) = value.and_then(|value| value.to_str().ok()) else {
+    pub fn of(headers: &Fields) -> Self {
+        Self::of_content_type(headers.get(&http::header::CONTENT_TYPE))
+    }
+
+    pub fn of_content_type(value: Option<&[u8]>) -> Self {
+        let Some(text) = value.and_then(|value| str::from_utf8(value).ok()) else {
             return Self::Http;
         };
         let (Some(start), Some(rest)) = (text.get(..GRPC.len()), text.get(GRPC.len()..)) else {
@@ -132,11 +135,7 @@ mod tests {
 
     #[test]
     fn the_dialect_is_in_the_content_type() {
-        let of = |text: &'static str| {
-            let mut headers = HeaderMap::new();
-            headers.insert("content-type", HeaderValue::from_static(text));
-            Dialect::of(&headers)
-        };
+        let of = |text: &'static str| Dialect::of(&Fields::of(&[("Content-Type", text)]));
         assert_eq!(of("application/grpc"), Dialect::Grpc);
         assert_eq!(of("application/grpc+proto"), Dialect::Grpc);
         assert_eq!(of("Application/GRPC;charset=utf-8"), Dialect::Grpc);
@@ -150,7 +149,7 @@ mod tests {
         ] {
             assert_eq!(of(other), Dialect::Http, "{other}");
         }
-        assert_eq!(Dialect::of(&HeaderMap::new()), Dialect::Http);
+        assert_eq!(Dialect::of(&Fields::default()), Dialect::Http);
     }
 
     #[test]

@@ -5,10 +5,11 @@
 
 use std::borrow::Cow;
 
-use http::header::{HOST, HeaderName, VIA};
-use http::{HeaderMap, HeaderValue, Method};
+use http::Method;
+use http::header::{HeaderValue, VIA};
 
 use super::config::HostHeader;
+use super::fields::{Fields, Role};
 use super::snapshot::{Server, Snapshot, Upstream};
 use super::template::{Facts, TlsFacts};
 
@@ -23,8 +24,6 @@ pub use forwarded::Origin;
 pub use told::{RequestId, Told};
 pub use values::Values;
 
-/// Up to this many fields, to look at all names costs less than to hash one: `http` hashes byte by byte.
-const FEW: usize = 8;
 const VIA_US: HeaderValue = HeaderValue::from_static("1.1 sluice");
 
 /// A request on its way to an upstream.
@@ -46,7 +45,7 @@ impl Passage<'_> {
     /// What the client sent becomes what the upstream is sent; all but `Host`, for which see `host`,
     /// and but for what the upstream is told beside it.
     #[must_use]
-    pub fn rewrite(self, headers: &mut HeaderMap, values: &Values) -> Option<Told> {
+    pub fn rewrite(self, headers: &mut Fields, values: &Values) -> Option<Told> {
         let settings = self.settings(headers, values);
         hop::strip(headers);
         let Self {
@@ -73,7 +72,7 @@ impl Passage<'_> {
     }
 
     /// Made before anything of the headers is changed: templates speak of what the client sent.
-    fn settings(&self, headers: &HeaderMap, values: &Values) -> Vec<HeaderValue> {
+    fn settings(&self, headers: &Fields, values: &Values) -> Vec<HeaderValue> {
         if self.snapshot.headers.is_empty() {
             return Vec::new();
         }
@@ -93,32 +92,19 @@ impl Passage<'_> {
     }
 }
 
-/// The first value of a field, as `HeaderMap::get` finds it.
-pub fn find<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h HeaderValue> {
-    if headers.len() > FEW {
-        return headers.get(name);
-    }
-    let mut all = headers.iter();
-    all.find(|(one, _)| *one == name).map(|(_, value)| value)
-}
-
 /// What the upstream sent becomes what the client is sent.
-pub fn rewrite_response(headers: &mut HeaderMap, snapshot: &Snapshot) {
+pub fn rewrite_response(headers: &mut Fields, snapshot: &Snapshot) {
     hop::strip(headers);
     add_via(headers, snapshot.via);
 }
 
 /// The `Host` for a server, of a request that is rewritten.
-pub fn host<'a>(
-    upstream: &Upstream,
-    server: &'a Server,
-    headers: &'a HeaderMap,
-) -> &'a HeaderValue {
+pub fn host<'a>(upstream: &Upstream, server: &'a Server, headers: &'a Fields) -> &'a [u8] {
     let client_host = match upstream.host_header {
-        HostHeader::Preserve => find(headers, &HOST).filter(|host| !host.is_empty()),
+        HostHeader::Preserve => headers.of_role(Role::Host).filter(|host| !host.is_empty()),
         HostHeader::Upstream => None,
     };
-    client_host.unwrap_or(&server.authority)
+    client_host.unwrap_or(server.authority.as_bytes())
 }
 
 /// The path and query that a server is asked for.
@@ -130,9 +116,9 @@ pub fn target<'a>(path_and_query: &'a str, server: &Server) -> Cow<'a, str> {
     }
 }
 
-fn add_via(headers: &mut HeaderMap, via: bool) {
+fn add_via(headers: &mut Fields, via: bool) {
     if via {
-        headers.append(VIA, VIA_US);
+        headers.append(&VIA, &VIA_US);
     }
 }
 

@@ -6,12 +6,12 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use http::header::COOKIE;
-use http::{HeaderMap, HeaderName};
+use http::header::{COOKIE, HeaderName};
 use regex_automata::meta;
 use regex_syntax::hir::{Hir, Look};
 
 use super::config;
+use super::fields::Fields;
 
 /// A compiled regular expression of one value may take this much memory.
 const REGEX_BYTES: usize = 1 << 20;
@@ -61,11 +61,10 @@ pub struct MatcherCompiler {
 }
 
 impl HeaderMatch {
-    pub fn matches(&self, headers: &HeaderMap) -> bool {
+    pub fn matches(&self, headers: &Fields) -> bool {
         headers
             .get_all(&self.name)
-            .iter()
-            .any(|line| self.value.matches(line.as_bytes()))
+            .any(|line| self.value.matches(line))
     }
 }
 
@@ -77,15 +76,15 @@ impl QueryMatch {
 }
 
 impl CookieMatch {
-    pub fn matches(&self, headers: &HeaderMap) -> bool {
+    pub fn matches(&self, headers: &Fields) -> bool {
         cookies(headers, &self.name).any(|value| self.value.matches(value))
     }
 }
 
 /// The values of every cookie of that name, as they were sent.
-pub fn cookies<'h>(headers: &'h HeaderMap, name: &str) -> impl Iterator<Item = &'h [u8]> {
-    let lines = headers.get_all(COOKIE).iter();
-    let pairs = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b';'));
+pub fn cookies<'h>(headers: &'h Fields, name: &str) -> impl Iterator<Item = &'h [u8]> {
+    let lines = headers.get_all(&COOKIE);
+    let pairs = lines.flat_map(|line| line.split(|byte| *byte == b';'));
     pairs.filter_map(move |pair| {
         let value = pair.trim_ascii().strip_prefix(name.as_bytes())?;
         value.strip_prefix(b"=")

@@ -7,12 +7,15 @@ pub mod budget;
 
 use std::time::Duration;
 
-use http::{HeaderMap, Method, StatusCode};
+use http::{HeaderName, Method, StatusCode};
 
 use super::config::traffic::{Backoff, GrpcStatus, Retry, RetryOn};
+use super::fields::Fields;
 
 #[cfg(test)]
 mod tests;
+
+const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 
 /// How one try ended, if not well.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -164,7 +167,7 @@ impl RetryPolicy {
     }
 
     /// What a response's head is as a failure, if another try may be better.
-    pub fn failure_of(&self, status: StatusCode, headers: &HeaderMap) -> Option<Failure> {
+    pub fn failure_of(&self, status: StatusCode, headers: &Fields) -> Option<Failure> {
         let by_status = Failure::Status(status);
         if self.covers(by_status) {
             return Some(by_status);
@@ -172,7 +175,8 @@ impl RetryPolicy {
         if self.grpc == 0 {
             return None;
         }
-        let code = headers.get("grpc-status")?.to_str().ok()?.parse().ok()?;
+        let code = headers.get(&GRPC_STATUS)?;
+        let code = str::from_utf8(code).ok()?.parse().ok()?;
         Some(Failure::Grpc(code)).filter(|failure| self.covers(*failure))
     }
 

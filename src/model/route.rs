@@ -5,13 +5,14 @@
 
 use std::sync::Arc;
 
-use http::{HeaderMap, Method};
+use http::Method;
 use rustc_hash::FxHashSet;
 
 use self::host::Hosts;
 use self::index::build::PathIndexBuilder;
 use self::index::{PathIndex, Search};
 use super::config;
+use super::fields::Fields;
 use super::matcher::{CookieMatch, HeaderMatch, MatcherCompiler, MatcherError, QueryMatch};
 
 mod explain;
@@ -49,7 +50,7 @@ pub struct RouteQuery<'a> {
     /// Without the query.
     pub path: &'a str,
     pub path_and_query: &'a str,
-    pub headers: &'a HeaderMap,
+    pub headers: &'a Fields,
 }
 
 /// A rule, compiled.

@@ -11,9 +11,10 @@ mod tests;
 use std::fmt;
 
 use bytes::BytesMut;
-use http::{HeaderMap, HeaderName};
+use http::HeaderName;
 use serde::{Deserialize, Serialize};
 
+use super::fields::Fields;
 use super::secret::Secret;
 pub use parse::{InvalidTemplate, Parsed, UnknownVariable, parse, parse_secret};
 
@@ -83,7 +84,7 @@ pub struct Facts<'a> {
     pub upstream: &'a str,
     pub tls: TlsFacts<'a>,
     /// As received from the client.
-    pub headers: &'a HeaderMap,
+    pub headers: &'a Fields,
 }
 
 impl Template {
@@ -172,10 +173,7 @@ impl Variable {
             Self::RequestId => facts.request_id.as_bytes(),
             Self::Upstream => facts.upstream.as_bytes(),
             Self::Tls(variable) => variable.value(&facts.tls).as_bytes(),
-            Self::Header(name) => facts
-                .headers
-                .get(name)
-                .map_or(&[], |value| value.as_bytes()),
+            Self::Header(name) => facts.headers.get(name).unwrap_or_default(),
         }
     }
 }

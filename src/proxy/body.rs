@@ -5,7 +5,6 @@
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::HeaderMap;
 
 use super::client::{ClientBody, Wait};
 use super::error::Reason;
@@ -16,6 +15,7 @@ use super::mirror::CopiedBody;
 use super::tunnel::Switched;
 use super::upstream::body::UpstreamBody;
 use super::upstream::http2::body::CallBody;
+use crate::model::fields::Fields;
 
 pub(super) enum Body {
     Empty,
@@ -44,7 +44,7 @@ pub(super) enum Frame {
     /// Not empty.
     Data(Bytes),
     /// The last frame.
-    Trailers(HeaderMap),
+    Trailers(Fields),
 }
 
 /// What is known of a body's length before it is pulled.

@@ -10,7 +10,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use http::{HeaderMap, StatusCode};
+use http::StatusCode;
 
 use super::Proxy;
 use super::budget::ExchangeGuard;
@@ -26,6 +26,7 @@ use super::stream::Stream;
 use super::timers::{Alarm, Patience};
 use super::tls::secured::Secured;
 use crate::model::config::Limits;
+use crate::model::fields::Fields;
 
 mod incoming;
 mod spoken;
@@ -160,11 +161,12 @@ impl Client {
             }
             if opening == Opening::Other && !inlet.buffer.is_empty() {
                 self.spoken.set(Spoken::Http1);
-                let mut map = self.proxy.scratch.map();
-                let parsed = h1::parse_request_into(&mut map, &mut inlet.buffer, &bounds, scanner);
+                let mut spare = self.proxy.scratch.fields();
+                let parsed =
+                    h1::parse_request_into(&mut spare, &mut inlet.buffer, &bounds, scanner);
                 match parsed {
                     Ok(Some(head)) => return Poll::Ready(Ok(Arrival::Request(Box::new(head)))),
-                    Ok(None) => self.proxy.scratch.keep(map),
+                    Ok(None) => self.proxy.scratch.keep(spare),
                     Err(fault) => return Poll::Ready(Err(fault.into())),
                 }
             }
@@ -201,7 +203,7 @@ impl Client {
     }
 
     /// Queues an interim response; it is written as soon as the connection's task gets to it.
-    pub(super) fn push_interim(&self, status: StatusCode, headers: &HeaderMap) {
+    pub(super) fn push_interim(&self, status: StatusCode, headers: &Fields) {
         let mut io = self.io.borrow_mut();
         let parts = ResponseParts {
             status,

@@ -9,7 +9,7 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 
-use http::{Request, Version, request};
+use http::Version;
 
 use super::body::Body;
 use super::client::{Arrival, Client, ClientBody, Incoming, Woken};
@@ -18,8 +18,9 @@ use super::h1::{HeadScanner, Persistence, RequestHead};
 use super::handler::{self, Inbound};
 use super::http2;
 use super::interim::Interim;
+use super::message::{Request, Response};
 use super::orphan::{Ground, unless_orphaned};
-use super::respond::{self, BoxedResponse, Disclosure};
+use super::respond::{self, Disclosure};
 use super::timers::Patience;
 use super::visit::{Share, Visit};
 use crate::model::grpc::Dialect;
@@ -229,7 +230,7 @@ async fn refuse(client: &Rc<Client>, reason: Reason, visit: &mut Visit) -> Next 
     }
 }
 
-fn request_of(head: RequestHead, client: &Rc<Client>) -> (request::Parts, Body, Inbound) {
+fn request_of(head: RequestHead, client: &Rc<Client>) -> (Request, Body, Inbound) {
     let body = if client.with_incoming(|incoming| incoming.is_over()) {
         Body::Empty
     } else {
@@ -246,20 +247,21 @@ fn request_of(head: RequestHead, client: &Rc<Client>) -> (request::Parts, Body, 
         interim,
         alarm: Rc::clone(&client.alarm),
     };
-    let (mut parts, ()) = Request::new(()).into_parts();
-    parts.method = head.method;
-    parts.uri = head.uri;
-    parts.version = head.version;
-    parts.headers = head.headers;
-    (parts, body, inbound)
+    let request = Request {
+        method: head.method,
+        uri: head.uri,
+        version: head.version,
+        headers: head.headers,
+    };
+    (request, body, inbound)
 }
 
 /// Has the request handled for as long as its client is there. The handling is dropped when it goes,
 /// and with it what an upstream does for it.
 async fn while_there(
     client: &Client,
-    mut handling: std::pin::Pin<&mut impl Future<Output = BoxedResponse>>,
-) -> Result<BoxedResponse, Reason> {
+    mut handling: std::pin::Pin<&mut impl Future<Output = Box<Response>>>,
+) -> Result<Box<Response>, Reason> {
     poll_fn(|cx| {
         if let Poll::Ready(response) = handling.as_mut().poll(cx) {
             return Poll::Ready(Ok(response));

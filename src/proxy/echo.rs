@@ -10,29 +10,31 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
-use http::{HeaderMap, HeaderValue, Response, StatusCode, Uri, request};
+use http::{HeaderValue, StatusCode, Uri};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::body::{Body, Frame};
 use super::error::Reason;
 use super::handler::Inbound;
-use super::respond::BoxedResponse;
+use super::message::{Request, Response};
 use super::timers::Patience;
 use super::visit::Visit;
+use crate::model::fields::Fields;
 use crate::model::route::Route;
 use crate::model::snapshot::Upstream;
 
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const LONGEST_DELAY: Duration = Duration::from_secs(60);
 
 pub(super) async fn answer(
-    head: &request::Parts,
+    head: &Request,
     mut body: Body,
     inbound: &Inbound,
     visit: &Visit,
     route: &Route,
     upstream: &Upstream,
-) -> Result<BoxedResponse, Reason> {
+) -> Result<Box<Response>, Reason> {
     let received = receive(&mut body).await?;
     let wish = Wish::of(&head.uri);
     if let Some(delay) = wish.delay {
@@ -41,11 +43,8 @@ pub(super) async fn answer(
     }
     let report = report(head, &received, visit, route, upstream);
     let text = Body::Full(Bytes::from(format!("{report}\n")));
-    let mut response = Box::new(Response::new(text));
-    *response.status_mut() = wish.status;
-    response
-        .headers_mut()
-        .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    let mut response = Response::new(wish.status, text);
+    response.headers.insert(&CONTENT_TYPE, &JSON);
     Ok(response)
 }
 
@@ -80,7 +79,7 @@ impl Wish {
 }
 
 fn report(
-    head: &request::Parts,
+    head: &Request,
     received: &Received,
     visit: &Visit,
     route: &Route,
@@ -107,7 +106,7 @@ fn report(
 struct Received {
     bytes: u64,
     sha256: String,
-    trailers: Option<HeaderMap>,
+    trailers: Option<Fields>,
 }
 
 async fn receive(body: &mut Body) -> Result<Received, Reason> {
@@ -134,10 +133,11 @@ async fn receive(body: &mut Body) -> Result<Received, Reason> {
     })
 }
 
-fn lines(headers: &HeaderMap) -> Vec<[String; 2]> {
-    let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
+/// Names in lower case, as programs look them up.
+fn lines(headers: &Fields) -> Vec<[String; 2]> {
+    let text = |text: &[u8]| String::from_utf8_lossy(text).into_owned();
     headers
         .iter()
-        .map(|(name, value)| [name.as_str().to_owned(), text(value)])
+        .map(|(name, value)| [text(name).to_ascii_lowercase(), text(value)])
         .collect()
 }

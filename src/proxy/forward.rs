@@ -14,8 +14,8 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 
+use http::StatusCode;
 use http::header::{EXPECT, HeaderValue, SET_COOKIE};
-use http::{Response, StatusCode, Version, request};
 
 use super::Proxy;
 use super::body::{Body, Frame};
@@ -23,8 +23,8 @@ use super::client::Wait;
 use super::error::Reason;
 use super::h1::ResponseKind;
 use super::handler::Inbound;
+use super::message::{Request, Response};
 use super::placement::Placement;
-use super::respond::BoxedResponse;
 use super::timers::Patience;
 use super::tunnel::Switched;
 use super::upstream::admission::{self, Applicant};
@@ -37,7 +37,8 @@ use super::upstream::replay::Replay;
 use super::upstream::upload::Repeat;
 use super::visit::Visit;
 use crate::model::config::traffic::CircuitBreaker;
-use crate::model::headers::{self, Told};
+use crate::model::fields::Role;
+use crate::model::headers::Told;
 use crate::model::retry::{Failure, Reach, Seen};
 use crate::model::snapshot::{Server, Upstream};
 use crate::model::traffic::Traffic;
@@ -56,7 +57,7 @@ pub(super) struct Target<'a> {
 
 /// What stays the same over all tries of a request.
 struct Errand<'a> {
-    head: &'a mut request::Parts,
+    head: &'a mut Request,
     /// What goes with the head, unless that says it.
     told: Option<Told>,
     body: Replay,
@@ -90,13 +91,13 @@ struct Course {
 }
 
 pub(super) async fn forward(
-    head: &mut request::Parts,
+    head: &mut Request,
     body: Body,
     told: Option<Told>,
     target: &Target<'_>,
     inbound: &Inbound,
     visit: &mut Visit,
-) -> Result<BoxedResponse, Reason> {
+) -> Result<Box<Response>, Reason> {
     let mut errand = Errand::begin(head, body, told, target, inbound, visit);
     let mut course = Course::default();
     let mut hold = admission::admit(&errand.applicant(), &course.tried).await?;
@@ -144,7 +145,7 @@ impl Visit {
 
 impl<'a> Errand<'a> {
     fn begin(
-        head: &'a mut request::Parts,
+        head: &'a mut Request,
         body: Body,
         told: Option<Told>,
         target: &'a Target<'a>,
@@ -179,8 +180,8 @@ impl<'a> Errand<'a> {
     /// A server need not be asked for leave to send what the client sends anyway.
     fn expect_nothing(&mut self) {
         let headers = &mut self.head.headers;
-        if self.body.wait() != Wait::Continue && headers::find(headers, &EXPECT).is_some() {
-            headers.remove(EXPECT);
+        if headers.of_role(Role::Expect).is_some() && self.body.wait() != Wait::Continue {
+            headers.remove(&EXPECT);
         }
     }
 
@@ -292,7 +293,7 @@ impl<'a> Errand<'a> {
         let Ok(mut response) = self.response(reached, hold) else {
             return;
         };
-        let body = response.body_mut();
+        let body = &mut response.body;
         let mut left = DISCARDED;
         poll_fn(|cx| {
             while left > 0 {
@@ -309,17 +310,17 @@ impl<'a> Errand<'a> {
         .await;
     }
 
-    fn respond(&self, reached: Reached, hold: Hold) -> Result<BoxedResponse, Reason> {
+    fn respond(&self, reached: Reached, hold: Hold) -> Result<Box<Response>, Reason> {
         reached.carrier.commit();
         let cookie = hold.cookie(self.placement.token.as_deref());
         let mut response = self.response(reached, hold)?;
         if let Some(cookie) = cookie {
-            response.headers_mut().append(SET_COOKIE, cookie);
+            response.headers.append(&SET_COOKIE, &cookie);
         }
         Ok(response)
     }
 
-    fn response(&self, reached: Reached, hold: Hold) -> Result<BoxedResponse, Reason> {
+    fn response(&self, reached: Reached, hold: Hold) -> Result<Box<Response>, Reason> {
         let Reached { mut head, carrier } = reached;
         let headers = std::mem::take(&mut head.headers);
         let body = match (&head.kind, carrier) {
@@ -342,10 +343,8 @@ impl<'a> Errand<'a> {
             }
             _ => return Err(Reason::UpstreamUpgrade),
         };
-        let mut response = Box::new(Response::new(body));
-        *response.status_mut() = head.status;
-        *response.version_mut() = Version::HTTP_11;
-        *response.headers_mut() = headers;
+        let mut response = Response::new(head.status, body);
+        response.headers = headers;
         debug_assert!(
             head.status != StatusCode::CONTINUE,
             "interim responses are passed on before"

@@ -7,11 +7,12 @@ pub(super) mod deadline;
 pub(super) mod web;
 
 use http::header::CONTENT_TYPE;
-use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
+use http::{HeaderName, HeaderValue, StatusCode};
 
 use super::body::Body;
 use super::error::Reason;
-use super::respond::BoxedResponse;
+use super::message::Response;
+use crate::model::fields::Fields;
 use crate::model::grpc::{Code, Dialect};
 
 pub(super) const STATUS: HeaderName = HeaderName::from_static("grpc-status");
@@ -20,28 +21,28 @@ pub(super) const TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 
 /// A refusal as its client understands it: of gRPC, 200 with the status in the head and no body.
 pub(super) fn in_dialect(
-    refusal: BoxedResponse,
+    mut refusal: Box<Response>,
     reason: Reason,
     dialect: Dialect,
-) -> BoxedResponse {
+) -> Box<Response> {
     let content_type = match dialect {
         Dialect::Http => return refusal,
         Dialect::Grpc => "application/grpc",
         Dialect::GrpcWeb => "application/grpc-web+proto",
         Dialect::GrpcWebText => "application/grpc-web-text+proto",
     };
-    let (mut head, _text) = (*refusal).into_parts();
-    head.status = StatusCode::OK;
-    head.headers
-        .insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-    tell(&mut head.headers, reason);
-    Box::new(Response::from_parts(head, Body::Empty))
+    refusal.status = StatusCode::OK;
+    refusal.body = Body::Empty;
+    let headers = &mut refusal.headers;
+    headers.insert(&CONTENT_TYPE, &HeaderValue::from_static(content_type));
+    tell(headers, reason);
+    refusal
 }
 
 /// The end of a call that the proxy ends.
-fn tell(headers: &mut HeaderMap, reason: Reason) {
-    headers.insert(STATUS, code(reason).value());
-    headers.insert(MESSAGE, HeaderValue::from_static(reason.text()));
+fn tell(headers: &mut Fields, reason: Reason) {
+    headers.insert(&STATUS, &code(reason).value());
+    headers.insert(&MESSAGE, &HeaderValue::from_static(reason.text()));
 }
 
 fn code(reason: Reason) -> Code {

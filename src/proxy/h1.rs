@@ -7,13 +7,11 @@ mod body;
 mod chunked;
 mod encode;
 mod error;
-mod fields;
 mod framing;
-mod names;
-mod recent;
 mod request;
 mod response;
 mod scan;
+mod section;
 mod target;
 
 pub use body::BodyDecoder;

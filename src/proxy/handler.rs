@@ -7,9 +7,9 @@
 use std::pin::pin;
 use std::rc::Rc;
 
+use http::Method;
 use http::header::{HeaderValue, STRICT_TRANSPORT_SECURITY};
 use http::uri::Authority;
-use http::{Method, request};
 
 use super::body::Body;
 use super::error::Reason;
@@ -17,7 +17,8 @@ use super::grpc::deadline;
 use super::grpc::web::{self, Form};
 use super::interim::Interim;
 use super::line::Line;
-use super::respond::{self, BoxedResponse, Disclosure};
+use super::message::{Request, Response};
+use super::respond::{self, Disclosure};
 use super::timers::{Alarm, Tick, before};
 use super::visit::Visit;
 use super::{echo, forward, mirror};
@@ -42,11 +43,11 @@ pub(super) struct Inbound {
 ///
 /// The head stays where it is: large as it is, it would be moved from hand to hand.
 pub(super) async fn handle(
-    head: &mut request::Parts,
+    head: &mut Request,
     body: Body,
     inbound: &Inbound,
     visit: &mut Visit,
-) -> BoxedResponse {
+) -> Box<Response> {
     let hsts = strict_transport(head, inbound, visit);
     let call = Call::of(head, inbound);
     // When the deadline passes, the handling is dropped, and with it what an upstream does for it.
@@ -61,19 +62,13 @@ pub(super) async fn handle(
         respond::refusal(reason, disclosure, call.dialect)
     });
     if let Some(hsts) = hsts {
-        response
-            .headers_mut()
-            .insert(STRICT_TRANSPORT_SECURITY, hsts);
+        response.headers.insert(&STRICT_TRANSPORT_SECURITY, &hsts);
     }
     response
 }
 
 /// What the listener tells those who come by https, of us or of a trusted proxy before us.
-fn strict_transport(
-    head: &request::Parts,
-    inbound: &Inbound,
-    visit: &Visit,
-) -> Option<HeaderValue> {
+fn strict_transport(head: &Request, inbound: &Inbound, visit: &Visit) -> Option<HeaderValue> {
     let entrance = visit.active.entrance(visit.seen.listener)?;
     let hsts = entrance.settings.hsts.as_ref()?;
     let trusted = &visit.active.snapshot.trusted_proxies;
@@ -87,11 +82,11 @@ fn strict_transport(
 
 /// Where a request that came by http is sent, if the listener does that.
 fn redirect(
-    head: &request::Parts,
+    head: &Request,
     origin: &Origin,
     inbound: &Inbound,
     visit: &Visit,
-) -> Result<Option<BoxedResponse>, Reason> {
+) -> Result<Option<Box<Response>>, Reason> {
     let entrance = visit.active.entrance(visit.seen.listener);
     let Some(redirect) = entrance.and_then(|entrance| entrance.settings.redirect_https) else {
         return Ok(None);
@@ -115,7 +110,7 @@ struct Call {
 }
 
 impl Call {
-    fn of(head: &request::Parts, inbound: &Inbound) -> Self {
+    fn of(head: &Request, inbound: &Inbound) -> Self {
         let dialect = Dialect::of(&head.headers);
         let due = match dialect {
             Dialect::Http => None,
@@ -126,12 +121,12 @@ impl Call {
 }
 
 async fn serve(
-    head: &mut request::Parts,
+    head: &mut Request,
     mut body: Body,
     inbound: &Inbound,
     call: Call,
     visit: &mut Visit,
-) -> Result<BoxedResponse, Reason> {
+) -> Result<Box<Response>, Reason> {
     let active = visit.active.clone();
     let snapshot = &active.snapshot;
     note_head(visit, head);
@@ -226,11 +221,11 @@ async fn serve(
     if let Some((form, asked)) = web {
         web::from_grpc(&mut response, form, asked);
     }
-    headers::rewrite_response(response.headers_mut(), snapshot);
+    headers::rewrite_response(&mut response.headers, snapshot);
     Ok(response)
 }
 
-fn note_head(visit: &mut Visit, head: &request::Parts) {
+fn note_head(visit: &mut Visit, head: &Request) {
     visit.seen.version = head.version;
     visit.seen.method = head.method.clone();
     visit.seen.note(&head.uri, &head.headers);
@@ -259,11 +254,7 @@ fn host(inbound: &Inbound) -> &str {
     inbound.authority.as_ref().map_or("", Authority::as_str)
 }
 
-fn find_route<'a>(
-    snapshot: &'a Snapshot,
-    head: &request::Parts,
-    host: &str,
-) -> Result<&'a Route, Reason> {
+fn find_route<'a>(snapshot: &'a Snapshot, head: &Request, host: &str) -> Result<&'a Route, Reason> {
     let query = RouteQuery {
         host,
         method: &head.method,

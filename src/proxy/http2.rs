@@ -7,6 +7,7 @@
 mod answer;
 mod begin;
 mod exchange;
+mod fields;
 pub mod frames;
 mod incoming;
 mod inflow;
@@ -18,6 +19,7 @@ mod session;
 mod tunnel;
 mod wire;
 
+pub(super) use fields::{declare_length, map_of, trailers_of};
 pub(super) use incoming::StreamBody;
 pub(super) use inflow::{Inflow, SMALL_FRAMES};
 pub(super) use outflow::{Outflow, Progress};

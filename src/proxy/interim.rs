@@ -26,7 +26,7 @@ impl Interim {
         match self {
             Self::Dropped => {}
             Self::Http1(client) => client.push_interim(head.status, &head.headers),
-            Self::Http2(reply) => reply.push_interim(head.status, head.headers),
+            Self::Http2(reply) => reply.push_interim(head.status, &head.headers),
         }
     }
 

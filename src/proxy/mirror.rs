@@ -17,7 +17,6 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use http::uri::Authority;
-use http::{Request, request};
 
 use super::Proxy;
 use super::active::Active;
@@ -28,6 +27,7 @@ use super::forward::{self, Target};
 use super::handler::Inbound;
 use super::interim::Interim;
 use super::line::Line;
+use super::message::Request;
 use super::timers::{Alarm, before};
 use super::visit::Visit;
 use crate::model::config::Mirror;
@@ -57,7 +57,7 @@ struct Copy {
     under_way: Rc<Cell<u32>>,
     /// Into the snapshot's upstreams.
     upstream: u32,
-    head: request::Parts,
+    head: Request,
     line: Rc<Line>,
     authority: Option<Authority>,
     /// Who is behind the connection.
@@ -102,7 +102,7 @@ impl UnderWay {
 
 /// The request's body as it is to be sent on; what it takes to make a copy goes with it.
 pub(super) fn split(
-    head: &request::Parts,
+    head: &Request,
     body: Body,
     route: &Route,
     inbound: &Inbound,
@@ -150,7 +150,7 @@ pub(super) fn split(
 
 impl Copy {
     fn of(
-        head: &request::Parts,
+        head: &Request,
         mirror: &Mirror,
         under_way: Rc<Cell<u32>>,
         inbound: &Inbound,
@@ -215,7 +215,7 @@ impl Copy {
         let mut head = copy_of(&self.head);
         let sent = forward::forward(&mut head, body, None, &target, &inbound, &mut visit);
         let response = sent.await?;
-        let mut body = (*response).into_body();
+        let mut body = response.body;
         while let Some(frame) = poll_fn(|cx| body.poll_frame(cx)).await {
             frame?;
         }
@@ -239,13 +239,13 @@ fn count(proxy: &Proxy, active: &Active, upstream: u32, fate: Copied) {
     proxy.observer.recorder().counter(key).add(1);
 }
 
-fn copy_of(head: &request::Parts) -> request::Parts {
-    let (mut copy, ()) = Request::new(()).into_parts();
-    copy.method = head.method.clone();
-    copy.uri = head.uri.clone();
-    copy.version = head.version;
-    copy.headers = head.headers.clone();
-    copy
+fn copy_of(head: &Request) -> Request {
+    Request {
+        method: head.method.clone(),
+        uri: head.uri.clone(),
+        version: head.version,
+        headers: head.headers.clone(),
+    }
 }
 
 impl CopiedBody {

@@ -7,10 +7,10 @@ use std::io::{self, IoSlice};
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes, BytesMut};
-use http::HeaderMap;
 
 use super::h1::{self, Framing};
 use super::stream::Stream;
+use crate::model::fields::Fields;
 
 /// Pieces up to this size are copied behind what already waits: cheaper than a second buffer in the
 /// write call, and the memory that they came from is free again.
@@ -65,7 +65,7 @@ impl Outgoing {
     }
 
     /// The end of a body. Trailers can be told in chunked framing only.
-    pub(super) fn end(&mut self, trailers: Option<&HeaderMap>, framing: Framing) {
+    pub(super) fn end(&mut self, trailers: Option<&Fields>, framing: Framing) {
         if framing == Framing::Chunked {
             self.make_room();
             h1::encode_last_chunk(trailers, &mut self.front);

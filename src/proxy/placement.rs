@@ -5,9 +5,8 @@
 
 use std::net::IpAddr;
 
-use http::request;
-
 use super::forward::Target;
+use super::message::Request;
 use super::visit::Visit;
 use crate::model::balance::hash;
 use crate::model::config::balance::{HashOn, Policy};
@@ -23,7 +22,7 @@ pub(super) struct Placement {
 }
 
 impl Placement {
-    pub(super) fn of(head: &request::Parts, target: &Target<'_>, visit: &Visit) -> Self {
+    pub(super) fn of(head: &Request, target: &Target<'_>, visit: &Visit) -> Self {
         let sticky = target.members.sticky();
         let mut cookies = sticky.map(|sticky| matcher::cookies(&head.headers, sticky.cookie()));
         let token = cookies.as_mut().and_then(Iterator::next);
@@ -52,12 +51,12 @@ fn hashed_on(upstream: &Upstream) -> Option<&HashOn> {
 }
 
 /// `None` where the policy does not ask for one, or the request has no such thing.
-fn key(head: &request::Parts, target: &Target<'_>, visit: &Visit) -> Option<u64> {
+fn key(head: &Request, target: &Target<'_>, visit: &Visit) -> Option<u64> {
     match hashed_on(target.upstream)? {
         HashOn::ClientAddress => Some(address(visit.seen.client)),
         HashOn::Header(name) => {
-            let value = head.headers.get(name)?;
-            Some(hash::of(value.as_bytes()))
+            let value = head.headers.get_named(name)?;
+            Some(hash::of(value))
         }
         HashOn::Cookie(name) => {
             let value = matcher::cookies(&head.headers, name).next()?;

@@ -1,10 +1,9 @@
-//! Small things made per request: header values, request ids, and the memory of header maps.
+//! Small things made per request: header values, request ids, and the memory of headers.
 
 use std::cell::RefCell;
 use std::hash::{BuildHasher, RandomState};
 
-use http::HeaderMap;
-
+use crate::model::fields::Fields;
 use crate::model::headers::Values;
 use crate::model::random::Random;
 
@@ -13,14 +12,16 @@ pub(super) struct Scratch {
     /// Of a splitmix64 sequence each: no two requests of a worker have the same id, and no two
     /// workers the same sequence.
     ids: [Random; 2],
-    /// Memory of header maps, for the next head that is read.
-    maps: RefCell<Vec<HeaderMap>>,
+    /// Memory of headers, for the next head that is read.
+    fields: RefCell<Vec<Fields>>,
 }
 
-/// Header maps kept for the next taker; more are freed.
+/// Heads whose memory is kept for the next taker; more are freed.
 const KEPT: usize = 64;
-/// In fields: what an ordinary head takes, several times over.
-const LARGEST_KEPT: usize = 64;
+/// What an ordinary head takes, several times over.
+const MOST_LINES: usize = 64;
+/// The same, of what is made on the way.
+const MOST_BYTES: usize = 2 * 1024;
 
 impl Scratch {
     /// 64 random bits.
@@ -39,17 +40,18 @@ impl Scratch {
         digits
     }
 
-    /// An empty map, with the memory of one that was kept where there is one.
-    pub(super) fn map(&self) -> HeaderMap {
-        self.maps.borrow_mut().pop().unwrap_or_default()
+    /// Of none, with the memory of some that were kept where there is any.
+    pub(super) fn fields(&self) -> Fields {
+        self.fields.borrow_mut().pop().unwrap_or_default()
     }
 
-    /// Keeps the memory of a map that is not needed any more, unless it is uncommonly large.
-    pub(super) fn keep(&self, mut map: HeaderMap) {
-        let mut maps = self.maps.borrow_mut();
-        if maps.len() < KEPT && (1..=LARGEST_KEPT).contains(&map.capacity()) {
-            map.clear();
-            maps.push(map);
+    /// Keeps the memory of headers that are not needed any more, unless it is uncommonly large.
+    pub(super) fn keep(&self, mut fields: Fields) {
+        let mut kept = self.fields.borrow_mut();
+        let (lines, made) = fields.capacity();
+        if kept.len() < KEPT && (1..=MOST_LINES).contains(&lines) && made <= MOST_BYTES {
+            fields.clear();
+            kept.push(fields);
         }
     }
 }
@@ -79,13 +81,15 @@ impl Default for Scratch {
         Self {
             values: Values::default(),
             ids: [seed(1), seed(2)],
-            maps: RefCell::default(),
+            fields: RefCell::default(),
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use http::header::{HeaderValue, VIA};
+
     use super::*;
 
     #[test]
@@ -104,16 +108,20 @@ mod tests {
     }
 
     #[test]
-    fn a_map_comes_round_empty_and_large_ones_do_not() {
+    fn memory_comes_round_empty_and_large_ones_do_not() {
         let scratch = Scratch::default();
-        let mut map = scratch.map();
-        map.insert("x-a", http::HeaderValue::from_static("1"));
-        scratch.keep(map);
-        scratch.keep(HeaderMap::with_capacity(1000));
-        scratch.keep(HeaderMap::new());
-        let again = scratch.map();
-        assert!(again.is_empty() && again.capacity() > 0);
-        assert_eq!(scratch.map().capacity(), 0, "only one was kept");
+        let mut fields = scratch.fields();
+        fields.insert(&VIA, &HeaderValue::from_static("1.1 sluice"));
+        let memory = fields.capacity();
+        scratch.keep(fields);
+        let mut large = Fields::default();
+        large.reserve(1000);
+        scratch.keep(large);
+        scratch.keep(Fields::default());
+        let again = scratch.fields();
+        assert!(again.is_empty());
+        assert_eq!(again.capacity(), memory);
+        assert_eq!(scratch.fields().capacity(), (0, 0), "only one was kept");
     }
 
     #[test]

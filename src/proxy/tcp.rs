@@ -7,6 +7,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
+use bytes::Bytes;
 use tokio::net::TcpStream;
 
 use super::Proxy;
@@ -169,7 +170,9 @@ async fn carry(
     name: Option<String>,
     stay: &mut Stay,
 ) -> Result<(), Reason> {
-    stay.seen.host = name.as_deref().and_then(|name| name.parse().ok());
+    stay.seen.host = name
+        .as_deref()
+        .map(|name| Bytes::copy_from_slice(name.as_bytes()));
     let destination = listener.find(name.as_deref());
     let destination = destination.ok_or(Reason::UnknownServerName)?;
     let active = Arc::clone(&stay.active);

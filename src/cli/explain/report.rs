@@ -1,11 +1,11 @@
 //! What there is to say about a request: pure, and the same for people and for programs.
 
-use http::header::HOST;
-use http::{HeaderMap, HeaderValue};
+use http::header::{HOST, HeaderValue};
 use serde::Serialize;
 
 use super::request::Request;
 use crate::model::config::Config;
+use crate::model::fields::Fields;
 use crate::model::headers::{self, Passage, RequestId, Values, forwarded};
 use crate::model::route::{Mismatch, Route, Verdict};
 use crate::model::secret::{MASK, is_credential};
@@ -189,7 +189,7 @@ fn sent(route: &Route, snapshot: &Snapshot, request: &Request) -> Vec<Sent> {
     choices.collect()
 }
 
-fn rewritten(upstream: &Upstream, snapshot: &Snapshot, request: &Request) -> HeaderMap {
+fn rewritten(upstream: &Upstream, snapshot: &Snapshot, request: &Request) -> Fields {
     let mut headers = request.headers.clone();
     let origin = forwarded::origin(request.from, &headers, &snapshot.trusted_proxies);
     let passage = Passage {
@@ -210,7 +210,7 @@ fn rewritten(upstream: &Upstream, snapshot: &Snapshot, request: &Request) -> Hea
     headers
 }
 
-fn servers(upstream: &Upstream, request: &Request, headers: &HeaderMap) -> Vec<Asking> {
+fn servers(upstream: &Upstream, request: &Request, headers: &Fields) -> Vec<Asking> {
     let Target::Servers(servers) = &upstream.target else {
         return Vec::new();
     };
@@ -236,17 +236,18 @@ fn share(weight: u32, total: u64) -> f64 {
     }
 }
 
-fn lines(headers: &HeaderMap) -> Vec<Line> {
+fn lines(headers: &Fields) -> Vec<Line> {
     let mut lines: Vec<Line> = headers
         .iter()
-        .filter(|(name, _)| *name != HOST)
+        .map(|(name, value)| (text(name), value))
+        .filter(|(name, _)| *name != HOST.as_str())
         .map(|(name, value)| Line {
-            name: name.to_string(),
-            value: if is_credential(name.as_str()) {
+            value: if is_credential(&name) {
                 MASK.to_owned()
             } else {
                 text(value)
             },
+            name,
         })
         .collect();
     // Stable: several lines of one name stay in their order.
@@ -254,6 +255,6 @@ fn lines(headers: &HeaderMap) -> Vec<Line> {
     lines
 }
 
-fn text(value: &HeaderValue) -> String {
-    String::from_utf8_lossy(value.as_bytes()).into_owned()
+fn text(value: &[u8]) -> String {
+    String::from_utf8_lossy(value).into_owned()
 }

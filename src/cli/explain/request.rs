@@ -3,8 +3,9 @@
 use std::net::IpAddr;
 
 use http::header::HOST;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
+use http::{HeaderName, HeaderValue, Method, Uri};
 
+use crate::model::fields::Fields;
 use crate::model::route::RouteQuery;
 
 /// Asked for where a URL is only a path.
@@ -18,7 +19,7 @@ pub(super) struct Request {
     pub(super) method: Method,
     pub(super) uri: Uri,
     /// `Host` among them.
-    pub(super) headers: HeaderMap,
+    pub(super) headers: Fields,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -54,19 +55,17 @@ impl Request {
             return Err(InvalidRequest::Connect);
         }
         let mut headers = headers.iter().map(|line| header(line)).try_fold(
-            HeaderMap::new(),
+            Fields::default(),
             |mut all, line| {
                 let (name, value) = line?;
-                all.append(name, value);
+                all.append(&name, &value);
                 Ok(all)
             },
         )?;
         let host = host(&uri, &headers)?;
         let value = HeaderValue::from_str(&host);
-        headers.insert(
-            HOST,
-            value.map_err(|_| InvalidRequest::Url(url.to_owned()))?,
-        );
+        let value = value.map_err(|_| InvalidRequest::Url(url.to_owned()))?;
+        headers.insert(&HOST, &value);
         Ok(Self {
             from,
             scheme,
@@ -116,15 +115,15 @@ fn header(line: &str) -> Result<(HeaderName, HeaderValue), InvalidRequest> {
 }
 
 /// A `Host` that is given wins, as curl has it.
-fn host(uri: &Uri, headers: &HeaderMap) -> Result<String, InvalidRequest> {
-    let Some(given) = headers.get(HOST) else {
+fn host(uri: &Uri, headers: &Fields) -> Result<String, InvalidRequest> {
+    let Some(given) = headers.get(&HOST) else {
         let authority = uri.authority().map(|authority| {
             let whole = authority.as_str();
             whole.rsplit_once('@').map_or(whole, |(_, host)| host)
         });
         return Ok(authority.unwrap_or(HOST_OF_A_PATH).to_owned());
     };
-    let text = given.to_str().ok().filter(|text| !text.is_empty());
+    let text = str::from_utf8(given).ok().filter(|text| !text.is_empty());
     text.map(str::to_owned)
         .ok_or_else(|| InvalidRequest::Header("host".to_owned()))
 }
@@ -165,7 +164,7 @@ mod tests {
             let request = parse(url, "GET", &[]).unwrap();
             let found = (request.scheme, request.host.as_str(), request.target());
             assert_eq!(found, (scheme, host, target), "{url}");
-            assert_eq!(request.headers[HOST], host, "{url}");
+            assert_eq!(request.headers.text("host"), host, "{url}");
         }
     }
 

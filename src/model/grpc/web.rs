@@ -4,7 +4,9 @@
 //! No IO. Not here: who translates (`proxy::grpc`).
 
 use bytes::{BufMut, Bytes, BytesMut};
-use http::{HeaderMap, HeaderValue};
+use http::HeaderValue;
+
+use crate::model::fields::{Fields, Roles};
 
 /// A frame of trailers is told from messages by this bit.
 const TRAILERS: u8 = 0x80;
@@ -103,14 +105,9 @@ pub fn encode(bytes: &[u8]) -> Bytes {
 }
 
 /// Trailers as the last frame of a body.
-pub fn trailer_frame(trailers: &HeaderMap) -> Bytes {
+pub fn trailer_frame(trailers: &Fields) -> Bytes {
     let mut lines = BytesMut::new();
-    for (name, value) in trailers {
-        lines.put_slice(name.as_str().as_bytes());
-        lines.put_slice(b": ");
-        lines.put_slice(value.as_bytes());
-        lines.put_slice(b"\r\n");
-    }
+    trailers.write(Roles::default(), &mut lines);
     let mut frame = BytesMut::with_capacity(5 + lines.len());
     frame.put_u8(TRAILERS);
     frame.put_u32(u32::try_from(lines.len()).unwrap_or(u32::MAX));
@@ -119,8 +116,8 @@ pub fn trailer_frame(trailers: &HeaderMap) -> Bytes {
 }
 
 /// `application/grpc-web-text+proto` as `application/grpc+proto`.
-pub fn to_grpc(content_type: &HeaderValue) -> HeaderValue {
-    let text = content_type.to_str().unwrap_or_default();
+pub fn to_grpc(content_type: &[u8]) -> HeaderValue {
+    let text = str::from_utf8(content_type).unwrap_or_default();
     let format = text.find(['+', ';']).and_then(|at| text.get(at..));
     let whole = format!("application/grpc{}", format.unwrap_or_default());
     HeaderValue::from_str(&whole).unwrap_or(HeaderValue::from_static("application/grpc"))
@@ -165,8 +162,7 @@ mod tests {
 
     #[test]
     fn trailers_are_a_frame() {
-        let mut trailers = HeaderMap::new();
-        trailers.insert("grpc-status", HeaderValue::from_static("0"));
+        let trailers = Fields::of(&[("grpc-status", "0")]);
         assert_eq!(
             &trailer_frame(&trailers)[..],
             b"\x80\0\0\0\x10grpc-status: 0\r\n"
@@ -175,14 +171,10 @@ mod tests {
 
     #[test]
     fn the_format_stays_in_the_content_type() {
-        let of = HeaderValue::from_static;
         assert_eq!(
-            to_grpc(&of("application/grpc-web+proto")),
+            to_grpc(b"application/grpc-web+proto"),
             "application/grpc+proto"
         );
-        assert_eq!(
-            to_grpc(&of("application/grpc-web-text")),
-            "application/grpc"
-        );
+        assert_eq!(to_grpc(b"application/grpc-web-text"), "application/grpc");
     }
 }

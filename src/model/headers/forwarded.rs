@@ -6,16 +6,18 @@
 
 use std::net::IpAddr;
 
-use http::header::{self, FORWARDED, HeaderMap, HeaderName, HeaderValue};
+use http::header::{HeaderName, HeaderValue};
 
-use super::told::{RequestId, Told};
+use super::told::{self, RequestId, Told};
 use super::{Values, values};
+use crate::model::fields::{Fields, Role, Roles};
 use crate::model::snapshot::Networks;
 
 pub(super) const FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 pub(super) const PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 pub(super) const HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const CLAIMS: Roles = Roles::of(&[Role::Claim]);
 /// A request id of more bytes than this is not taken over.
 const LONGEST_ID: usize = 128;
 
@@ -36,7 +38,7 @@ pub enum Trust {
 
 /// The client is the first address from the right of `X-Forwarded-For` that is not itself a trusted
 /// proxy: whatever stands left of it could have been written by anybody.
-pub fn origin(peer: IpAddr, headers: &HeaderMap, trusted: &Networks) -> Origin {
+pub fn origin(peer: IpAddr, headers: &Fields, trusted: &Networks) -> Origin {
     let peer = peer.to_canonical();
     if trusted.is_empty() || !trusted.contains(peer) {
         return Origin {
@@ -46,8 +48,8 @@ pub fn origin(peer: IpAddr, headers: &HeaderMap, trusted: &Networks) -> Origin {
         };
     }
     let mut ip = peer;
-    for value in headers.get_all(FOR).iter().rev() {
-        for item in value.as_bytes().rsplit(|byte| *byte == b',') {
+    for value in headers.get_all(&FOR).rev() {
+        for item in value.rsplit(|byte| *byte == b',') {
             match parse(item) {
                 Some(address) => ip = address,
                 // Nothing that is left of it can be believed.
@@ -76,42 +78,44 @@ pub fn origin(peer: IpAddr, headers: &HeaderMap, trusted: &Networks) -> Origin {
 }
 
 /// The id that a trusted peer gave the request. Whoever gets none makes one.
-pub fn request_id(origin: &Origin, headers: &HeaderMap) -> Option<RequestId> {
+pub fn request_id(origin: &Origin, headers: &Fields) -> Option<RequestId> {
     let kept = match origin.trust {
         Trust::Trusted => headers.get(&REQUEST_ID),
         Trust::Untrusted => None,
     };
-    let fits = |id: &&HeaderValue| {
-        (1..=LONGEST_ID).contains(&id.len()) && id.as_bytes().iter().all(u8::is_ascii_graphic)
-    };
-    kept.filter(fits).cloned().map(RequestId::Given)
+    let fits =
+        |id: &&[u8]| (1..=LONGEST_ID).contains(&id.len()) && id.iter().all(u8::is_ascii_graphic);
+    let id = HeaderValue::from_bytes(kept.filter(fits)?);
+    id.ok().map(RequestId::Given)
 }
 
 /// What is to be said to the upstream of who asks, by which scheme and for which host. Of what the
 /// client said of that nothing is left in the map where nobody trusts it; where it is trusted, the map
 /// has all of it, and nothing is to be said beside it.
-pub fn tell(headers: &mut HeaderMap, told: Told, trust: Trust, values: &Values) -> Option<Told> {
+pub fn tell(headers: &mut Fields, told: Told, trust: Trust, values: &Values) -> Option<Told> {
     if trust == Trust::Untrusted {
         forget(headers);
         return Some(told);
     }
     let chain = continued(headers, told.peer, values);
-    headers.insert(FOR, chain);
-    headers.insert(REQUEST_ID, told.request_id.value(values));
-    headers
-        .entry(PROTO)
-        .or_insert(HeaderValue::from_static(told.scheme));
-    if let Some(host) = headers.get(header::HOST).cloned() {
-        headers.entry(HOST).or_insert(host);
+    headers.insert(&FOR, &chain);
+    headers.insert(&REQUEST_ID, &told.request_id.value(values));
+    if !headers.contains(&PROTO) {
+        headers.insert(&PROTO, &HeaderValue::from_static(told.scheme));
+    }
+    if !headers.contains(&HOST)
+        && let Some(host) = told::host_value(headers)
+    {
+        headers.insert(&HOST, &host);
     }
     None
 }
 
 /// The chain of a trusted peer, and the peer.
-fn continued(headers: &HeaderMap, peer: IpAddr, values: &Values) -> HeaderValue {
+fn continued(headers: &Fields, peer: IpAddr, values: &Values) -> HeaderValue {
     values.value(|out| {
-        for value in headers.get_all(FOR) {
-            out.extend_from_slice(value.as_bytes());
+        for value in headers.get_all(&FOR) {
+            out.extend_from_slice(value);
             out.extend_from_slice(b", ");
         }
         values::write_address(peer, out);
@@ -119,13 +123,9 @@ fn continued(headers: &HeaderMap, peer: IpAddr, values: &Values) -> HeaderValue 
 }
 
 /// What an untrusted peer says of where it comes from is not passed on, in any spelling of it.
-fn forget(headers: &mut HeaderMap) {
-    let claim = |name: &&HeaderName| {
-        let text = name.as_str();
-        text.starts_with("x-forwarded-") || *name == REQUEST_ID || *name == FORWARDED
-    };
-    while let Some(name) = headers.keys().find(claim).cloned() {
-        headers.remove(name);
+fn forget(headers: &mut Fields) {
+    if headers.may_have(CLAIMS) {
+        headers.retain(|role, _| role != Role::Claim);
     }
 }
 
@@ -152,22 +152,16 @@ fn parse(item: &[u8]) -> Option<IpAddr> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use http::header;
 
-    fn headers(lines: &[(&'static str, &'static str)]) -> HeaderMap {
-        let mut headers = HeaderMap::new();
-        for (name, value) in lines {
-            headers.append(*name, HeaderValue::from_static(value));
-        }
-        headers
-    }
+    use super::*;
 
     fn trusted() -> Networks {
         Networks::new(&["10.0.0.0/8".parse().unwrap(), "fd00::/8".parse().unwrap()])
     }
 
     fn ip_of(peer: &str, chain: &'static str) -> String {
-        let headers = headers(&[("x-forwarded-for", chain)]);
+        let headers = Fields::of(&[("x-forwarded-for", chain)]);
         origin(peer.parse().unwrap(), &headers, &trusted())
             .ip
             .to_string()
@@ -195,7 +189,7 @@ mod tests {
 
     #[test]
     fn several_lines_are_one_chain() {
-        let headers = headers(&[
+        let headers = Fields::of(&[
             ("x-forwarded-for", "1.1.1.1"),
             ("x-forwarded-for", "10.0.0.2"),
         ]);
@@ -203,7 +197,7 @@ mod tests {
         assert_eq!(origin.ip.to_string(), "1.1.1.1");
     }
 
-    fn told(peer: &str, mut headers: HeaderMap) -> HeaderMap {
+    fn told(peer: &str, mut headers: Fields) -> Fields {
         let origin = origin(peer.parse().unwrap(), &headers, &trusted());
         let values = Values::default();
         let made = RequestId::Given(HeaderValue::from_static("made"));
@@ -212,18 +206,16 @@ mod tests {
             peer: origin.peer,
             scheme: "http",
         };
-        headers.insert("host", HeaderValue::from_static("example.com"));
+        headers.insert(&header::HOST, &HeaderValue::from_static("example.com"));
         if let Some(told) = tell(&mut headers, told, origin.trust, &values) {
-            let own = ["x-forwarded-", "x-request-id", "forwarded"];
-            let is_own = |name: &HeaderName| own.iter().any(|own| name.as_str().starts_with(own));
-            assert!(!headers.keys().any(is_own), "nothing is said twice");
+            assert_eq!(headers.len(), 1, "nothing is said twice");
             told.put_into(&mut headers, &values);
         }
         headers
     }
 
-    fn claims() -> HeaderMap {
-        headers(&[
+    fn claims() -> Fields {
+        Fields::of(&[
             ("x-forwarded-for", "1.1.1.1"),
             ("x-forwarded-proto", "https"),
             ("x-forwarded-host", "outside.example"),
@@ -236,29 +228,29 @@ mod tests {
     #[test]
     fn a_trusted_peer_is_added_to() {
         let told = told("10.0.0.1", claims());
-        assert_eq!(told["x-forwarded-for"], "1.1.1.1, 10.0.0.1");
-        assert_eq!(told["x-forwarded-proto"], "https");
-        assert_eq!(told["x-forwarded-host"], "outside.example");
-        assert_eq!(told["x-forwarded-port"], "443");
-        assert_eq!(told["forwarded"], "for=1.1.1.1");
-        assert_eq!(told["x-request-id"], "abc");
+        assert_eq!(told.text("x-forwarded-for"), "1.1.1.1, 10.0.0.1");
+        assert_eq!(told.text("x-forwarded-proto"), "https");
+        assert_eq!(told.text("x-forwarded-host"), "outside.example");
+        assert_eq!(told.text("x-forwarded-port"), "443");
+        assert_eq!(told.text("forwarded"), "for=1.1.1.1");
+        assert_eq!(told.text("x-request-id"), "abc");
     }
 
     #[test]
     fn an_untrusted_peer_is_replaced() {
         let told = told("192.0.2.1", claims());
-        assert_eq!(told["x-forwarded-for"], "192.0.2.1");
-        assert_eq!(told["x-forwarded-proto"], "http");
-        assert_eq!(told["x-forwarded-host"], "example.com");
-        assert!(!told.contains_key("x-forwarded-port"));
-        assert!(!told.contains_key("forwarded"));
-        assert_eq!(told["x-request-id"], "made");
+        assert_eq!(told.text("x-forwarded-for"), "192.0.2.1");
+        assert_eq!(told.text("x-forwarded-proto"), "http");
+        assert_eq!(told.text("x-forwarded-host"), "example.com");
+        assert!(!told.has("x-forwarded-port"));
+        assert!(!told.has("forwarded"));
+        assert_eq!(told.text("x-request-id"), "made");
     }
 
     #[test]
     fn a_request_id_that_could_do_harm_is_not_kept() {
         let mut bad = claims();
-        bad.insert("x-request-id", HeaderValue::from_static("a b"));
-        assert_eq!(told("10.0.0.1", bad)["x-request-id"], "made");
+        bad.insert(&REQUEST_ID, &HeaderValue::from_static("a b"));
+        assert_eq!(told("10.0.0.1", bad).text("x-request-id"), "made");
     }
 }

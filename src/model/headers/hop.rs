@@ -3,16 +3,21 @@
 //!
 //! Not here: the headers of framing, which the encoder alone writes.
 
-use http::HeaderMap;
-use http::header::{
-    CONNECTION, HeaderName, HeaderValue, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, UPGRADE,
-};
+use bytes::Bytes;
+use http::header::{CONNECTION, HeaderName, HeaderValue, TE};
 
-/// Goes with an `Upgrade` to h2c, which is not passed on (RFC 7540, 3.2.1).
-const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
-const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+use crate::model::fields::{Fields, Role, Roles};
+
+/// What belongs to one connection and goes.
+const GOES: Roles = Roles::of(&[Role::Connection, Role::OfConnection, Role::Upgrade]);
+/// What has to be looked at.
+const LOOKED_AT: Roles = Roles::of(&[
+    Role::Connection,
+    Role::OfConnection,
+    Role::Upgrade,
+    Role::Te,
+]);
 const TRAILERS: HeaderValue = HeaderValue::from_static("trailers");
-const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 
 /// Never removed because a peer nominated them, by whole name.
 const PROTECTED: [&str; 21] = [
@@ -42,76 +47,61 @@ const PROTECTED: [&str; 21] = [
 const PROTECTED_FAMILIES: [&str; 4] = ["x-forwarded-", "content-", "access-control-", "if-"];
 
 /// `TE: trailers` alone survives, as it tells the next hop that trailers will reach the client.
-///
-/// One look at each name finds what there is: most messages have one such header or none, and to ask
-/// the map for each of them costs more than all the rest that is done to its headers.
-pub fn strip(headers: &mut HeaderMap) {
-    while let Some(name) = headers.keys().find(|name| must_go(name, headers)).cloned() {
-        if name == CONNECTION {
-            strip_nominated(headers);
-        } else if name == TE {
-            keep_trailers(headers);
-        } else {
-            headers.remove(name);
-        }
+pub fn strip(headers: &mut Fields) {
+    if !headers.may_have(LOOKED_AT) {
+        return;
     }
-}
-
-fn must_go(name: &HeaderName, headers: &HeaderMap) -> bool {
-    match name.as_str().len() {
-        2 => *name == TE && !says_trailers_alone(headers),
-        7 => *name == UPGRADE,
-        10 => *name == CONNECTION || *name == KEEP_ALIVE,
-        14 => *name == HTTP2_SETTINGS,
-        16 => *name == PROXY_CONNECTION,
-        18 => *name == PROXY_AUTHENTICATE,
-        19 => *name == PROXY_AUTHORIZATION,
-        _ => false,
+    if headers.of_role(Role::Connection).is_some() {
+        strip_nominated(headers);
     }
+    if headers.of_role(Role::Te).is_some() {
+        keep_trailers(headers);
+    }
+    headers.retain(|role, _| !GOES.has(role));
 }
 
-fn says_trailers_alone(headers: &HeaderMap) -> bool {
-    let mut values = headers.get_all(TE).iter();
-    values.next().is_some_and(|value| value == TRAILERS) && values.next().is_none()
-}
-
-fn strip_nominated(headers: &mut HeaderMap) {
-    let nominations: Vec<HeaderValue> = headers
-        .get_all(CONNECTION)
-        .iter()
+fn strip_nominated(headers: &mut Fields) {
+    let nominations: Vec<Bytes> = headers
+        .get_all(&CONNECTION)
         .filter(|value| !says_nothing_else(value))
-        .cloned()
+        .map(Bytes::copy_from_slice)
         .collect();
     for nomination in &nominations {
-        for name in nomination.as_bytes().split(|byte| *byte == b',') {
+        for name in nomination.split(|byte| *byte == b',') {
             let name = HeaderName::from_bytes(name.trim_ascii());
             if let Ok(name) = name
                 && !is_protected(&name)
                 && name != TE
             {
-                headers.remove(name);
+                headers.remove(&name);
             }
         }
     }
-    headers.remove(CONNECTION);
 }
 
 /// Names nothing but what goes anyway.
-fn says_nothing_else(value: &HeaderValue) -> bool {
-    let value = value.as_bytes();
+fn says_nothing_else(value: &[u8]) -> bool {
     value.eq_ignore_ascii_case(b"keep-alive") || value.eq_ignore_ascii_case(b"upgrade")
 }
 
-fn keep_trailers(headers: &mut HeaderMap) {
-    let wants_trailers = headers.get_all(TE).iter().any(|value| {
-        let mut codings = value.as_bytes().split(|byte| *byte == b',');
+fn keep_trailers(headers: &mut Fields) {
+    if says_trailers_alone(headers) {
+        return;
+    }
+    let wants_trailers = headers.get_all(&TE).any(|value| {
+        let mut codings = value.split(|byte| *byte == b',');
         codings.any(|coding| coding.trim_ascii().eq_ignore_ascii_case(b"trailers"))
     });
     if wants_trailers {
-        headers.insert(TE, TRAILERS);
+        headers.insert(&TE, &TRAILERS);
     } else {
-        headers.remove(TE);
+        headers.remove(&TE);
     }
+}
+
+fn says_trailers_alone(headers: &Fields) -> bool {
+    let mut values = headers.get_all(&TE);
+    values.next() == Some(TRAILERS.as_bytes()) && values.next().is_none()
 }
 
 fn is_protected(name: &HeaderName) -> bool {
@@ -127,14 +117,11 @@ mod tests {
     use super::*;
 
     fn stripped(lines: &[(&'static str, &'static str)]) -> Vec<String> {
-        let mut headers = HeaderMap::new();
-        for (name, value) in lines {
-            headers.append(*name, HeaderValue::from_static(value));
-        }
+        let mut headers = Fields::of(lines);
         strip(&mut headers);
         let mut left: Vec<String> = headers
-            .keys()
-            .map(|name| name.as_str().to_owned())
+            .iter()
+            .map(|(name, _)| String::from_utf8_lossy(name).into_owned())
             .collect();
         left.sort();
         left
@@ -206,15 +193,14 @@ mod tests {
 
     #[test]
     fn te_keeps_trailers_alone() {
-        let mut headers = HeaderMap::new();
-        headers.insert(TE, HeaderValue::from_static("gzip;q=0.5, Trailers"));
+        let mut headers = Fields::of(&[("TE", "gzip;q=0.5, Trailers")]);
         strip(&mut headers);
-        assert_eq!(headers[TE], "trailers");
+        assert_eq!(headers.text("te"), "trailers");
         for value in ["trailers", "gzip"] {
-            headers.append(TE, HeaderValue::from_static(value));
+            headers.append(&TE, &HeaderValue::from_static(value));
         }
         strip(&mut headers);
-        let all: Vec<&HeaderValue> = headers.get_all(TE).iter().collect();
-        assert_eq!(all, ["trailers"]);
+        let all: Vec<&[u8]> = headers.get_all(&TE).collect();
+        assert_eq!(all, [b"trailers"]);
     }
 }

@@ -2,22 +2,22 @@
 //!
 //! Not here: whether a request came by https; its connection and trusted proxies tell.
 
-use http::header::HeaderMap;
 use http::uri::Authority;
 use http::{HeaderName, HeaderValue};
 
 use super::forwarded::{Origin, Trust};
 use crate::model::config::{Hsts, RedirectHttps};
+use crate::model::fields::Fields;
 
 const PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const HTTPS_PORT: u16 = 443;
 
 /// What a trusted proxy in front says of how the client came to it.
-pub fn came_by_https(origin: &Origin, headers: &HeaderMap) -> bool {
+pub fn came_by_https(origin: &Origin, headers: &Fields) -> bool {
     let told = headers
         .get(&PROTO)
         .filter(|_| origin.trust == Trust::Trusted);
-    told.is_some_and(|proto| proto.as_bytes().eq_ignore_ascii_case(b"https"))
+    told.is_some_and(|proto| proto.eq_ignore_ascii_case(b"https"))
 }
 
 /// The same by https; `None` where the request does not say which host it is for.

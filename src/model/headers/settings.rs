@@ -3,15 +3,16 @@
 //!
 //! Not here: the syntax of the values (`model::template`).
 
-use http::{HeaderMap, HeaderValue};
+use http::HeaderValue;
 
 use super::Values;
+use crate::model::fields::Fields;
 use crate::model::snapshot::{HeaderSetting, Snapshot};
 use crate::model::template::{Facts, Template, TlsFacts};
 
 /// The value of a template that says the same for every request.
 pub fn constant(template: &Template) -> Option<HeaderValue> {
-    let nothing = HeaderMap::new();
+    let nothing = Fields::default();
     let facts = Facts {
         ip: "",
         host: "",
@@ -37,12 +38,12 @@ pub fn render(snapshot: &Snapshot, facts: &Facts<'_>, values: &Values) -> Vec<He
 }
 
 /// A value that came out empty leaves no header of that name, not even the client's.
-pub fn set(headers: &mut HeaderMap, snapshot: &Snapshot, values: Vec<HeaderValue>) {
+pub fn set(headers: &mut Fields, snapshot: &Snapshot, values: Vec<HeaderValue>) {
     for (setting, value) in snapshot.headers.iter().zip(values) {
         if value.is_empty() {
             headers.remove(&setting.name);
         } else {
-            headers.insert(&setting.name, value);
+            headers.insert(&setting.name, &value);
         }
     }
 }

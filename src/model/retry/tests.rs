@@ -61,7 +61,7 @@ fn every_condition_covers_its_failure_and_no_other() {
 fn statuses_are_those_that_are_named() {
     let retried = |on: RetryOn| -> Vec<u16> {
         let policy = policy(&[on]);
-        let none = HeaderMap::new();
+        let none = Fields::default();
         let retried = |status: &u16| {
             let status = StatusCode::from_u16(*status).unwrap();
             policy.failure_of(status, &none).is_some()
@@ -82,15 +82,14 @@ fn statuses_are_those_that_are_named() {
 fn calls_that_failed_are_known_from_the_head() {
     let policy = policy(&[RetryOn::Grpc(GrpcStatus::Unavailable)]);
     let failure = |value: &'static str| {
-        let mut headers = HeaderMap::new();
-        headers.insert("grpc-status", http::HeaderValue::from_static(value));
+        let headers = Fields::of(&[("grpc-status", value)]);
         policy.failure_of(StatusCode::OK, &headers)
     };
     assert_eq!(failure("14"), Some(Failure::Grpc(14)));
     for other in ["0", "13", "46", "4294967295", "99999999999", "x", ""] {
         assert_eq!(failure(other), None, "{other}");
     }
-    assert_eq!(policy.failure_of(StatusCode::OK, &HeaderMap::new()), None);
+    assert_eq!(policy.failure_of(StatusCode::OK, &Fields::default()), None);
 }
 
 #[test]

@@ -1,4 +1,4 @@
-use http::{HeaderMap, Method};
+use http::Method;
 use proptest::prelude::*;
 
 use super::super::config::{HostPattern, PathPattern, Rule};
@@ -35,7 +35,7 @@ fn search<T>(host: &str, target: &str, ask: impl FnOnce(&RouteQuery<'_>) -> T) -
         method: &Method::GET,
         path: target.split('?').next().unwrap(),
         path_and_query: target,
-        headers: &HeaderMap::new(),
+        headers: &Fields::default(),
     })
 }
 

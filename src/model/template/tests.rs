@@ -15,8 +15,7 @@ fn parsed(text: &str) -> Parsed {
 }
 
 fn rendered(text: &str) -> String {
-    let mut headers = HeaderMap::new();
-    headers.insert("x-user", "ada".parse().unwrap());
+    let headers = Fields::of(&[("X-User", "ada")]);
     let facts = Facts {
         ip: "192.0.2.7",
         host: "shop.example.com",

@@ -7,10 +7,11 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use http::{HeaderMap, StatusCode};
+use http::StatusCode;
 
 use super::{Client, Talk};
 use crate::model::config::Limits;
+use crate::model::fields::Fields;
 use crate::proxy::body::{Frame, Size};
 use crate::proxy::error::Reason;
 use crate::proxy::h1::{
@@ -247,7 +248,7 @@ impl Talk {
             self.incoming.wait = Wait::Over;
             let parts = ResponseParts {
                 status: StatusCode::CONTINUE,
-                headers: &HeaderMap::new(),
+                headers: &Fields::default(),
                 framing: Framing::None,
                 connection: ConnectionField::Omit,
                 date: None,

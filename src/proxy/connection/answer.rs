@@ -13,13 +13,13 @@ use http::header::DATE;
 use http::{Method, StatusCode, Version};
 
 use super::Next;
-use crate::model::headers;
+use crate::model::fields::Fields;
 use crate::proxy::body::{Body, Frame, Size};
 use crate::proxy::client::Client;
 use crate::proxy::error::Reason;
 use crate::proxy::h1::{self, ConnectionField, Framing, Persistence, ResponseParts};
+use crate::proxy::message::Response;
 use crate::proxy::pace::{LeastRate, Pace};
-use crate::proxy::respond::BoxedResponse;
 use crate::proxy::timers::{Patience, before};
 use crate::proxy::visit::Visit;
 
@@ -49,20 +49,24 @@ enum Sent {
 
 pub(super) async fn answer(
     client: &Rc<Client>,
-    response: BoxedResponse,
+    response: Box<Response>,
     asked: &Asked,
     visit: &mut Visit,
 ) -> Next {
-    let (head, body) = (*response).into_parts();
-    visit.seen.status = Some(head.status);
+    let Response {
+        status,
+        headers,
+        body,
+    } = *response;
+    visit.seen.status = Some(status);
     if let Body::Switched(switched) = body {
         // Apart: a response that ends would carry its room along.
-        return Box::pin(tunnel(client, head, *switched, visit)).await;
+        return Box::pin(tunnel(client, status, headers, *switched, visit)).await;
     }
-    let shape = shape(client, head.status, body.size(), asked);
-    encode(client, &head, &shape, asked);
-    // The values share the buffer that the body is read with.
-    client.proxy.scratch.keep(head.headers);
+    let shape = shape(client, status, body.size(), asked);
+    encode(client, status, &headers, &shape, asked);
+    // They share the buffer that the body is read with.
+    client.proxy.scratch.keep(headers);
     let limits = &visit.active.snapshot.limits;
     let mut sending = Sending {
         client,
@@ -131,17 +135,16 @@ fn shape(client: &Client, status: StatusCode, size: Size, asked: &Asked) -> Shap
     }
 }
 
-fn encode(client: &Client, head: &http::response::Parts, shape: &Shape, asked: &Asked) {
+fn encode(client: &Client, status: StatusCode, headers: &Fields, shape: &Shape, asked: &Asked) {
     let connection = match (shape.persistence, asked.version) {
         (Persistence::Close, _) => ConnectionField::Close,
         (Persistence::KeepAlive, Version::HTTP_11) => ConnectionField::Omit,
         (Persistence::KeepAlive, _) => ConnectionField::KeepAlive,
     };
-    let is_dated = headers::find(&head.headers, &DATE).is_some();
-    let date = (!is_dated).then(|| client.proxy.date.now());
+    let date = (!headers.contains(&DATE)).then(|| client.proxy.date.now());
     let parts = ResponseParts {
-        status: head.status,
-        headers: &head.headers,
+        status,
+        headers,
         framing: shape.framing,
         connection,
         date: date.as_ref().map(|date| &date[..]),
@@ -260,13 +263,14 @@ async fn discard_rest(client: &Client) {
 
 async fn tunnel(
     client: &Rc<Client>,
-    head: http::response::Parts,
+    status: StatusCode,
+    headers: Fields,
     switched: crate::proxy::tunnel::Switched,
     visit: &mut Visit,
 ) -> Next {
     let parts = ResponseParts {
-        status: head.status,
-        headers: &head.headers,
+        status,
+        headers: &headers,
         framing: Framing::None,
         connection: ConnectionField::Upgrade(switched.protocol.as_bytes()),
         date: None,

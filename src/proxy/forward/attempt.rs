@@ -8,10 +8,9 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::time::Instant;
 
-use http::HeaderMap;
-
 use super::Errand;
 use super::over_http2::{self, Arrival};
+use crate::model::fields::Role;
 use crate::model::headers;
 use crate::model::snapshot::Server;
 use crate::proxy::body::Size;
@@ -188,7 +187,10 @@ async fn converse(
 fn encode(errand: &Errand<'_>, server: &Server, body: Replay) -> Upload {
     let Errand { head, target, .. } = errand;
     let framing = match body.size() {
-        Size::Known(0) if body.is_empty() && !has_length(&head.headers) => Framing::None,
+        // `content-length: 0` of a request without a body goes on as it came.
+        Size::Known(0) if body.is_empty() && head.headers.of_role(Role::Length).is_none() => {
+            Framing::None
+        }
         Size::Known(length) => Framing::Length(length),
         Size::Unknown => Framing::Chunked,
     };
@@ -201,7 +203,7 @@ fn encode(errand: &Errand<'_>, server: &Server, body: Replay) -> Upload {
     let parts = RequestParts {
         method: &head.method,
         target: &path,
-        host: host.as_bytes(),
+        host,
         headers: &head.headers,
         told: errand.told.as_ref(),
         framing,
@@ -228,11 +230,6 @@ fn gate(body: &Replay) -> Gate {
         Wait::Continue => Gate::AwaitContinue,
         Wait::Nothing | Wait::Over => Gate::Open,
     }
-}
-
-/// `content-length: 0` of a request without a body goes on as it came.
-fn has_length(map: &HeaderMap) -> bool {
-    headers::find(map, &http::header::CONTENT_LENGTH).is_some()
 }
 
 impl Errand<'_> {

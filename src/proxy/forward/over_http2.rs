@@ -5,20 +5,20 @@
 
 use std::rc::Rc;
 
-use http::header::{
-    CONNECTION, CONTENT_LENGTH, EXPECT, HOST, HeaderMap, HeaderValue, TRANSFER_ENCODING, UPGRADE,
-};
+use http::header::{CONTENT_LENGTH, EXPECT};
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{Request, Uri, Version};
 
 use super::Errand;
 use super::attempt::{Carrier, Reached};
 use crate::model::config::UpstreamProtocol;
+use crate::model::fields::{Fields, Role, Roles};
 use crate::model::headers;
 use crate::model::snapshot::Server;
 use crate::proxy::body::Size;
 use crate::proxy::client::Wait;
 use crate::proxy::error::Reason;
+use crate::proxy::http2::{declare_length, map_of};
 use crate::proxy::stream::Stream;
 use crate::proxy::upstream::endpoint::Endpoint;
 use crate::proxy::upstream::http2::call::{Bounds, Call};
@@ -29,6 +29,8 @@ use crate::proxy::upstream::secure::Speech;
 /// A connection that was about to end when the request took its seat counts for nothing; so many of
 /// them in a row are an upstream that is not there.
 const SEATS: u32 = 3;
+/// What has no place in HTTP/2, and whom the request is for, which has another there.
+const GOES: Roles = Roles::of(&[Role::Connection, Role::Encoding, Role::Host, Role::Upgrade]);
 
 /// Where a request has got to.
 pub(super) enum Arrival {
@@ -82,7 +84,9 @@ pub(super) async fn reach(
             Begun::Call(call) => call,
             Begun::Http1(stream, body) => return Ok(Arrival::Http1(stream, body)),
         };
-        let answered = call.head(method, interim).await;
+        let answered = call
+            .head(method, interim, errand.proxy.scratch.fields())
+            .await;
         seats -= 1;
         match (answered, call.again()) {
             (Ok(head), _) => {
@@ -148,7 +152,7 @@ fn terms<'a>(errand: &Errand<'a>) -> Terms<'a> {
 fn outgoing(errand: &Errand<'_>, body: &Replay, server: &Server) -> Result<Request<()>, Reason> {
     let head = &errand.head;
     let host = headers::host(errand.target.upstream, server, &head.headers);
-    let authority = Authority::try_from(host.as_bytes()).map_err(|_| Reason::BadHost)?;
+    let authority = Authority::try_from(host).map_err(|_| Reason::BadHost)?;
     let whole = head.uri.path_and_query();
     let path = headers::target(whole.map_or("/", PathAndQuery::as_str), server);
     let path = PathAndQuery::try_from(path.as_ref()).map_err(|_| Reason::BadTarget)?;
@@ -164,30 +168,25 @@ fn outgoing(errand: &Errand<'_>, body: &Replay, server: &Server) -> Result<Reque
     *request.method_mut() = head.method.clone();
     *request.uri_mut() = uri.build().map_err(|_| Reason::BadTarget)?;
     *request.version_mut() = Version::HTTP_2;
-    *request.headers_mut() = head.headers.clone();
+    let mut headers = head.headers.clone();
     if let Some(told) = &errand.told {
-        told.put_into(request.headers_mut(), &errand.proxy.scratch.values);
+        told.put_into(&mut headers, &errand.proxy.scratch.values);
     }
-    frame(request.headers_mut(), body);
+    frame(&mut headers, body);
+    *request.headers_mut() = map_of(&headers).map_err(|_| Reason::TooManyHeaders)?;
     Ok(request)
 }
 
 /// The headers of framing are ours to write; those of a connection have no place in HTTP/2.
-fn frame(headers: &mut HeaderMap, body: &Replay) {
-    for name in [CONNECTION, TRANSFER_ENCODING, UPGRADE, HOST] {
-        headers.remove(name);
-    }
+fn frame(headers: &mut Fields, body: &Replay) {
+    headers.retain(|role, _| !GOES.has(role));
     match body.size() {
         // Where it says that there is none, it goes on as it came.
         Size::Known(0) => {}
-        Size::Known(length) => {
-            headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
-        }
-        Size::Unknown => {
-            headers.remove(CONTENT_LENGTH);
-        }
+        Size::Known(length) => declare_length(headers, length),
+        Size::Unknown => headers.remove(&CONTENT_LENGTH),
     }
     if body.wait() != Wait::Continue {
-        headers.remove(EXPECT);
+        headers.remove(&EXPECT);
     }
 }

@@ -6,23 +6,23 @@
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use http::{HeaderMap, Response};
-
 use super::{TIMEOUT, tell};
+use crate::model::fields::Fields;
 use crate::model::grpc::parse_timeout;
 use crate::proxy::body::{Body, Frame, Size};
 use crate::proxy::error::Reason;
+use crate::proxy::message::Response;
 use crate::proxy::timers::{Alarm, Tick};
 
 /// Until when a call may take; `None` where it does not say, or says nothing that can be read.
-pub(in crate::proxy) fn due(headers: &HeaderMap, alarm: &Alarm) -> Option<Tick> {
-    let value = headers.get(TIMEOUT)?;
-    parse_timeout(value.as_bytes()).map(|timeout| alarm.now().after(timeout))
+pub(in crate::proxy) fn due(headers: &Fields, alarm: &Alarm) -> Option<Tick> {
+    let value = headers.get(&TIMEOUT)?;
+    parse_timeout(value).map(|timeout| alarm.now().after(timeout))
 }
 
 /// Holds an answer to the deadline.
-pub(in crate::proxy) fn bound(response: &mut Response<Body>, due: Tick, alarm: &Rc<Alarm>) {
-    let body = response.body_mut();
+pub(in crate::proxy) fn bound(response: &mut Response, due: Tick, alarm: &Rc<Alarm>) {
+    let body = &mut response.body;
     if body.size() == Size::Known(0) {
         return;
     }
@@ -56,7 +56,7 @@ impl Bounded {
         self.alarm.poll(cx, self.due).map(|()| {
             // With it goes what the upstream does for it.
             self.body = Body::Empty;
-            let mut trailers = HeaderMap::new();
+            let mut trailers = Fields::default();
             tell(&mut trailers, Reason::GrpcDeadline);
             Some(Ok(Frame::Trailers(trailers)))
         })

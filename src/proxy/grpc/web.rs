@@ -6,13 +6,14 @@
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::Response;
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, TE};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, TE};
 
+use crate::model::fields::Fields;
 use crate::model::grpc::Dialect;
 use crate::model::grpc::web::{self, Decoder};
 use crate::proxy::body::{Body, Frame, Size};
 use crate::proxy::error::Reason;
+use crate::proxy::message::Response;
 
 const ACCEPT_ENCODING: HeaderName = HeaderName::from_static("grpc-accept-encoding");
 const IDENTITY: HeaderValue = HeaderValue::from_static("identity");
@@ -37,18 +38,19 @@ impl Form {
 
 /// Gives back the content type that the answer is to have.
 pub(in crate::proxy) fn to_grpc(
-    headers: &mut HeaderMap,
+    headers: &mut Fields,
     body: &mut Body,
     form: Form,
 ) -> Option<HeaderValue> {
-    let asked = headers.get(CONTENT_TYPE).cloned();
+    let asked = headers.get_shared(&CONTENT_TYPE);
+    let asked = asked.and_then(|value| HeaderValue::from_maybe_shared(value).ok());
     if let Some(content_type) = &asked {
-        headers.insert(CONTENT_TYPE, web::to_grpc(content_type));
+        headers.insert(&CONTENT_TYPE, &web::to_grpc(content_type.as_bytes()));
     }
-    headers.insert(TE, HeaderValue::from_static("trailers"));
-    headers.insert(ACCEPT_ENCODING, IDENTITY);
+    headers.insert(&TE, &HeaderValue::from_static("trailers"));
+    headers.insert(&ACCEPT_ENCODING, &IDENTITY);
     if form == Form::Text {
-        headers.remove(CONTENT_LENGTH);
+        headers.remove(&CONTENT_LENGTH);
         let inner = std::mem::replace(body, Body::Empty);
         if !matches!(inner, Body::Empty) {
             *body = Body::WebRequest(Box::new(WebRequest {
@@ -60,16 +62,16 @@ pub(in crate::proxy) fn to_grpc(
     asked
 }
 
-pub(in crate::proxy) fn from_grpc(response: &mut Response<Body>, form: Form, asked: HeaderValue) {
-    let headers = response.headers_mut();
+pub(in crate::proxy) fn from_grpc(response: &mut Response, form: Form, asked: HeaderValue) {
+    let headers = &mut response.headers;
     if Dialect::of(headers) != Dialect::Grpc {
         return;
     }
-    headers.insert(CONTENT_TYPE, asked);
-    headers.remove(CONTENT_LENGTH);
-    let body = std::mem::replace(response.body_mut(), Body::Empty);
+    headers.insert(&CONTENT_TYPE, &asked);
+    headers.remove(&CONTENT_LENGTH);
+    let body = std::mem::replace(&mut response.body, Body::Empty);
     if body.size() != Size::Known(0) {
-        *response.body_mut() = Body::WebResponse(Box::new(WebResponse {
+        response.body = Body::WebResponse(Box::new(WebResponse {
             body,
             form,
             state: State::Open,

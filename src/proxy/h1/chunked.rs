@@ -4,12 +4,13 @@
 //! comes: chunks are not put together.
 
 use bytes::{Buf, Bytes, BytesMut};
-use http::header::{self, HeaderMap, HeaderName};
+use http::header::{self, HeaderName};
 
 use super::HeadLimits;
 use super::error::InvalidBody;
-use super::fields::{Fields, Seen};
 use super::scan::{HeadScanner, ScanFault};
+use super::section::{Section, Seen};
+use crate::model::fields::{Fields, Role};
 
 /// Digits of a size: as many as a u64 has.
 const MAX_SIZE_DIGITS: usize = 16;
@@ -20,8 +21,9 @@ const MAX_EXTENSION_BYTES_PER_BODY: usize = 16 * 1024;
 const MAX_TRAILER_BYTES: usize = 8 * 1024;
 const MAX_TRAILER_COUNT: usize = 64;
 
-/// Fields that are believed in a header and dropped from trailers.
-const HEADERS_ONLY: [HeaderName; 24] = [
+/// Fields that are believed in a header and dropped from trailers, beside those that say where a request
+/// comes from.
+const HEADERS_ONLY: [HeaderName; 23] = [
     header::AGE,
     header::AUTHORIZATION,
     header::CACHE_CONTROL,
@@ -33,7 +35,6 @@ const HEADERS_ONLY: [HeaderName; 24] = [
     header::DATE,
     header::EXPECT,
     header::EXPIRES,
-    header::FORWARDED,
     header::LOCATION,
     header::MAX_FORWARDS,
     header::PRAGMA,
@@ -56,7 +57,7 @@ pub enum BodyEvent {
     /// Read on, and call again.
     NeedMore,
     /// The body is complete; what is left in the buffer belongs to the next message.
-    End(Option<HeaderMap>),
+    End(Option<Fields>),
 }
 
 /// A chunked body in the middle of being read.
@@ -150,13 +151,13 @@ impl ChunkedDecoder {
             return Ok(BodyEvent::NeedMore);
         };
         self.state = State::End;
-        let section = buf.split_to(lines.end()).freeze();
+        let text = buf.split_to(lines.end()).freeze();
         if lines.count() == 1 {
             return Ok(BodyEvent::End(None));
         }
-        let mut fields = Fields::default();
-        fields.read(&section, &lines, 0, 0, limits.header_count)?;
-        trailer_fields(fields).map(|map| BodyEvent::End(Some(map)))
+        let mut section = Section::default();
+        section.read(&text, &lines, 0, 0, limits.header_count)?;
+        trailer_fields(section).map(|fields| BodyEvent::End(Some(fields)))
     }
 }
 
@@ -169,41 +170,30 @@ impl Default for ChunkedDecoder {
 /// What may be passed on of a trailer section. Framing and routing in a trailer is an attack; other
 /// fields that belong into a header (RFC 9110, 6.5.1), and which a reader that merges the two would
 /// believe, are dropped.
-fn trailer_fields(fields: Fields<'_>) -> Result<HeaderMap, InvalidBody> {
-    let (Seen::Never, Seen::Never, Seen::Never) = (&fields.length, &fields.encoding, &fields.host)
+fn trailer_fields(section: Section<'_>) -> Result<Fields, InvalidBody> {
+    let (Seen::Never, Seen::Never, Seen::Never) =
+        (&section.length, &section.encoding, &section.host)
     else {
         return Err(InvalidBody::ForbiddenTrailer);
     };
-    let mut map = fields.map;
-    drop_headers(&mut map);
-    Ok(map)
+    let mut fields = section.fields;
+    drop_headers(&mut fields);
+    Ok(fields)
 }
 
 /// What may be passed on of trailers that came by another protocol, without what framing and routing
 /// are made of.
-pub(in crate::proxy) fn strip_trailers(trailers: &mut HeaderMap) {
-    for name in [
-        header::CONTENT_LENGTH,
-        header::TRANSFER_ENCODING,
-        header::HOST,
-    ] {
-        trailers.remove(name);
-    }
+pub(in crate::proxy) fn strip_trailers(trailers: &mut Fields) {
+    trailers.retain(|role, _| !matches!(role, Role::Length | Role::Encoding | Role::Host));
     drop_headers(trailers);
 }
 
-fn drop_headers(map: &mut HeaderMap) {
-    let only_headers = |name: &HeaderName| {
-        HEADERS_ONLY.contains(name) || name.as_str().starts_with("x-forwarded-")
+fn drop_headers(fields: &mut Fields) {
+    let is_header_only = |name: &[u8]| {
+        let mut names = HEADERS_ONLY.iter();
+        names.any(|one| one.as_str().as_bytes().eq_ignore_ascii_case(name))
     };
-    let dropped: Vec<HeaderName> = map
-        .keys()
-        .filter(|name| only_headers(name))
-        .cloned()
-        .collect();
-    for name in dropped {
-        map.remove(name);
-    }
+    fields.retain(|role, name| role != Role::Claim && !is_header_only(name));
 }
 
 /// What is there of the next `left` bytes.

@@ -1,16 +1,36 @@
 //! Heads and chunk lines into bytes, without any formatting machinery.
 //!
-//! The encoder alone writes the fields that belong to the connection: those in the map are skipped,
+//! The encoder alone writes the fields that belong to the connection: those among the others are skipped,
 //! so that no filter can make a message whose framing lies.
 
 use bytes::BytesMut;
-use http::header::{
-    CONNECTION, CONTENT_LENGTH, HOST, HeaderMap, HeaderName, TRANSFER_ENCODING, UPGRADE,
-};
 use http::{Method, StatusCode};
 
 use super::framing::Framing;
-use crate::model::headers::{self, Told};
+use crate::model::fields::{Fields, Role, Roles};
+use crate::model::headers::Told;
+
+/// What is written of none of the fields that are passed on.
+const OF_CONNECTION: Roles = Roles::of(&[
+    Role::Connection,
+    Role::Encoding,
+    Role::Length,
+    Role::Upgrade,
+]);
+/// The same, and what a request line stands before.
+const OF_CONNECTION_OR_HOST: Roles = Roles::of(&[
+    Role::Connection,
+    Role::Encoding,
+    Role::Host,
+    Role::Length,
+    Role::Upgrade,
+]);
+/// The same, of a response that tells the length of another.
+const OF_CONNECTION_BUT_LENGTH: Roles =
+    Roles::of(&[Role::Connection, Role::Encoding, Role::Upgrade]);
+
+/// Room for the start line, framing and what an upstream is told, as they mostly are.
+const MORE: usize = 256;
 
 /// A request head to be written, in HTTP/1.1.
 #[derive(Debug)]
@@ -19,7 +39,7 @@ pub struct RequestParts<'a> {
     /// Path and query as they go on, or any other form of target.
     pub target: &'a str,
     pub host: &'a [u8],
-    pub headers: &'a HeaderMap,
+    pub headers: &'a Fields,
     /// What is said beside that.
     pub told: Option<&'a Told>,
     pub framing: Framing,
@@ -30,7 +50,7 @@ pub struct RequestParts<'a> {
 #[derive(Debug)]
 pub struct ResponseParts<'a> {
     pub status: StatusCode,
-    pub headers: &'a HeaderMap,
+    pub headers: &'a Fields,
     /// `None` leaves Content-Length as it is in the headers: right for HEAD and 304, where it tells
     /// of another response. It is dropped from 1xx and 204.
     pub framing: Framing,
@@ -60,13 +80,9 @@ pub fn encode_request_head(parts: &RequestParts<'_>, out: &mut BytesMut) {
     out.extend_from_slice(b" HTTP/1.1\r\nhost: ");
     out.extend_from_slice(parts.host);
     out.extend_from_slice(b"\r\n");
-    encode_fields(
-        parts.headers,
-        |name| *name == HOST || is_of_connection(name),
-        out,
-    );
+    parts.headers.write(OF_CONNECTION_OR_HOST, out);
     if let Some(told) = parts.told {
-        told.write(headers::find(parts.headers, &HOST), out);
+        told.write(parts.headers.of_role(Role::Host), out);
     }
     encode_framing(parts.framing, out);
     encode_connection(parts.connection, out);
@@ -78,10 +94,9 @@ pub fn encode_response_head(parts: &ResponseParts<'_>, out: &mut BytesMut) {
     encode_status_line(parts.status, out);
     let bodyless = parts.status.is_informational() || parts.status == StatusCode::NO_CONTENT;
     if parts.framing == Framing::None && !bodyless {
-        let skip = |name: &HeaderName| *name != CONTENT_LENGTH && is_of_connection(name);
-        encode_fields(parts.headers, skip, out);
+        parts.headers.write(OF_CONNECTION_BUT_LENGTH, out);
     } else {
-        encode_fields(parts.headers, is_of_connection, out);
+        parts.headers.write(OF_CONNECTION, out);
         encode_framing(parts.framing, out);
     }
     if let Some(date) = parts.date {
@@ -116,39 +131,17 @@ pub fn encode_chunk_end(out: &mut BytesMut) {
 }
 
 /// The last chunk and the trailers, if there are any; fields of the connection are left out.
-pub fn encode_last_chunk(trailers: Option<&HeaderMap>, out: &mut BytesMut) {
+pub fn encode_last_chunk(trailers: Option<&Fields>, out: &mut BytesMut) {
     out.extend_from_slice(b"0\r\n");
     if let Some(trailers) = trailers {
-        encode_fields(
-            trailers,
-            |name| *name == HOST || is_of_connection(name),
-            out,
-        );
+        trailers.write(OF_CONNECTION_OR_HOST, out);
     }
     out.extend_from_slice(b"\r\n");
 }
 
-fn is_of_connection(name: &HeaderName) -> bool {
-    match name.as_str().len() {
-        7 => *name == UPGRADE,
-        10 => *name == CONNECTION,
-        14 => *name == CONTENT_LENGTH,
-        17 => *name == TRANSFER_ENCODING,
-        _ => false,
-    }
-}
-
-/// Room for an ordinary head of so many fields, so that the buffer grows at most once.
-fn room_for(headers: &HeaderMap) -> usize {
-    128 + headers.len() * 64
-}
-
-fn encode_fields(headers: &HeaderMap, skip: impl Fn(&HeaderName) -> bool, out: &mut BytesMut) {
-    for (name, value) in headers {
-        if !skip(name) {
-            encode_field(name.as_str().as_bytes(), value.as_bytes(), out);
-        }
-    }
+/// Room for a head with these fields, and for what is written beside them.
+fn room_for(headers: &Fields) -> usize {
+    MORE + headers.size()
 }
 
 fn encode_field(name: &[u8], value: &[u8], out: &mut BytesMut) {

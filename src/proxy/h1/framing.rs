@@ -5,7 +5,7 @@
 use http::Version;
 
 use super::error::InvalidFraming;
-use super::fields::{Fields, Seen, tokens};
+use super::section::{Section, Seen, tokens};
 
 /// How the end of a body is marked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,10 +37,10 @@ const KNOWN_CODINGS: [&str; 6] = [
 
 /// The framing that the fields declare, if they declare one.
 pub(super) fn declared(
-    fields: &Fields<'_>,
+    section: &Section<'_>,
     version: Version,
 ) -> Result<Option<Framing>, InvalidFraming> {
-    match (&fields.length, &fields.encoding) {
+    match (&section.length, &section.encoding) {
         (Seen::Never, Seen::Never) => Ok(None),
         (Seen::Once(length), Seen::Never) => {
             content_length(length).map(|length| Some(Framing::Length(length)))
@@ -90,9 +90,9 @@ fn transfer_encoding(value: &[u8]) -> Result<Framing, InvalidFraming> {
 }
 
 /// What the sender asks for, by version and Connection.
-pub(super) fn persistence(fields: &Fields<'_>, version: Version) -> Persistence {
-    let keeps = version == Version::HTTP_11 || fields.connection.keep_alive;
-    match keeps && !fields.connection.close {
+pub(super) fn persistence(section: &Section<'_>, version: Version) -> Persistence {
+    let keeps = version == Version::HTTP_11 || section.connection.keep_alive;
+    match keeps && !section.connection.close {
         true => Persistence::KeepAlive,
         false => Persistence::Close,
     }

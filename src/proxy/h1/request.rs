@@ -3,16 +3,17 @@
 //! It decides nothing about routes or statuses: a head comes out valid, or a fault that has a name.
 
 use bytes::{Bytes, BytesMut};
-use http::header::{HeaderMap, HeaderValue};
+use http::header::HeaderValue;
 use http::uri::Authority;
 use http::{Method, Uri, Version};
 
 use super::HeadLimits;
 use super::error::{InvalidFields, InvalidRequest};
-use super::fields::{Fields, Seen, tokens};
 use super::framing::{self, Framing, Persistence};
 use super::scan::{HeadScanner, Lines, ScanFault};
+use super::section::{Section, Seen, tokens};
 use super::target;
+use crate::model::fields::Fields;
 
 /// A valid request head; the body that follows it is described by `framing`.
 #[derive(Debug)]
@@ -22,8 +23,8 @@ pub struct RequestHead {
     /// Only the missing path of an absolute-form is made `/`.
     pub uri: Uri,
     pub version: Version,
-    /// As sent, hop-by-hop fields and Host included; values share the bytes that were read.
-    pub headers: HeaderMap,
+    /// As sent, hop-by-hop fields and Host included; in the bytes that were read.
+    pub headers: Fields,
     pub framing: Framing,
     pub persistence: Persistence,
     pub expectation: Expectation,
@@ -49,13 +50,13 @@ pub fn parse_request(
     limits: &HeadLimits,
     scanner: &mut HeadScanner,
 ) -> Result<Option<RequestHead>, InvalidRequest> {
-    parse_request_into(&mut HeaderMap::new(), buf, limits, scanner)
+    parse_request_into(&mut Fields::default(), buf, limits, scanner)
 }
 
-/// As `parse_request`; the headers take the memory of `spare`, a map that is no longer needed. It is
+/// As `parse_request`; the headers take the memory of `spare`, which are no longer needed. They are
 /// left alone while there is no head.
 pub fn parse_request_into(
-    spare: &mut HeaderMap,
+    spare: &mut Fields,
     buf: &mut BytesMut,
     limits: &HeadLimits,
     scanner: &mut HeadScanner,
@@ -70,8 +71,8 @@ pub fn parse_request_into(
         return Ok(None);
     };
     let head = buf.split_to(lines.end()).freeze();
-    let fields = Fields::with_memory_of(std::mem::take(spare));
-    parse_head(&head, &lines, fields, limits).map(Some)
+    let section = Section::with_memory_of(std::mem::take(spare));
+    parse_head(&head, &lines, section, limits).map(Some)
 }
 
 /// Whether a request can begin so: a TLS hello and the like are refused at their first byte.
@@ -82,25 +83,25 @@ fn may_begin(byte: u8) -> bool {
 fn parse_head<'h>(
     head: &'h Bytes,
     lines: &Lines,
-    mut fields: Fields<'h>,
+    mut section: Section<'h>,
     limits: &HeadLimits,
 ) -> Result<RequestHead, InvalidRequest> {
     let line_end = lines.end_of(0, 0, head);
     let line = head.get(..line_end.saturating_sub(2)).unwrap_or_default();
     let (method, uri, version) =
         request_line(head, line).map_err(|fault| fault_of_line(line, fault))?;
-    fields.read(head, lines, 1, line_end, limits.header_count)?;
-    let framing = framing::declared(&fields, version)?.unwrap_or(Framing::None);
+    section.read(head, lines, 1, line_end, limits.header_count)?;
+    let framing = framing::declared(&section, version)?.unwrap_or(Framing::None);
     Ok(RequestHead {
         framing,
-        persistence: framing::persistence(&fields, version),
-        expectation: expectation(&fields, version)?,
-        upgrade: upgrade(head, &fields, version),
-        authority: target::authority(&uri, version, &fields)?,
+        persistence: framing::persistence(&section, version),
+        expectation: expectation(&section, version)?,
+        upgrade: upgrade(head, &section, version),
+        authority: target::authority(&uri, version, &section)?,
         method,
         uri,
         version,
-        headers: fields.map,
+        headers: section.fields,
     })
 }
 
@@ -170,8 +171,8 @@ fn fault_of_version(rest: &[u8]) -> InvalidRequest {
 }
 
 /// HTTP/1.0 knows no expectations: there they are to be ignored (RFC 9110, 10.1.1).
-fn expectation(fields: &Fields<'_>, version: Version) -> Result<Expectation, InvalidRequest> {
-    match &fields.expect {
+fn expectation(section: &Section<'_>, version: Version) -> Result<Expectation, InvalidRequest> {
+    match &section.expect {
         Seen::Never => Ok(Expectation::None),
         _ if version == Version::HTTP_10 => Ok(Expectation::None),
         Seen::Once(value) if value.eq_ignore_ascii_case(b"100-continue") => {
@@ -181,11 +182,11 @@ fn expectation(fields: &Fields<'_>, version: Version) -> Result<Expectation, Inv
     }
 }
 
-fn upgrade(head: &Bytes, fields: &Fields<'_>, version: Version) -> Option<HeaderValue> {
-    let Seen::Once(value) = &fields.upgrade else {
+fn upgrade(head: &Bytes, section: &Section<'_>, version: Version) -> Option<HeaderValue> {
+    let Seen::Once(value) = &section.upgrade else {
         return None;
     };
-    let asked = version == Version::HTTP_11 && fields.connection.upgrade;
+    let asked = version == Version::HTTP_11 && section.connection.upgrade;
     let h2c = tokens(value).any(|t| t.eq_ignore_ascii_case(b"h2c"));
     match asked && !h2c {
         true => HeaderValue::from_maybe_shared(head.slice_ref(value)).ok(),

@@ -3,14 +3,15 @@
 //! It does not pass the reason phrase on: nothing may depend on it.
 
 use bytes::{Bytes, BytesMut};
-use http::header::{HeaderMap, HeaderValue};
+use http::header::HeaderValue;
 use http::{Method, StatusCode, Version};
 
 use super::HeadLimits;
 use super::error::{InvalidFields, InvalidFraming, InvalidResponse};
-use super::fields::{Fields, Seen};
 use super::framing::{self, Framing, Persistence};
 use super::scan::{HeadScanner, Lines, ScanFault};
+use super::section::{Section, Seen};
+use crate::model::fields::Fields;
 
 /// A valid response head; the body that follows it is described by `framing`.
 #[derive(Debug)]
@@ -18,8 +19,8 @@ pub struct ResponseHead {
     pub status: StatusCode,
     pub version: Version,
     /// As sent, hop-by-hop fields included, but for a Connection that says nothing more than
-    /// `persistence`; values share the bytes that were read.
-    pub headers: HeaderMap,
+    /// `persistence`; in the bytes that were read.
+    pub headers: Fields,
     pub kind: ResponseKind,
     /// `None` also where Content-Length tells what a GET would have got (HEAD, 304).
     pub framing: Framing,
@@ -48,13 +49,13 @@ pub fn parse_response(
     scanner: &mut HeadScanner,
     request_method: &Method,
 ) -> Result<Option<ResponseHead>, InvalidResponse> {
-    parse_response_into(&mut HeaderMap::new(), buf, limits, scanner, request_method)
+    parse_response_into(&mut Fields::default(), buf, limits, scanner, request_method)
 }
 
-/// As `parse_response`; the headers take the memory of `spare`, a map that is no longer needed. It
-/// is left alone while there is no head.
+/// As `parse_response`; the headers take the memory of `spare`, which are no longer needed. They
+/// are left alone while there is no head.
 pub fn parse_response_into(
-    spare: &mut HeaderMap,
+    spare: &mut Fields,
     buf: &mut BytesMut,
     limits: &HeadLimits,
     scanner: &mut HeadScanner,
@@ -68,26 +69,26 @@ pub fn parse_response_into(
         return Ok(None);
     };
     let head = buf.split_to(lines.end()).freeze();
-    let fields = Fields::with_memory_of(std::mem::take(spare)).with_persistence_noted();
-    parse_head(&head, &lines, fields, limits, request_method).map(Some)
+    let section = Section::with_memory_of(std::mem::take(spare)).with_persistence_noted();
+    parse_head(&head, &lines, section, limits, request_method).map(Some)
 }
 
 fn parse_head<'h>(
     head: &'h Bytes,
     lines: &Lines,
-    mut fields: Fields<'h>,
+    mut section: Section<'h>,
     limits: &HeadLimits,
     request_method: &Method,
 ) -> Result<ResponseHead, InvalidResponse> {
     let line_end = lines.end_of(0, 0, head);
     let line = head.get(..line_end.saturating_sub(2)).unwrap_or_default();
     let (version, status) = status_line(line)?;
-    fields.read(head, lines, 1, line_end, limits.header_count)?;
-    let kind = kind(head, status, request_method, &fields)?;
-    let framing = body_framing(status, request_method, &kind, &fields, version)?;
+    section.read(head, lines, 1, line_end, limits.header_count)?;
+    let kind = kind(head, status, request_method, &section)?;
+    let framing = body_framing(status, request_method, &kind, &section, version)?;
     let persistence = match framing {
         Framing::UntilClose => Persistence::Close,
-        _ => framing::persistence(&fields, version),
+        _ => framing::persistence(&section, version),
     };
     Ok(ResponseHead {
         status,
@@ -95,7 +96,7 @@ fn parse_head<'h>(
         kind,
         framing,
         persistence,
-        headers: fields.map,
+        headers: section.fields,
     })
 }
 
@@ -150,11 +151,11 @@ fn kind(
     head: &Bytes,
     status: StatusCode,
     request_method: &Method,
-    fields: &Fields<'_>,
+    section: &Section<'_>,
 ) -> Result<ResponseKind, InvalidResponse> {
     match status {
-        StatusCode::SWITCHING_PROTOCOLS => match &fields.upgrade {
-            Seen::Once(value) if fields.connection.upgrade => {
+        StatusCode::SWITCHING_PROTOCOLS => match &section.upgrade {
+            Seen::Once(value) if section.connection.upgrade => {
                 let protocol = HeaderValue::from_maybe_shared(head.slice_ref(value));
                 protocol
                     .map(ResponseKind::Upgrade)
@@ -173,10 +174,10 @@ fn body_framing(
     status: StatusCode,
     request_method: &Method,
     kind: &ResponseKind,
-    fields: &Fields<'_>,
+    section: &Section<'_>,
     version: Version,
 ) -> Result<Framing, InvalidFraming> {
-    let declared = framing::declared(fields, version)?;
+    let declared = framing::declared(section, version)?;
     let bodyless = status == StatusCode::NO_CONTENT || *kind != ResponseKind::Final;
     if bodyless && declared == Some(Framing::Chunked) {
         return Err(InvalidFraming::EncodingWithoutBody);

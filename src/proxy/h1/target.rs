@@ -9,8 +9,8 @@ use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{Method, Uri, Version};
 
 use super::error::InvalidRequest;
-use super::fields::{Fields, Seen};
-use super::recent;
+use super::section::{Section, Seen};
+use crate::proxy::recent;
 
 /// The target, a part of `head`, as a URI, if its form fits the method.
 pub(super) fn parse(method: &Method, head: &Bytes, target: &[u8]) -> Result<Uri, InvalidRequest> {
@@ -117,9 +117,9 @@ fn check_target_authority(authority: &Authority) -> Result<(), InvalidRequest> {
 pub(super) fn authority(
     uri: &Uri,
     version: Version,
-    fields: &Fields<'_>,
+    section: &Section<'_>,
 ) -> Result<Option<Authority>, InvalidRequest> {
-    let host = match &fields.host {
+    let host = match &section.host {
         Seen::Never if version == Version::HTTP_10 => None,
         Seen::Never => return Err(InvalidRequest::MissingHost),
         Seen::Once(value) => Some(recent::host(value, || parse_host(value))?),

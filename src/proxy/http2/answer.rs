@@ -10,20 +10,24 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use h2::SendStream;
-use http::header::{CONNECTION, CONTENT_LENGTH, DATE, HeaderValue, TRANSFER_ENCODING, UPGRADE};
-use http::{Method, Response, StatusCode, response};
+use http::header::{CONTENT_LENGTH, DATE, HeaderValue, SEC_WEBSOCKET_ACCEPT};
+use http::{Method, StatusCode};
 
+use super::fields::{declare_length, map_of};
 use super::inflow::Shared;
 use super::outflow::{Outflow, Progress};
 use super::reply::Reply;
 use super::tunnel;
+use crate::model::fields::{Fields, Role, Roles};
 use crate::proxy::body::{Body, Size};
 use crate::proxy::error::Reason;
+use crate::proxy::message::Response;
 use crate::proxy::pace::{LeastRate, Pace};
-use crate::proxy::respond::BoxedResponse;
 use crate::proxy::timers::{Patience, before};
 use crate::proxy::tunnel::Switched;
 use crate::proxy::visit::Visit;
+
+const OF_CONNECTION: Roles = Roles::of(&[Role::Connection, Role::Encoding, Role::Upgrade]);
 
 /// What became of a response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,27 +53,33 @@ impl Answered {
 
 pub(super) async fn answer(
     reply: &Reply,
-    response: BoxedResponse,
+    response: Box<Response>,
     method: &Method,
     tunnel: Option<Shared>,
     visit: &mut Visit,
 ) -> Answered {
-    let (mut head, body) = (*response).into_parts();
+    let Response {
+        status,
+        mut headers,
+        body,
+    } = *response;
     let body = match (body, tunnel) {
         (Body::Switched(switched), Some(stream)) => {
-            return carry(reply, head, *switched, stream, visit).await;
+            return carry(reply, headers, *switched, stream, visit).await;
         }
         (body, _) => body,
     };
-    visit.seen.status = Some(head.status);
-    let bodyless = head.status == StatusCode::NO_CONTENT
-        || head.status == StatusCode::NOT_MODIFIED
+    visit.seen.status = Some(status);
+    let bodyless = status == StatusCode::NO_CONTENT
+        || status == StatusCode::NOT_MODIFIED
         || *method == Method::HEAD;
     let size = body.size();
-    frame(&mut head, size, bodyless, visit);
+    frame(status, &mut headers, size, bodyless, visit);
     let is_all = bodyless || size == Size::Known(0);
     let body = if is_all { Body::Empty } else { body };
-    match reply.send(without_body(head), is_all) {
+    let sent = head_of(status, &headers).and_then(|head| reply.send(head, is_all));
+    visit.proxy.scratch.keep(headers);
+    match sent {
         Ok(out) => send_body(reply, out, body, size, visit).await,
         Err(reason) => Answered::Broken(reason),
     }
@@ -78,16 +88,18 @@ pub(super) async fn answer(
 /// Says that the tunnel stands, and is it.
 async fn carry(
     reply: &Reply,
-    mut head: response::Parts,
+    mut headers: Fields,
     switched: Switched,
     stream: Shared,
     visit: &mut Visit,
 ) -> Answered {
-    head.status = StatusCode::OK;
-    visit.seen.status = Some(head.status);
-    tunnel::strip(&mut head.headers);
-    frame(&mut head, Size::Unknown, false, visit);
-    let out = match reply.send(without_body(head), false) {
+    let status = StatusCode::OK;
+    visit.seen.status = Some(status);
+    // Of the upstream's 101, what has no place in the answer.
+    headers.remove(&SEC_WEBSOCKET_ACCEPT);
+    frame(status, &mut headers, Size::Unknown, false, visit);
+    let sent = head_of(status, &headers).and_then(|head| reply.send(head, false));
+    let out = match sent {
         Ok(out) => out,
         Err(reason) => return Answered::Broken(reason),
     };
@@ -108,38 +120,39 @@ async fn carry(
 }
 
 /// The headers of framing are ours to write; those of a connection have no place in HTTP/2.
-pub(super) fn frame(head: &mut response::Parts, size: Size, bodyless: bool, visit: &Visit) {
-    let headers = &mut head.headers;
-    for name in [CONNECTION, TRANSFER_ENCODING, UPGRADE] {
-        headers.remove(name);
+pub(super) fn frame(
+    status: StatusCode,
+    headers: &mut Fields,
+    size: Size,
+    bodyless: bool,
+    visit: &Visit,
+) {
+    if headers.may_have(OF_CONNECTION) {
+        headers.retain(|role, _| !OF_CONNECTION.has(role));
     }
     match size {
         // The length of another response, which the headers may tell, is left as it is; an answer
         // that ends with its head needs none.
         _ if bodyless => {}
         Size::Known(0) => {}
-        Size::Known(length) => {
-            headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
-        }
-        Size::Unknown => {
-            headers.remove(CONTENT_LENGTH);
-        }
+        Size::Known(length) => declare_length(headers, length),
+        Size::Unknown => headers.remove(&CONTENT_LENGTH),
     }
-    if head.status == StatusCode::NO_CONTENT {
-        headers.remove(CONTENT_LENGTH);
+    if status == StatusCode::NO_CONTENT {
+        headers.remove(&CONTENT_LENGTH);
     }
-    if !headers.contains_key(DATE)
+    if !headers.contains(&DATE)
         && let Ok(date) = HeaderValue::from_bytes(&visit.proxy.date.now())
     {
-        headers.insert(DATE, date);
+        headers.insert(&DATE, &date);
     }
 }
 
-pub(super) fn without_body(head: response::Parts) -> Response<()> {
-    let mut response = Response::new(());
-    *response.status_mut() = head.status;
-    *response.headers_mut() = head.headers;
-    response
+pub(super) fn head_of(status: StatusCode, headers: &Fields) -> Result<http::Response<()>, Reason> {
+    let mut head = http::Response::new(());
+    *head.status_mut() = status;
+    *head.headers_mut() = map_of(headers).map_err(|_| Reason::UpstreamMalformed)?;
+    Ok(head)
 }
 
 async fn send_body(

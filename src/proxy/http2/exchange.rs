@@ -12,8 +12,8 @@ use std::task::Poll;
 use bytes::Bytes;
 use h2::RecvStream;
 use h2::server::SendResponse;
-use http::request::Parts;
-use http::{Method, Request, Version};
+use http::header::{CONTENT_TYPE, HeaderValue};
+use http::{HeaderMap, Method, Request, Version};
 
 use super::answer::{self, Answered};
 use super::incoming::{StreamBody, hear_out};
@@ -30,8 +30,9 @@ use crate::proxy::connection::Admission;
 use crate::proxy::error::Reason;
 use crate::proxy::handler::{self, Inbound};
 use crate::proxy::interim::Interim;
+use crate::proxy::message::{self, Response};
 use crate::proxy::orphan::{Ground, unless_orphaned};
-use crate::proxy::respond::{self, BoxedResponse, Disclosure};
+use crate::proxy::respond::{self, Disclosure};
 use crate::proxy::visit::{Share, Visit};
 
 /// What the exchanges of a connection have in common.
@@ -66,38 +67,45 @@ pub(super) fn shed(link: &Link, request: &Request<RecvStream>, mut respond: Send
         Admission::Refuse => Reason::TooManyConnections,
         Admission::Serve | Admission::Plaintext => Reason::Overloaded,
     };
-    let response = refuse(reason, Dialect::of(request.headers()), &mut visit);
-    let (mut head, body) = (*response).into_parts();
-    visit.seen.status = Some(head.status);
+    let response = refuse(reason, dialect_of(request.headers()), &mut visit);
+    let Response {
+        status,
+        mut headers,
+        body,
+    } = *response;
+    visit.seen.status = Some(status);
     let body = match body {
         Body::Full(all) if *request.method() != Method::HEAD => all,
         _ => Bytes::new(),
     };
-    answer::frame(
-        &mut head,
-        Size::Known(body.len() as u64),
-        body.is_empty(),
-        &visit,
-    );
+    let size = Size::Known(body.len() as u64);
+    answer::frame(status, &mut headers, size, body.is_empty(), &visit);
     let is_all = body.is_empty();
     let length = body.len() as u64;
-    let sent = respond
-        .send_response(answer::without_body(head), is_all)
-        .and_then(|mut out| {
-            if is_all {
-                Ok(())
-            } else {
-                out.send_data(body, true)
-            }
-        });
+    let sent = answer::head_of(status, &headers).and_then(|head| {
+        let mut out = respond.send_response(head, is_all).map_err(gone)?;
+        if is_all {
+            Ok(())
+        } else {
+            out.send_data(body, true).map_err(gone)
+        }
+    });
     match sent {
         Ok(()) => {
             visit.seen.response_bytes = length;
             link.watch.answered();
         }
         // It earns nothing by that: it may be a client that resets whatever it asks.
-        Err(_) => visit.seen.reason = Some(Reason::ClientGone),
+        Err(reason) => visit.seen.reason = Some(reason),
     }
+}
+
+fn gone(_: h2::Error) -> Reason {
+    Reason::ClientGone
+}
+
+fn dialect_of(headers: &HeaderMap) -> Dialect {
+    Dialect::of_content_type(headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes))
 }
 
 /// May be dropped at any time: the client sees its request cancelled.
@@ -116,7 +124,7 @@ pub(super) async fn serve(
     let mut visit = link.visit(active);
     visit.room = Some(room);
     let method = request.method().clone();
-    let dialect = Dialect::of(request.headers());
+    let dialect = dialect_of(request.headers());
     let (head, stream) = request.into_parts();
     let stream = Rc::new(RefCell::new(Inflow::new(stream)));
     let mut tunnel = None;
@@ -158,7 +166,7 @@ pub(super) async fn serve(
 async fn unless_kept(
     link: &Link,
     reply: &Reply,
-    response: BoxedResponse,
+    response: Box<Response>,
     method: &Method,
     tunnel: Option<Shared>,
     visit: &mut Visit,
@@ -171,13 +179,13 @@ async fn unless_kept(
 
 /// To a client that asked for a tunnel, success without one would be a lie.
 fn as_asked(
-    response: BoxedResponse,
+    response: Box<Response>,
     asked_for_tunnel: bool,
     dialect: Dialect,
     visit: &mut Visit,
-) -> BoxedResponse {
-    let is_tunnel = matches!(response.body(), Body::Switched(_));
-    if asked_for_tunnel && !is_tunnel && response.status().is_success() {
+) -> Box<Response> {
+    let is_tunnel = matches!(response.body, Body::Switched(_));
+    if asked_for_tunnel && !is_tunnel && response.status.is_success() {
         return refuse(Reason::UpstreamUpgrade, dialect, visit);
     }
     response
@@ -191,7 +199,7 @@ fn admit(
     request: Request<Shared>,
     tunnel: &mut Option<Shared>,
     visit: &mut Visit,
-) -> Result<(Parts, Body, Inbound), Reason> {
+) -> Result<(message::Request, Body, Inbound), Reason> {
     if link.admission == Admission::Refuse {
         return Err(Reason::TooManyConnections);
     }
@@ -223,10 +231,18 @@ fn admit(
         interim: Interim::Http2(Rc::clone(reply)),
         alarm: Rc::clone(&reply.alarm),
     };
-    Ok((head, body, inbound))
+    let mut headers = link.client.proxy.scratch.fields();
+    headers.read_map(&head.headers);
+    let request = message::Request {
+        method: head.method,
+        uri: head.uri,
+        version: head.version,
+        headers,
+    };
+    Ok((request, body, inbound))
 }
 
-fn refuse(reason: Reason, dialect: Dialect, visit: &mut Visit) -> BoxedResponse {
+fn refuse(reason: Reason, dialect: Dialect, visit: &mut Visit) -> Box<Response> {
     visit.seen.reason = Some(reason);
     let disclosure = Disclosure::by(visit.active.snapshot.error_header);
     respond::refusal(reason, disclosure, dialect)
@@ -236,8 +252,8 @@ fn refuse(reason: Reason, dialect: Dialect, visit: &mut Visit) -> BoxedResponse 
 /// request, and with it what an upstream does for it.
 async fn while_there(
     reply: &Reply,
-    mut handling: Pin<&mut impl Future<Output = BoxedResponse>>,
-) -> Result<BoxedResponse, Reason> {
+    mut handling: Pin<&mut impl Future<Output = Box<Response>>>,
+) -> Result<Box<Response>, Reason> {
     poll_fn(|cx| {
         if let Poll::Ready(response) = handling.as_mut().poll(cx) {
             return Poll::Ready(Ok(response));

@@ -10,8 +10,8 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::HeaderMap;
 
+use super::fields::trailers_of;
 use super::inflow::Shared;
 use super::reply::Reply;
 use crate::model::config::Limits;
@@ -19,7 +19,6 @@ use crate::proxy::body::{Frame, Size};
 use crate::proxy::client::{Client, LAST_REQUEST, Wait};
 use crate::proxy::connection::LINGER;
 use crate::proxy::error::Reason;
-use crate::proxy::h1;
 use crate::proxy::pace::{LeastRate, Pace};
 use crate::proxy::timers::{Alarm, Patience};
 
@@ -95,7 +94,7 @@ impl StreamBody {
         };
         self.state = State::Ended;
         Poll::Ready(match trailers {
-            Ok(Some(trailers)) => Some(Ok(Frame::Trailers(kept(trailers)))),
+            Ok(Some(trailers)) => Some(Ok(Frame::Trailers(trailers_of(&trailers)))),
             Ok(None) => None,
             Err(_) => Some(Err(Reason::ClientGone)),
         })
@@ -180,10 +179,4 @@ fn reason(error: &h2::Error) -> Reason {
         true => Reason::ClientGone,
         false => Reason::MalformedBody,
     }
-}
-
-/// As after chunks: what may only stand in a head is left out.
-fn kept(mut trailers: HeaderMap) -> HeaderMap {
-    h1::strip_trailers(&mut trailers);
-    trailers
 }

@@ -7,8 +7,9 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use h2::SendStream;
-use http::HeaderMap;
 
+use super::fields::map_of;
+use crate::model::fields::Fields;
 use crate::proxy::body::{Body, Frame, Size};
 use crate::proxy::error::Reason;
 use crate::proxy::upstream::replay::Replay;
@@ -46,7 +47,7 @@ pub(in crate::proxy) struct Outflow<S> {
 enum State {
     Open,
     /// Everything is pulled; this comes after the data.
-    Ending(Option<HeaderMap>),
+    Ending(Option<Fields>),
     /// The body broke off: what came before it is still sent.
     Breaking(Reason),
     Ended,
@@ -176,10 +177,13 @@ impl<S: Source> Outflow<S> {
         self.hand_over(piece, is_all)
     }
 
-    fn end(&mut self, trailers: Option<HeaderMap>) -> Result<(), Gone> {
+    fn end(&mut self, trailers: Option<Fields>) -> Result<(), Gone> {
         self.state = State::Ended;
         match trailers {
-            Some(trailers) => self.out.send_trailers(trailers).map_err(|_| Gone),
+            Some(trailers) => {
+                let trailers = map_of(&trailers).map_err(|_| Gone)?;
+                self.out.send_trailers(trailers).map_err(|_| Gone)
+            }
             None => self.hand_over(Bytes::new(), true),
         }
     }

@@ -10,9 +10,11 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use h2::SendStream;
 use h2::server::SendResponse;
-use http::{HeaderMap, Response, StatusCode};
+use http::{Response, StatusCode};
 
+use super::fields::map_of;
 use super::wire::Watch;
+use crate::model::fields::Fields;
 use crate::proxy::client::Wait;
 use crate::proxy::error::Reason;
 use crate::proxy::timers::Alarm;
@@ -46,7 +48,10 @@ impl Reply {
     }
 
     /// It is written as soon as the connection's task gets to it.
-    pub(in crate::proxy) fn push_interim(&self, status: StatusCode, headers: HeaderMap) {
+    pub(in crate::proxy) fn push_interim(&self, status: StatusCode, headers: &Fields) {
+        let Ok(headers) = map_of(headers) else {
+            return;
+        };
         let mut interim = Response::new(());
         *interim.status_mut() = status;
         *interim.headers_mut() = headers;
@@ -58,7 +63,7 @@ impl Reply {
     pub(super) fn ask_for_body(&self) {
         if self.wait.get() == Wait::Continue {
             self.wait.set(Wait::Over);
-            self.push_interim(StatusCode::CONTINUE, HeaderMap::new());
+            self.push_interim(StatusCode::CONTINUE, &Fields::default());
         }
     }
 

@@ -13,8 +13,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use h2::SendStream;
 use h2::ext::Protocol;
-use http::header::{HeaderName, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY};
-use http::{HeaderMap, Method, request};
+use http::header::{HeaderValue, SEC_WEBSOCKET_KEY};
+use http::{Method, request};
 
 use super::inflow::Shared;
 use super::outflow::{Outflow, Progress, Source};
@@ -56,14 +56,6 @@ pub(super) fn take(
     let key = key.map_err(|_| Reason::MalformedRequest)?;
     head.headers.insert(SEC_WEBSOCKET_KEY, key);
     Ok(Some(HeaderValue::from_static(WEBSOCKET)))
-}
-
-/// What of the upstream's 101 has no place in the answer.
-pub(super) fn strip(headers: &mut HeaderMap) {
-    let names: [HeaderName; 1] = [SEC_WEBSOCKET_ACCEPT];
-    for name in names {
-        headers.remove(name);
-    }
 }
 
 /// The upstream's side, which both directions use.

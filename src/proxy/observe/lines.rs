@@ -9,13 +9,14 @@ use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use http::HeaderMap;
-use http::header::{HeaderName, HeaderValue};
+use bytes::Bytes;
+use http::header::HeaderName;
 
 use super::writer::Writer;
 use super::{Kind, Observation};
 use crate::model::config::Config;
 use crate::model::config::observe::{AccessLog, AccessLogFormat, LogField};
+use crate::model::fields::Fields;
 use crate::model::resolved::Address;
 use crate::model::secret::{MASK, is_credential};
 use crate::model::template::TlsFacts;
@@ -92,10 +93,11 @@ impl Lines {
     }
 
     /// The headers to log, as they came; credentials only show that they were there.
-    pub(super) fn capture(&self, headers: &HeaderMap) -> Vec<Option<HeaderValue>> {
-        let value = |name: &HeaderName| match headers.get(name) {
-            Some(_) if is_credential(name.as_str()) => Some(HeaderValue::from_static(MASK)),
-            found => found.cloned(),
+    pub(super) fn capture(&self, headers: &Fields) -> Vec<Option<Bytes>> {
+        let value = |name: &HeaderName| match headers.contains(name) {
+            true if is_credential(name.as_str()) => Some(Bytes::from_static(MASK.as_bytes())),
+            true => headers.get_shared(name),
+            false => None,
         };
         self.headers.iter().map(value).collect()
     }
@@ -199,8 +201,8 @@ fn path(seen: &Observation) -> &str {
         .map_or("/", |path| path.as_str())
 }
 
-fn header(value: &Option<HeaderValue>) -> Value<'_> {
-    some(value.as_ref(), |value| Value::Text(value.as_bytes()))
+fn header(value: &Option<Bytes>) -> Value<'_> {
+    some(value.as_ref(), |value| Value::Text(value))
 }
 
 fn tls<'a>(seen: &'a Observation, fact: impl Fn(&TlsFacts<'a>) -> &'a str) -> Value<'a> {

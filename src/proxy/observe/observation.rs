@@ -4,11 +4,13 @@ use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use http::header::{HOST, USER_AGENT};
-use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, Version};
+use http::{Method, StatusCode, Uri, Version};
 
 use super::Watched;
 use super::trace::Trace;
+use crate::model::fields::Fields;
 use crate::model::headers::RequestId;
 use crate::model::resolved::Address;
 use crate::proxy::error::Reason;
@@ -40,8 +42,8 @@ pub struct Observation {
     pub method: Method,
     /// As received. It, host and user agent are there only where requests are logged or traced.
     pub target: Uri,
-    pub host: Option<HeaderValue>,
-    pub user_agent: Option<HeaderValue>,
+    pub host: Option<Bytes>,
+    pub user_agent: Option<Bytes>,
     pub request_id: Option<RequestId>,
     /// Index into the snapshot's routes.
     pub route: Option<u32>,
@@ -66,7 +68,7 @@ pub struct Observation {
     pub request_bytes: u64,
     pub response_bytes: u64,
     /// Those that the access log asks for, in its order.
-    pub(super) headers: Vec<Option<HeaderValue>>,
+    pub(super) headers: Vec<Option<Bytes>>,
     /// Of the client's connection.
     pub(in crate::proxy) tls: Option<Rc<Secured>>,
     /// Where requests are traced.
@@ -114,13 +116,13 @@ impl Observation {
 
     /// Takes from the request's head what the configuration asks to know: nothing unless requests
     /// are logged or traced.
-    pub(in crate::proxy) fn note(&mut self, target: &Uri, headers: &HeaderMap) {
+    pub(in crate::proxy) fn note(&mut self, target: &Uri, headers: &Fields) {
         if self.watched.lines.is_none() && self.watched.tracing.is_none() {
             return;
         }
         self.target = target.clone();
-        self.host = headers.get(HOST).cloned();
-        self.user_agent = headers.get(USER_AGENT).cloned();
+        self.host = headers.get_shared(&HOST);
+        self.user_agent = headers.get_shared(&USER_AGENT);
         if let Some(lines) = &self.watched.lines {
             self.headers = lines.capture(headers);
         }

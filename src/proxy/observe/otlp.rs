@@ -28,11 +28,7 @@ pub(super) fn span(seen: &Observation, trace: &Trace, names: &Names<'_>) -> Vec<
     bytes(&mut span, 1, &trace.trace.get().to_be_bytes());
     bytes(&mut span, 2, &trace.span.get().to_be_bytes());
     if let Some(state) = &trace.state {
-        bytes(
-            &mut span,
-            3,
-            String::from_utf8_lossy(state.as_bytes()).as_bytes(),
-        );
+        bytes(&mut span, 3, String::from_utf8_lossy(state).as_bytes());
     }
     if let Some(parent) = trace.parent {
         bytes(&mut span, 4, &parent.get().to_be_bytes());
@@ -65,7 +61,11 @@ fn attributes(span: &mut Vec<u8>, seen: &Observation, names: &Names<'_>) {
     text("http.request.method", seen.method.as_str());
     text("url.path", seen.target.path());
     text("client.address", &seen.client.to_string());
-    if let Some(host) = seen.host.as_ref().and_then(|host| host.to_str().ok()) {
+    if let Some(host) = seen
+        .host
+        .as_ref()
+        .and_then(|host| str::from_utf8(host).ok())
+    {
         text("server.address", host);
     }
     for (key, value) in [

@@ -7,8 +7,10 @@ use std::cell::Cell;
 use std::hash::{BuildHasher, RandomState};
 use std::num::{NonZeroU64, NonZeroU128};
 
-use http::HeaderMap;
+use bytes::Bytes;
 use http::header::{HeaderName, HeaderValue};
+
+use crate::model::fields::Fields;
 
 pub(super) const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
@@ -21,7 +23,7 @@ pub struct Trace {
     pub(super) span: NonZeroU64,
     /// The client's.
     pub(super) parent: Option<NonZeroU64>,
-    pub(super) state: Option<HeaderValue>,
+    pub(super) state: Option<Bytes>,
     pub(super) sampling: Sampling,
 }
 
@@ -48,13 +50,13 @@ impl Sampler {
     }
 
     /// Joins the client's trace, or starts one.
-    pub(super) fn join(&self, headers: &HeaderMap) -> Trace {
-        match parse(headers.get(TRACEPARENT)) {
+    pub(super) fn join(&self, headers: &Fields) -> Trace {
+        match parse(headers.get(&TRACEPARENT)) {
             Some((trace, parent, sampling)) => Trace {
                 trace,
                 span: self.span_id(),
                 parent: Some(parent),
-                state: headers.get(TRACESTATE).cloned(),
+                state: headers.get_shared(&TRACESTATE),
                 sampling,
             },
             None => Trace {
@@ -100,24 +102,24 @@ impl Trace {
     }
 
     /// Tells the upstream. A parent that nobody exports is left as the client had it.
-    pub(in crate::proxy) fn tell(&self, headers: &mut HeaderMap) {
+    pub(in crate::proxy) fn tell(&self, headers: &mut Fields) {
         if self.parent.is_some() && !self.is_sampled() {
             return;
         }
         let flags = u8::from(self.is_sampled());
         let text = format!("00-{:032x}-{:016x}-{flags:02x}", self.trace, self.span);
         if let Ok(value) = HeaderValue::try_from(text) {
-            headers.insert(TRACEPARENT, value);
+            headers.insert(&TRACEPARENT, &value);
         }
         if self.parent.is_none() {
-            headers.remove(TRACESTATE);
+            headers.remove(&TRACESTATE);
         }
     }
 }
 
 /// `00-<32 hex>-<16 hex>-<2 hex>`, in lower case; a later version may have more behind it.
-fn parse(header: Option<&HeaderValue>) -> Option<(NonZeroU128, NonZeroU64, Sampling)> {
-    let text = header?.to_str().ok()?;
+fn parse(header: Option<&[u8]>) -> Option<(NonZeroU128, NonZeroU64, Sampling)> {
+    let text = str::from_utf8(header?).ok()?;
     let mut parts = text.splitn(5, '-');
     let [version, trace, span, flags] =
         [parts.next()?, parts.next()?, parts.next()?, parts.next()?];
@@ -151,23 +153,15 @@ mod tests {
 
     const GIVEN: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
-    fn headers(parent: &str) -> HeaderMap {
-        let mut headers = HeaderMap::new();
-        headers.insert(TRACEPARENT, parent.parse().unwrap());
-        headers.insert(TRACESTATE, "vendor=1".parse().unwrap());
-        headers
+    fn headers(parent: &str) -> Fields {
+        Fields::of(&[("TraceParent", parent), ("tracestate", "vendor=1")])
     }
 
-    fn told(trace: &Trace, headers: &HeaderMap) -> (String, bool) {
+    fn told(trace: &Trace, headers: &Fields) -> (String, bool) {
         let mut headers = headers.clone();
         trace.tell(&mut headers);
-        let parent = headers
-            .get(TRACEPARENT)
-            .unwrap()
-            .to_str()
-            .unwrap()
-            .to_owned();
-        (parent, headers.contains_key(TRACESTATE))
+        let parent = headers.text("traceparent").to_owned();
+        (parent, headers.has("tracestate"))
     }
 
     #[test]
@@ -209,7 +203,7 @@ mod tests {
             let trace = Sampler::new(1).join(&headers(bad));
             assert_eq!(trace.parent, None, "{bad}");
             let (parent, state) = told(&trace, &headers(bad));
-            assert!(parse(Some(&parent.parse().unwrap())).is_some(), "{parent}");
+            assert!(parse(Some(parent.as_bytes())).is_some(), "{parent}");
             assert!(!state, "another trace's state does not go on");
         }
         let later = "01-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-more";
@@ -219,7 +213,7 @@ mod tests {
     #[test]
     fn the_ratio_holds() {
         let sampler = Sampler::new(10);
-        let sampled = (0..100_000).filter(|_| sampler.join(&HeaderMap::new()).is_sampled());
+        let sampled = (0..100_000).filter(|_| sampler.join(&Fields::default()).is_sampled());
         let sampled = sampled.count();
         assert!((9_000..11_000).contains(&sampled), "{sampled}");
     }

@@ -29,9 +29,10 @@ fn hop_by_hop_headers_stay_on_their_hop() {
                 "proxy-c",
                 "upgrade",
             ] {
-                assert!(!head.contains(gone), "{gone} in {head}");
+                let lower = head.to_ascii_lowercase();
+                assert!(!lower.contains(gone), "{gone} in {head}");
             }
-            assert!(head.contains("\r\nauthorization: Bearer a\r\n"), "{head}");
+            assert!(head.contains("\r\nAuthorization: Bearer a\r\n"), "{head}");
             assert!(
                 head.contains("\r\nx-forwarded-for: 127.0.0.1\r\n"),
                 "{head}"
@@ -45,12 +46,13 @@ fn hop_by_hop_headers_stay_on_their_hop() {
                 )
                 .await;
             let head = client.head().await;
+            let lower = head.to_ascii_lowercase();
             assert!(
-                !head.contains("internal") && !head.contains("keep-alive"),
+                !lower.contains("internal") && !lower.contains("keep-alive"),
                 "{head}"
             );
             assert!(
-                head.contains("set-cookie: a=b\r\nset-cookie: c=d\r\n"),
+                head.contains("Set-Cookie: a=b\r\nSet-Cookie: c=d\r\n"),
                 "{head}"
             );
         },
@@ -77,13 +79,14 @@ fn configured_headers_replace_those_of_the_client() {
                            X-None: from client\r\nX-Request-Id: mine\r\n\r\n";
             let (_client, _upstream, head) = stage.forwarded(request).await;
             assert!(head.contains("\r\nx-forward-for: 127.0.0.1\r\n"), "{head}");
-            assert_eq!(head.matches("authorization").count(), 1, "{head}");
+            let lower = head.to_ascii_lowercase();
+            assert_eq!(lower.matches("authorization").count(), 1, "{head}");
             assert!(head.contains("\r\nauthorization: Bearer xyz\r\n"), "{head}");
             assert!(
                 head.contains("\r\nx-all: http GET h:1 /p app i $\r\n"),
                 "{head}"
             );
-            assert!(!head.contains("x-none"), "{head}");
+            assert!(!lower.contains("x-none"), "{head}");
             let after = |name: &str| head.split(name).nth(1).unwrap()[..32].to_owned();
             assert_eq!(after("\r\nx-id: "), after("\r\nx-request-id: "), "{head}");
         },
@@ -102,7 +105,7 @@ fn a_trusted_proxy_is_believed() {
                 head.contains("\r\nx-forwarded-for: 1.1.1.1, 127.0.0.1\r\n"),
                 "{head}"
             );
-            assert!(head.contains("\r\nx-forwarded-proto: https\r\n"), "{head}");
+            assert!(head.contains("\r\nX-Forwarded-Proto: https\r\n"), "{head}");
             assert!(head.contains("\r\nx-request-id: mine\r\n"), "{head}");
             upstream
                 .send("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")

@@ -19,7 +19,7 @@ fn a_get_goes_through() {
                 head.starts_with("GET /a?b=c HTTP/1.1\r\nhost: app.example\r\n"),
                 "{head}"
             );
-            assert!(head.contains("\r\naccept: */*\r\n"), "{head}");
+            assert!(head.contains("\r\nAccept: */*\r\n"), "{head}");
             assert!(
                 head.contains("\r\nx-forwarded-for: 127.0.0.1\r\n"),
                 "{head}"
@@ -35,7 +35,7 @@ fn a_get_goes_through() {
                 .await;
             let head = client.head().await;
             assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{head}");
-            assert!(head.contains("x-a: b\r\ncontent-length: 5\r\n"), "{head}");
+            assert!(head.contains("X-A: b\r\ncontent-length: 5\r\n"), "{head}");
             assert_eq!(client.exactly(5).await, "hello");
 
             let seen = stage.observed().await;
@@ -68,7 +68,10 @@ fn an_http_1_0_client_gets_no_chunks() {
                 .send("5\r\nhello\r\n6\r\n world\r\n0\r\n\r\n")
                 .await;
             let head = client.head().await;
-            assert!(!head.contains("transfer-encoding"), "{head}");
+            assert!(
+                !head.to_ascii_lowercase().contains("transfer-encoding"),
+                "{head}"
+            );
             assert!(head.contains("\r\nconnection: close\r\n"), "{head}");
             assert_eq!(client.rest().await, "hello world");
         },
@@ -119,20 +122,20 @@ fn any_method_and_both_framings_go_through_with_trailers() {
                            3;ext=1\r\nabc\r\n2\r\nde\r\n0\r\nX-Sum: 1\r\n\r\n";
             let (mut client, mut upstream, head) = stage.forwarded(request).await;
             assert!(head.starts_with("PROPFIND /x HTTP/1.1\r\n"), "{head}");
-            assert!(head.contains("\r\nte: trailers\r\n"), "{head}");
+            assert!(head.contains("\r\nTE: trailers\r\n"), "{head}");
             assert!(
                 head.contains("\r\ntransfer-encoding: chunked\r\n"),
                 "{head}"
             );
-            let body = upstream.until("0\r\nx-sum: 1\r\n\r\n").await;
-            assert_eq!(body, "3\r\nabc\r\n2\r\nde\r\n0\r\nx-sum: 1\r\n\r\n");
+            let body = upstream.until("0\r\nX-Sum: 1\r\n\r\n").await;
+            assert_eq!(body, "3\r\nabc\r\n2\r\nde\r\n0\r\nX-Sum: 1\r\n\r\n");
 
             upstream
                 .send("HTTP/1.1 207 Multi-Status\r\nTransfer-Encoding: chunked\r\n\r\n")
                 .await;
             upstream.send("4\r\nfghi\r\n0\r\nX-End: 2\r\n\r\n").await;
             assert!(client.head().await.starts_with("HTTP/1.1 207 "));
-            assert_eq!(client.head().await, "4\r\nfghi\r\n0\r\nx-end: 2\r\n\r\n");
+            assert_eq!(client.head().await, "4\r\nfghi\r\n0\r\nX-End: 2\r\n\r\n");
             let seen = stage.observed().await;
             assert_eq!((seen.request_bytes, seen.response_bytes), (5, 4));
         },
@@ -165,12 +168,13 @@ fn responses_without_a_body_end_with_their_head() {
                 assert!(upstream.head().await.starts_with(method));
                 upstream.send(&format!("HTTP/1.1 {response}\r\n\r\n")).await;
                 let head = client.head().await;
-                let told = head
+                let lower = head.to_ascii_lowercase();
+                let told = lower
                     .split("content-length: ")
                     .nth(1)
                     .and_then(|l| l.lines().next());
                 assert_eq!(told, length, "{head}");
-                assert!(!head.contains("transfer-encoding"), "{head}");
+                assert!(!lower.contains("transfer-encoding"), "{head}");
             }
             assert!(client.is_silent_for(Duration::from_millis(30)).await);
         },
@@ -189,7 +193,7 @@ fn interim_responses_reach_clients_that_know_them() {
                 upstream.send(interim).await;
                 if passed {
                     let head = client.head().await;
-                    assert_eq!(head, "HTTP/1.1 103 Early Hints\r\nlink: </a.css>\r\n\r\n");
+                    assert_eq!(head, interim);
                 } else {
                     assert!(client.is_silent_for(Duration::from_millis(30)).await);
                 }
@@ -252,7 +256,10 @@ fn an_http_1_0_client_is_kept_when_it_asks() {
         |stage| async move {
             let request = "GET / HTTP/1.0\r\nHost: h\r\nConnection: keep-alive\r\n\r\n";
             let (mut client, mut upstream, head) = stage.forwarded(request).await;
-            assert!(!head.contains("\r\nconnection:"), "{head}");
+            assert!(
+                !head.to_ascii_lowercase().contains("\r\nconnection:"),
+                "{head}"
+            );
             upstream
                 .send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
                 .await;

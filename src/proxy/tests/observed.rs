@@ -187,7 +187,7 @@ fn a_sampled_request_becomes_a_span_at_the_collector() {
                 "{head}"
             );
             assert!(
-                !head.contains(given),
+                !head.to_ascii_lowercase().contains(given),
                 "the upstream's parent is our span: {head}"
             );
             upstream.send(OK).await;

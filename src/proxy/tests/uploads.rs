@@ -17,7 +17,7 @@ fn a_client_that_expects_a_continue_is_told_when_the_upstream_says_so() {
         |_| {},
         |stage| async move {
             let (mut client, mut upstream, head) = stage.forwarded(EXPECTING).await;
-            assert!(head.contains("\r\nexpect: 100-continue\r\n"), "{head}");
+            assert!(head.contains("\r\nExpect: 100-continue\r\n"), "{head}");
             assert!(client.is_silent_for(Duration::from_millis(50)).await);
             upstream.send("HTTP/1.1 100 Continue\r\n\r\n").await;
             assert_eq!(client.head().await, "HTTP/1.1 100 Continue\r\n\r\n");

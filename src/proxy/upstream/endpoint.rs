@@ -9,7 +9,6 @@ use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-use http::HeaderMap;
 use http::header::HeaderName;
 
 use super::http2::sessions::Sessions;
@@ -21,6 +20,7 @@ use super::secure::{ClientTls, Speech};
 use crate::model::balance::latency::{Faults, Latency};
 use crate::model::config::Keepalive;
 use crate::model::config::traffic::Bounds;
+use crate::model::fields::Fields;
 use crate::model::resolved::Address;
 use crate::proxy::stream::Stream;
 use crate::proxy::timers::Tick;
@@ -202,9 +202,8 @@ impl Endpoint {
     }
 
     /// What a response says of how long connections live.
-    pub(in crate::proxy) fn hear(&self, headers: &HeaderMap) {
-        let header = headers.get(KEEP_ALIVE);
-        if let Some(timeout) = header.and_then(|value| announced_by(value.as_bytes())) {
+    pub(in crate::proxy) fn hear(&self, headers: &Fields) {
+        if let Some(timeout) = headers.get(&KEEP_ALIVE).and_then(announced_by) {
             self.lifetime.borrow_mut().announce(timeout);
         }
     }

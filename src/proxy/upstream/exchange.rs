@@ -108,11 +108,11 @@ impl Exchange {
         loop {
             if !self.inlet.buffer.is_empty() {
                 let scratch = &self.proxy.scratch;
-                let (mut map, buffer) = (scratch.map(), &mut self.inlet.buffer);
+                let (mut spare, buffer) = (scratch.fields(), &mut self.inlet.buffer);
                 let scanner = &mut self.scanner;
-                match h1::parse_response_into(&mut map, buffer, &HEAD_LIMITS, scanner, method) {
+                match h1::parse_response_into(&mut spare, buffer, &HEAD_LIMITS, scanner, method) {
                     Ok(Some(head)) => return Poll::Ready(Ok(Box::new(head))),
-                    Ok(None) => scratch.keep(map),
+                    Ok(None) => scratch.keep(spare),
                     Err(fault) => return Poll::Ready(Err(fault.into())),
                 }
             }

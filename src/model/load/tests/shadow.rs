@@ -2,10 +2,11 @@
 
 use std::collections::HashMap;
 
-use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use http::Method;
 use proptest::prelude::*;
 
 use super::{UPSTREAM, load, secrets};
+use crate::model::fields::Fields;
 use crate::model::route::{RouteQuery, RouteTable};
 
 fn covered(rules: &[&str]) -> Vec<usize> {
@@ -197,10 +198,8 @@ proptest! {
         let table = RouteTable::build(&config.rules).unwrap();
         let mut taken: HashMap<u32, String> = HashMap::new();
         for (host, path, query, method, header) in requests {
-            let mut headers = HeaderMap::new();
-            if let Some(value) = header {
-                headers.insert(HeaderName::from_static("h"), HeaderValue::from_static(value));
-            }
+            let header: Vec<_> = header.iter().map(|value| ("h", *value)).collect();
+            let headers = Fields::of(&header);
             let method: Method = method.parse().unwrap();
             let path_and_query = format!("{path}{query}");
             let query = RouteQuery { host, method: &method, path: &path, path_and_query: &path_and_query, headers: &headers };

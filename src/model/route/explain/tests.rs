@@ -1,7 +1,8 @@
-use http::{HeaderMap, Method};
+use http::Method;
 
 use super::*;
 use crate::model::config::{HostPattern, PathPattern, Rule, ValueMatch, ValuePattern};
+use crate::model::fields::Fields;
 use crate::model::fixtures;
 
 fn rule(host: HostPattern, path: PathPattern) -> Rule {
@@ -28,10 +29,11 @@ fn root() -> PathPattern {
 
 /// The verdict of a single rule on a request that has a bit of everything, in words.
 fn said(rule: Rule) -> String {
-    let mut headers = HeaderMap::new();
-    headers.append("x-env", "blue".parse().unwrap());
-    headers.append("x-env", "red".parse().unwrap());
-    headers.append("authorization", "Bearer xyz".parse().unwrap());
+    let headers = Fields::of(&[
+        ("X-Env", "blue"),
+        ("x-env", "red"),
+        ("Authorization", "Bearer xyz"),
+    ]);
     let query = RouteQuery {
         host: "Shop.example:80",
         method: &Method::GET,
@@ -138,7 +140,7 @@ fn every_mismatch_says_what_is_there_and_what_is_asked_for() {
 #[test]
 fn what_a_client_sends_is_repeated_in_part_and_without_controls() {
     let long = format!("/\u{1b}{}", "x".repeat(200));
-    let headers = HeaderMap::new();
+    let headers = Fields::default();
     let query = RouteQuery {
         host: "",
         method: &Method::GET,
@@ -159,7 +161,7 @@ fn rules_behind_the_one_that_takes_it_are_not_tried() {
         any(root()),
     ];
     let table = RouteTable::build(&rules).unwrap();
-    let headers = HeaderMap::new();
+    let headers = Fields::default();
     let query = RouteQuery {
         host: "b",
         method: &Method::GET,

@@ -80,17 +80,20 @@ fn path(pattern: &PathPattern, query: &RouteQuery<'_>) -> String {
 }
 
 fn header(wanted: &ValueMatch, query: &RouteQuery<'_>) -> String {
-    if secret::is_credential(&wanted.name) && query.headers.contains_key(&wanted.name) {
+    if secret::is_credential(&wanted.name) && lines(wanted, query).next().is_some() {
         return format!(
             "header {}: its value is not the one that is asked for",
             wanted.name
         );
     }
-    let lines = query.headers.get_all(wanted.name.as_str());
-    let values = lines
-        .iter()
-        .map(|line| String::from_utf8_lossy(line.as_bytes()));
+    let values = lines(wanted, query).map(String::from_utf8_lossy);
     value(&format!("header {}", wanted.name), &wanted.value, values)
+}
+
+fn lines<'q>(wanted: &ValueMatch, query: &RouteQuery<'q>) -> impl Iterator<Item = &'q [u8]> {
+    let headers = query.headers.iter();
+    let same = headers.filter(|(name, _)| name.eq_ignore_ascii_case(wanted.name.as_bytes()));
+    same.map(|(_, value)| value)
 }
 
 fn parameter(wanted: &ValueMatch, query: &RouteQuery<'_>) -> String {

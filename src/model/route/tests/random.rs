@@ -1,10 +1,11 @@
 //! Random rules and requests over a small alphabet, so that they meet often.
 
-use http::{HeaderMap, HeaderValue, Method};
+use http::Method;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 
 use super::super::super::config::{HostPattern, PathPattern, Rule, ValueMatch, ValuePattern};
+use super::super::super::fields::Fields;
 use super::super::super::fixtures;
 use super::super::RouteQuery;
 
@@ -15,7 +16,7 @@ pub(super) struct Request {
     method: Method,
     path: String,
     query: Option<String>,
-    headers: HeaderMap,
+    headers: Fields,
 }
 
 impl Request {
@@ -232,10 +233,7 @@ fn request() -> impl Strategy<Value = Request> {
         0..3,
     );
     (host, path, query, method, lines).prop_map(|(host, path, query, method, lines)| {
-        let mut headers = HeaderMap::new();
-        for (name, value) in lines {
-            headers.append(name, HeaderValue::from_static(value));
-        }
+        let headers = Fields::of(&lines);
         let path = format!("/{}", path.concat());
         Request {
             host: host.to_owned(),

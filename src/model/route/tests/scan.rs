@@ -1,9 +1,9 @@
 //! What the table must answer, the plain way: rule after rule, with nothing shared with it.
 
-use http::HeaderMap;
 use regex::Regex;
 
 use super::super::super::config::{HostPattern, PathPattern, Rule, ValueMatch, ValuePattern};
+use super::super::super::fields::Fields;
 use super::super::RouteQuery;
 
 pub(super) fn find(rules: &[Rule], query: &RouteQuery<'_>) -> Option<usize> {
@@ -49,11 +49,11 @@ fn takes_path(pattern: &PathPattern, query: &RouteQuery<'_>) -> bool {
     }
 }
 
-fn takes_header(wanted: &ValueMatch, headers: &HeaderMap) -> bool {
+fn takes_header(wanted: &ValueMatch, headers: &Fields) -> bool {
     headers
         .iter()
-        .filter(|(name, _)| name.as_str() == wanted.name)
-        .any(|(_, value)| takes_value(&wanted.value, value.to_str().unwrap()))
+        .filter(|(name, _)| *name == wanted.name.as_bytes())
+        .any(|(_, value)| takes_value(&wanted.value, str::from_utf8(value).unwrap()))
 }
 
 fn takes_query(wanted: &ValueMatch, path_and_query: &str) -> bool {

@@ -2,9 +2,9 @@
 
 use bytes::{Bytes, BytesMut};
 use http::Method;
-use http::header::HeaderMap;
 
 use super::super::*;
+use crate::model::fields::Fields;
 
 /// What came out of a stream of messages.
 #[derive(Debug, PartialEq, Eq)]
@@ -20,7 +20,7 @@ pub(super) struct Message {
     pub(super) framing: Framing,
     pub(super) kind: Option<ResponseKind>,
     pub(super) body: Vec<u8>,
-    pub(super) trailers: Option<HeaderMap>,
+    pub(super) trailers: Option<Fields>,
 }
 
 #[derive(Debug, PartialEq, Eq)]

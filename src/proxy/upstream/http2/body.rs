@@ -6,14 +6,12 @@
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use http::HeaderMap;
-
 use super::call::{Call, Upload};
 use super::sessions::Seat;
 use crate::proxy::body::{Frame, Size};
 use crate::proxy::error::Reason;
-use crate::proxy::h1::{self, Framing, ResponseHead};
-use crate::proxy::http2::Inflow;
+use crate::proxy::h1::{Framing, ResponseHead};
+use crate::proxy::http2::{Inflow, trailers_of};
 use crate::proxy::timers::Patience;
 use crate::proxy::upstream::hold::Hold;
 
@@ -131,7 +129,7 @@ impl CallBody {
         };
         self.state = State::Ended;
         Poll::Ready(match trailers {
-            Ok(Some(trailers)) => Some(Ok(Frame::Trailers(kept(trailers)))),
+            Ok(Some(trailers)) => Some(Ok(Frame::Trailers(trailers_of(&trailers)))),
             Ok(None) => None,
             Err(_) => Some(Err(self.end(Reason::UpstreamBodyBroken))),
         })
@@ -162,10 +160,4 @@ impl CallBody {
         self.stream = None;
         reason
     }
-}
-
-/// As after chunks: what may only stand in a head is left out.
-fn kept(mut trailers: HeaderMap) -> HeaderMap {
-    h1::strip_trailers(&mut trailers);
-    trailers
 }

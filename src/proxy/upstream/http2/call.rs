@@ -19,6 +19,7 @@ use http::{HeaderMap, Method, Request, Response, StatusCode, Version};
 use super::sessions::Seat;
 use super::unanswered;
 use super::wire::Watch;
+use crate::model::fields::Fields;
 use crate::proxy::body::Size;
 use crate::proxy::client::Wait;
 use crate::proxy::error::Reason;
@@ -112,11 +113,13 @@ impl Call {
         })
     }
 
-    /// Waits for the head of the final response, passing interim ones on.
+    /// Waits for the head of the final response, passing interim ones on. Its headers take the memory of
+    /// `headers`.
     pub(in crate::proxy) async fn head(
         &mut self,
         method: &Method,
         interim: &Interim,
+        mut headers: Fields,
     ) -> Result<ResponseHead, Reason> {
         let response = poll_fn(|cx| self.poll_head(cx, interim)).await?;
         let (mut head, stream) = response.into_parts();
@@ -124,11 +127,12 @@ impl Call {
         self.upload.shut_if_gated();
         let is_over = stream.is_end_stream();
         self.stream = Some(stream);
+        headers.read_map(&head.headers);
         Ok(ResponseHead {
             framing: framing(head.status, method, &head.headers, is_over),
             status: head.status,
             version: Version::HTTP_2,
-            headers: head.headers,
+            headers,
             kind: ResponseKind::Final,
             persistence: Persistence::KeepAlive,
         })
@@ -195,10 +199,12 @@ impl Call {
         if head.status == StatusCode::CONTINUE {
             self.upload.open_gate();
         }
+        let mut headers = Fields::default();
+        headers.read_map(&head.headers);
         interim.pass_on(ResponseHead {
             status: head.status,
             version: Version::HTTP_2,
-            headers: head.headers,
+            headers,
             kind: ResponseKind::Interim,
             framing: Framing::None,
             persistence: Persistence::KeepAlive,

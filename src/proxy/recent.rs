@@ -1,5 +1,5 @@
-//! What a thread has read of late, to be had again without reading it anew: field names that are not
-//! among the known ones, without an allocation, and hosts. Clients send the same few over and over.
+//! What a thread has read of late, to be had again without reading it anew: hosts, and the names of fields
+//! that go on over HTTP/2, without an allocation. Clients send the same few over and over.
 //!
 //! Only a shortcut: what is not here is read by `http`, to the same result.
 
@@ -45,7 +45,7 @@ pub(super) fn host<E>(
     })
 }
 
-pub(super) fn read(text: &[u8]) -> Result<HeaderName, InvalidHeaderName> {
+pub(super) fn name(text: &[u8]) -> Result<HeaderName, InvalidHeaderName> {
     RECENT.with_borrow_mut(|recent| {
         if recent.is_empty() {
             recent.resize(PLACES, None);
@@ -91,10 +91,10 @@ mod tests {
 
     #[test]
     fn a_name_comes_again_in_any_case_from_the_same_memory() {
-        let first = read(b"X-Tenant").unwrap();
+        let first = name(b"X-Tenant").unwrap();
         assert_eq!(first, "x-tenant");
         for again in [&b"x-tenant"[..], b"X-TENANT"] {
-            let again = read(again).unwrap();
+            let again = name(again).unwrap();
             assert_eq!(again, first);
             assert_eq!(again.as_str().as_ptr(), first.as_str().as_ptr());
         }
@@ -104,8 +104,8 @@ mod tests {
     fn names_in_one_place_are_not_taken_for_each_other() {
         let names: Vec<String> = (0..4 * PLACES).map(|n| format!("x-{n}-name")).collect();
         for _ in 0..2 {
-            for name in &names {
-                assert_eq!(read(name.as_bytes()).unwrap(), name.as_str());
+            for text in &names {
+                assert_eq!(name(text.as_bytes()).unwrap(), text.as_str());
             }
         }
     }
@@ -143,10 +143,10 @@ mod tests {
     fn what_is_no_name_is_refused_every_time() {
         for text in ["", "x name", "x-\u{212a}", "x:", "x-tenant\0"] {
             for _ in 0..2 {
-                assert!(read(text.as_bytes()).is_err(), "{text:?}");
+                assert!(name(text.as_bytes()).is_err(), "{text:?}");
             }
         }
         let long = "x".repeat(LONGEST + 1);
-        assert_eq!(read(long.as_bytes()).unwrap(), long.as_str());
+        assert_eq!(name(long.as_bytes()).unwrap(), long.as_str());
     }
 }
