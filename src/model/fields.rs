@@ -16,8 +16,8 @@ mod role;
 #[cfg(test)]
 mod tests;
 
-use line::Line;
 pub use line::Place;
+use line::{Form, Line};
 pub use role::{Kind, Role, Roles};
 
 /// Names in any case are the same; several lines may have one name.
@@ -55,7 +55,11 @@ impl Fields {
 
     /// Adds a field of what was read, whose name and value the caller has checked.
     pub fn push_read(&mut self, place: Place, kind: Kind) {
-        self.add(Line::read(place, kind));
+        let form = match place.is_plain(&self.read) {
+            true => Form::Plain,
+            false => Form::Spaced,
+        };
+        self.add(Line::new(place, kind, form));
     }
 
     pub fn len(&self) -> usize {
@@ -129,28 +133,11 @@ impl Fields {
 
     /// Puts a field in place of all of its name.
     pub fn insert(&mut self, name: &HeaderName, value: &HeaderValue) {
-        self.replace(name, |out| out.extend_from_slice(value.as_bytes()));
-    }
-
-    /// The same, with what `write` appends for a value.
-    ///
-    /// # Errors
-    /// Where that is none; the field is then not there at all.
-    pub fn insert_with(
-        &mut self,
-        name: &HeaderName,
-        write: impl FnOnce(&mut Vec<u8>),
-    ) -> Result<(), Unfit> {
-        self.replace(name, write);
-        if self.get(name).is_none_or(is_value) {
-            return Ok(());
-        }
-        self.remove(name);
-        Err(Unfit::Value)
+        self.replace(name, value.as_bytes());
     }
 
     pub fn append(&mut self, name: &HeaderName, value: &HeaderValue) {
-        let line = self.make(name, |out| out.extend_from_slice(value.as_bytes()));
+        let line = self.make(name, value.as_bytes());
         self.add(line);
     }
 
@@ -235,10 +222,10 @@ impl Fields {
     }
 
     /// Where the first of that name stood, or at the end.
-    fn replace(&mut self, name: &HeaderName, write: impl FnOnce(&mut Vec<u8>)) {
+    fn replace(&mut self, name: &HeaderName, value: &[u8]) {
         let text = name.as_str().as_bytes();
         let tag = role::tag(text);
-        let made = self.make(name, write);
+        let made = self.make(name, value);
         if self.is_absent(tag) {
             return self.add(made);
         }
@@ -261,23 +248,21 @@ impl Fields {
         }
     }
 
-    fn make(&mut self, name: &HeaderName, write: impl FnOnce(&mut Vec<u8>)) -> Line {
+    fn make(&mut self, name: &HeaderName, value: &[u8]) -> Line {
         let text = name.as_str().as_bytes();
         let start = self.made.len();
         self.made.extend_from_slice(text);
         self.made.extend_from_slice(b": ");
-        let value = self.made.len();
-        write(&mut self.made);
-        let end = self.made.len();
-        self.made.extend_from_slice(b"\r\n");
         let place = Place {
             start,
             name_length: text.len(),
-            value,
-            value_length: end.saturating_sub(value),
-            end: self.made.len(),
+            value: self.made.len(),
+            value_length: value.len(),
+            end: self.made.len() + value.len() + 2,
         };
-        Line::made(place, Kind::of(text))
+        self.made.extend_from_slice(value);
+        self.made.extend_from_slice(b"\r\n");
+        Line::new(place, Kind::of(text), Form::Made)
     }
 
     fn add(&mut self, line: Line) {

@@ -30,10 +30,10 @@ pub(super) struct Line {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Form {
+pub(super) enum Form {
     /// Read, as we would write it.
     Plain,
-    /// Read, with more or less than one space before the value, or with some behind it.
+    /// Read, with something else than one space before the value, or with space behind it.
     Spaced,
     Made,
 }
@@ -56,26 +56,15 @@ const COLON: &[u8] = b": ";
 const END: &[u8] = b"\r\n";
 
 impl Place {
-    fn is_plain(&self) -> bool {
-        self.value == self.start + self.name_length + COLON.len()
+    /// Whether its line in `text` is as we would write it.
+    pub(super) fn is_plain(&self, text: &[u8]) -> bool {
+        text.get(self.start + self.name_length..self.value) == Some(COLON)
             && self.end == self.value + self.value_length + END.len()
     }
 }
 
 impl Line {
-    pub(super) fn read(place: Place, kind: Kind) -> Self {
-        let form = match place.is_plain() {
-            true => Form::Plain,
-            false => Form::Spaced,
-        };
-        Self::new(place, kind, form)
-    }
-
-    pub(super) fn made(place: Place, kind: Kind) -> Self {
-        Self::new(place, kind, Form::Made)
-    }
-
-    fn new(place: Place, kind: Kind, form: Form) -> Self {
+    pub(super) fn new(place: Place, kind: Kind, form: Form) -> Self {
         Self {
             start: short(place.start),
             name_length: short(place.name_length),

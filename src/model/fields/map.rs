@@ -3,7 +3,7 @@
 use bytes::{BufMut, Bytes, BytesMut};
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 
-use super::line::{Indexing, Line, Place};
+use super::line::{Form, Indexing, Line, Place};
 use super::role::Kind;
 use super::{Fields, Unfit};
 
@@ -35,7 +35,7 @@ impl Fields {
                 true => Indexing::Never,
                 false => Indexing::Allowed,
             };
-            self.add(Line::read(place, Kind::of(name)).with_indexing(indexing));
+            self.add(Line::new(place, Kind::of(name), Form::Plain).with_indexing(indexing));
         }
         self.read = text.freeze();
     }

@@ -72,7 +72,7 @@ impl FromIterator<Role> for Roles {
     }
 }
 
-/// Every name with a role, but for those that begin with `FAMILY`.
+/// Every name with a role, but for those that begin with `FAMILY`, as they are mostly written.
 static NAMED: [(&str, Role); 14] = [
     ("Connection", Role::Connection),
     ("Content-Length", Role::Length),
@@ -97,7 +97,7 @@ const FAMILY: &[u8] = b"x-forwarded-";
 fn find(name: &[u8], tag: u8) -> Role {
     let entry = SLOTS.get(usize::from(tag)).copied().unwrap_or_default();
     if let Some((text, role)) = NAMED.get(usize::from(entry).wrapping_sub(1))
-        && name.eq_ignore_ascii_case(text.as_bytes())
+        && (name == text.as_bytes() || name.eq_ignore_ascii_case(text.as_bytes()))
     {
         return *role;
     }

@@ -73,7 +73,7 @@ impl HeadScanner {
     ) -> Result<bool, ScanFault> {
         let (mut start, mut searched) = (self.line_start, self.searched);
         let (mut most, mut fault) = bound(start, limits);
-        while let Some(length) = find_line_end(buf.get(searched..).unwrap_or_default()) {
+        while let Some(length) = memchr(b'\n', buf.get(searched..).unwrap_or_default()) {
             let end = searched + length + 1;
             // Before what is wrong within: it would not have been seen, had the bytes come one by one.
             if end > most {
@@ -109,30 +109,6 @@ impl HeadScanner {
         }
     }
 }
-
-/// Where the next LF is. Most lines are short: eight bytes at a time cost less than the search of long texts takes
-/// to begin.
-fn find_line_end(text: &[u8]) -> Option<usize> {
-    const EACH: u64 = 0x0101_0101_0101_0101;
-    let (near, far) = text.split_at(text.len().min(NEAR));
-    let (words, rest) = near.as_chunks();
-    for (number, word) in words.iter().enumerate() {
-        // A zero where there is one; the lowest bit set is right, whatever the others are.
-        let word = u64::from_le_bytes(*word) ^ (EACH * u64::from(b'\n'));
-        let found = word.wrapping_sub(EACH) & !word & (EACH << 7);
-        if found != 0 {
-            return Some(number * 8 + found.trailing_zeros() as usize / 8);
-        }
-    }
-    let behind = near.len() - rest.len();
-    let in_rest = rest.iter().position(|b| *b == b'\n');
-    in_rest
-        .map(|at| behind + at)
-        .or_else(|| memchr(b'\n', far).map(|at| near.len() + at))
-}
-
-/// In bytes: what most lines are shorter than.
-const NEAR: usize = 96;
 
 /// Up to which byte the line that begins at `start` may go, and what is wrong beyond it: the first line has
 /// a bound of its own.
@@ -179,18 +155,6 @@ impl Lines {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_first_line_end_is_found_wherever_it_is() {
-        for length in 0..2 * NEAR + 20 {
-            let mut text = vec![b'\x0b'; length];
-            assert_eq!(find_line_end(&text), None);
-            for at in (0..length).rev() {
-                text[at] = b'\n';
-                assert_eq!(find_line_end(&text), Some(at), "of {length}");
-            }
-        }
-    }
 
     #[test]
     fn no_byte_is_searched_twice() {
