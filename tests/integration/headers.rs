@@ -128,6 +128,13 @@ fn hop_by_hop_headers_stop_here() {
 }
 
 #[test]
+fn fields_go_on_as_they_are_spelled_and_in_their_order() {
+    let head = forwarded("", "X-Tenant: one\r\nACCEPT:*/*\r\nx-TENANT:\t two \r\n");
+    let lines = "\r\nX-Tenant: one\r\nACCEPT: */*\r\nx-TENANT: two\r\n";
+    assert!(head.raw.contains(lines), "{}", head.raw);
+}
+
+#[test]
 fn a_client_cannot_strip_what_the_upstream_relies_on() {
     let head = forwarded(
         "headers:\n  - {key: X-Api-Key, value: k}",

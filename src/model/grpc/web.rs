@@ -6,7 +6,7 @@
 use bytes::{BufMut, Bytes, BytesMut};
 use http::HeaderValue;
 
-use crate::model::fields::{Fields, Roles};
+use crate::model::fields::Fields;
 
 /// A frame of trailers is told from messages by this bit.
 const TRAILERS: u8 = 0x80;
@@ -104,10 +104,15 @@ pub fn encode(bytes: &[u8]) -> Bytes {
     text.freeze()
 }
 
-/// Trailers as the last frame of a body.
+/// Trailers as the last frame of a body, names in lower case as the protocol has them.
 pub fn trailer_frame(trailers: &Fields) -> Bytes {
     let mut lines = BytesMut::new();
-    trailers.write(Roles::default(), &mut lines);
+    for (name, value) in trailers.iter() {
+        lines.put_slice(&name.to_ascii_lowercase());
+        lines.put_slice(b": ");
+        lines.put_slice(value);
+        lines.put_slice(b"\r\n");
+    }
     let mut frame = BytesMut::with_capacity(5 + lines.len());
     frame.put_u8(TRAILERS);
     frame.put_u32(u32::try_from(lines.len()).unwrap_or(u32::MAX));
@@ -162,7 +167,7 @@ mod tests {
 
     #[test]
     fn trailers_are_a_frame() {
-        let trailers = Fields::of(&[("grpc-status", "0")]);
+        let trailers = Fields::of(&[("Grpc-Status", "0")]);
         assert_eq!(
             &trailer_frame(&trailers)[..],
             b"\x80\0\0\0\x10grpc-status: 0\r\n"

@@ -199,7 +199,8 @@ impl Session {
             return exchange::shed(&self.link, &request, respond);
         };
         let link = Rc::clone(&self.link);
-        let exchange = exchange::serve(link, room, request, respond);
+        // In a box: large as it is, it would be moved twice on its way into a task.
+        let exchange = Box::pin(exchange::serve(link, room, request, respond));
         self.exchanges.spawn_local(exchange);
     }
 
