@@ -91,10 +91,10 @@ impl<'h> Section<'h> {
         self.fields.begin(head.clone());
         self.fields.reserve(count.saturating_add(ROOM));
         let section = head.get(start..).unwrap_or_default();
-        let is_clean = is_clean(section, count.saturating_add(1));
+        let values = Values::of(section, count.saturating_add(1));
         for number in number..empty_line {
             let end = lines.end_of(number, start, head);
-            self.push(head, start, end, is_clean)?;
+            self.push(head, start, end, values)?;
             start = end;
         }
         Ok(())
@@ -106,7 +106,7 @@ impl<'h> Section<'h> {
         head: &'h Bytes,
         start: usize,
         end: usize,
-        is_clean: bool,
+        values: Values,
     ) -> Result<(), InvalidFields> {
         let line = head.get(start..end.saturating_sub(2)).unwrap_or_default();
         let name_length = token_length(line);
@@ -117,7 +117,7 @@ impl<'h> Section<'h> {
         let value = trim_start(rest);
         let before = rest.len().saturating_sub(value.len());
         let value = trim_end(value);
-        if !is_clean && !fields::is_value(value) {
+        if values == Values::InDoubt && !fields::is_value(value) {
             return Err(fault_of_line(line));
         }
         let kind = Kind::of(name);
@@ -201,16 +201,31 @@ fn trim_end(mut value: &[u8]) -> &[u8] {
     value
 }
 
-/// Whether there is no control character but for the ends of so many lines, of which the scanner knows that they
-/// are CRLF: all values at once, as most heads have nothing to be found.
-fn is_clean(section: &[u8], lines: usize) -> bool {
-    let (pieces, rest) = section.as_chunks();
-    let mut last = [b' '; PIECE];
-    if let Some(begin) = last.get_mut(..rest.len()) {
-        begin.copy_from_slice(rest);
+/// What one look at a whole section says of its values.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Values {
+    /// They have no control character.
+    Clean,
+    /// There is one somewhere, if only a tab.
+    InDoubt,
+}
+
+impl Values {
+    /// Of so many lines, of which the scanner knows that they end in CRLF: other control characters there are only where
+    /// there are more than those.
+    fn of(section: &[u8], lines: usize) -> Self {
+        let (pieces, rest) = section.as_chunks();
+        let mut last = [b' '; PIECE];
+        if let Some(begin) = last.get_mut(..rest.len()) {
+            begin.copy_from_slice(rest);
+        }
+        let found: usize = pieces.iter().map(controls).sum();
+        if found + controls(&last) == 2 * lines {
+            Self::Clean
+        } else {
+            Self::InDoubt
+        }
     }
-    let found: usize = pieces.iter().map(controls).sum();
-    found + controls(&last) == 2 * lines
 }
 
 /// No early return, so that it becomes a few vector instructions.
